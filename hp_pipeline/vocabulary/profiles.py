@@ -1,0 +1,272 @@
+"""Profiles: which native point is which canonical signal, as data (YAML), with the owner's overrides.
+
+A profile names, for each signal, the selectors that find its points (the first that finds one takes precedence),
+the unit it comes in, how text becomes a state, and what is not believed. The shipped profiles lie in `profiles/`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from hp_pipeline.vocabulary.durations import parse_duration
+from hp_pipeline.vocabulary.points import Selector
+from hp_pipeline.vocabulary.signals import Signal, signals
+from hp_pipeline.vocabulary.units import UNITS, conversion
+
+FLAG_WORDS: Mapping[str, str] = {
+    **dict.fromkeys(("on", "true", "1", "1.0", "yes", "active", "open"), "on"),
+    **dict.fromkeys(("off", "false", "0", "0.0", "no", "inactive", "closed"), "off"),
+}
+"""What counts as on and as off for a flag without a value map of its own (compared in lower case)."""
+
+_ANY = "*"
+
+
+class ProfileError(ValueError):
+    """A mistake in a profile or in an owner's override.
+
+    Attributes:
+        message: what is wrong.
+        key_path: where, from the profile's (or the override's) root.
+        found: the word found there, when a word is the mistake.
+        allowed: the words allowed there, empty when it is not a matter of words.
+    """
+
+    def __init__(
+        self, message: str, key_path: tuple[str | int, ...] = (), allowed: Iterable[str] = (), found: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.key_path = key_path
+        self.allowed = list(allowed)
+        self.found = found
+
+    @property
+    def nearest(self) -> str | None:
+        """The allowed word nearest to the one found."""
+        return next(iter(difflib.get_close_matches(self.found, self.allowed, n=1)), None)
+
+
+@dataclass(frozen=True)
+class Spike:
+    """A reading that lies more than `max_jump` from both its neighbours (each within `within`) is not believed."""
+
+    max_jump: float
+    within: timedelta
+
+
+@dataclass(frozen=True)
+class SignalMapping:
+    """How one canonical signal is read from native points.
+
+    `value * factor + offset` is the canonical number. `values` maps what a device says (text, or a number written
+    as text) to one of the signal's states; `*` stands for any other word. `reject` lists canonical numbers that
+    this device sends when it knows nothing.
+    """
+
+    signal: Signal
+    selectors: tuple[Selector, ...]
+    factor: float = 1.0
+    offset: float = 0.0
+    values: Mapping[str, str] | None = None
+    reject: tuple[float, ...] = ()
+    spike: Spike | None = None
+    max_age: timedelta = timedelta(hours=1)
+
+    def state_of(self, word: str) -> str | None:
+        """The state that a word of the device means, None when it is no word of the profile."""
+        if self.values is None:
+            return FLAG_WORDS.get(word.strip().lower()) if self.signal.is_flag else self._own_word(word)
+        return self.values.get(word, self.values.get(_without_zeros(word), self.values.get(_ANY)))
+
+    def _own_word(self, word: str) -> str | None:
+        return word if word in self.signal.values else None
+
+
+def _without_zeros(word: str) -> str:
+    return word.removesuffix(".0")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The mappings of one device, by signal."""
+
+    name: str
+    description: str
+    mappings: Mapping[str, SignalMapping]
+
+    def selectors(self) -> list[Selector]:
+        """Every selector of the profile, each once."""
+        return list({selector: None for mapping in self.mappings.values() for selector in mapping.selectors})
+
+    def fingerprint_data(self) -> list[str]:
+        """Everything that decides what a reading becomes, in a stable order, for a hash."""
+        return [repr(self.mappings[name]) for name in sorted(self.mappings)]
+
+
+@cache
+def shipped_profiles() -> tuple[str, ...]:
+    """Names of the profiles that come with the package."""
+    return tuple(
+        sorted(
+            entry.name.removesuffix(".yaml")
+            for entry in files(__package__).joinpath("profiles").iterdir()
+            if entry.name.endswith(".yaml")
+        )
+    )
+
+
+def load_profile(name: str, overrides: Mapping[str, Any] | None = None, base: Path | None = None) -> Profile:
+    """A shipped profile by name, or the owner's own by path (relative to `base`), with overrides merged over it.
+
+    An override replaces the keys it names, signal by signal; a signal overridden by null is taken out.
+
+    Raises:
+        ProfileError: unknown profile, unreadable file, unknown signal, key, unit or state.
+    """
+    if name in shipped_profiles():
+        text = files(__package__).joinpath("profiles", f"{name}.yaml").read_text(encoding="utf-8")
+    elif name.endswith((".yaml", ".yml")):
+        path = (base or Path()) / name
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ProfileError(f"cannot read profile {path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ProfileError(f"profile {path} is not UTF-8 text") from error
+    else:
+        raise ProfileError(f"unknown profile {name!r}", allowed=shipped_profiles(), found=name)
+    try:
+        raw = YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ProfileError(f"profile {name} is not valid YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("signals"), dict):
+        raise ProfileError(f"profile {name} has no mapping `signals`")
+    entries: dict[str, Any] = dict(raw["signals"])
+    for signal, override in (overrides or {}).items():
+        if override is None:
+            entries.pop(signal, None)
+        elif isinstance(override, Mapping) and isinstance(entries.get(signal), Mapping):
+            entries[signal] = {**entries[signal], **override}
+        else:
+            entries[signal] = override
+    return Profile(
+        name=name,
+        description=str(raw.get("description", "")),
+        mappings={signal: _mapping(signal, entry) for signal, entry in entries.items()},
+    )
+
+
+_KEYS = ("select", "unit", "values", "reject", "spike", "max_age")
+_SELECTOR_KEYS = ("point", "measurement", "field", "tags")
+
+
+def _mapping(name: str, entry: object) -> SignalMapping:
+    if name not in signals():
+        raise ProfileError(f"unknown signal {name!r}", (name,), signals(), name)
+    signal = signals()[name]
+    if not isinstance(entry, Mapping):
+        raise ProfileError("a signal's entry is a mapping", (name,), _KEYS)
+    for key in entry:
+        if key not in _KEYS:
+            raise ProfileError(f"unknown key {key!r}", (name, str(key)), _KEYS, str(key))
+    try:
+        factor, offset = conversion(entry.get("unit", signal.unit), signal.unit) if signal.unit else (1.0, 0.0)
+    except ValueError as error:
+        raise ProfileError(str(error), (name, "unit"), UNITS, str(entry.get("unit"))) from error
+    return SignalMapping(
+        signal=signal,
+        selectors=_selectors(name, entry.get("select")),
+        factor=factor,
+        offset=offset,
+        values=_values(signal, entry.get("values")),
+        reject=_numbers(name, entry.get("reject", ())),
+        spike=_spike(name, entry.get("spike")),
+        max_age=_duration(entry.get("max_age", signal.max_age), (name, "max_age")),
+    )
+
+
+def _selectors(name: str, raw: object) -> tuple[Selector, ...]:
+    found = raw if isinstance(raw, list) else [raw]
+    result = []
+    for index, item in enumerate(found):
+        path = (name, "select", index) if isinstance(raw, list) else (name, "select")
+        if isinstance(item, str):
+            item = {"point": item}  # noqa: PLW2901 - the short way to write it
+        if not isinstance(item, Mapping) or not item:
+            raise ProfileError(f"signal {name} says no `select`: what its series is called", path, _SELECTOR_KEYS)
+        for key in item:
+            if key not in _SELECTOR_KEYS:
+                raise ProfileError(f"unknown key {key!r}", (*path, str(key)), _SELECTOR_KEYS, str(key))
+        tags = item.get("tags", {})
+        if not isinstance(tags, Mapping):
+            raise ProfileError("`tags` is a mapping of tag to value", (*path, "tags"))
+        words = {key: str(item[key]) for key in ("point", "measurement", "field") if key in item}
+        for word in [*words.values(), *map(str, tags.values())]:
+            if len(word) > 2 and word.startswith("/") and word.endswith("/"):
+                try:
+                    re.compile(word[1:-1])
+                except re.error as error:
+                    raise ProfileError(f"{word} is not a regular expression: {error}", path) from error
+        result.append(Selector(**words, tags=_Tags({str(key): str(value) for key, value in tags.items()})))
+    return tuple(result)
+
+
+class _Tags(dict[str, str]):
+    """Tags of a selector, hashable so that a selector can be one of a set."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
+def _values(signal: Signal, raw: object) -> Mapping[str, str] | None:
+    if raw is None:
+        return None
+    if signal.kind != "state":
+        raise ProfileError(f"{signal.name} is a {signal.kind}: only a state has `values`", (signal.name, "values"))
+    if not isinstance(raw, Mapping):
+        raise ProfileError("`values` maps the device's words to states", (signal.name, "values"), signal.values)
+    result = {}
+    for word, state in raw.items():
+        written = {True: "on", False: "off"}.get(state, state) if isinstance(state, bool) else state
+        if written not in signal.values:
+            raise ProfileError(
+                f"{state!r} is not a state of {signal.name}",
+                (signal.name, "values", str(word)),
+                signal.values,
+                str(state),
+            )
+        result[str(word)] = str(written)
+    return result
+
+
+def _numbers(name: str, raw: object) -> tuple[float, ...]:
+    if not isinstance(raw, list | tuple) or any(isinstance(x, bool) or not isinstance(x, int | float) for x in raw):
+        raise ProfileError("`reject` is a list of numbers", (name, "reject"))
+    return tuple(float(number) for number in raw)
+
+
+def _spike(name: str, raw: object) -> Spike | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, Mapping) or set(raw) - {"max_jump", "within"} or "max_jump" not in raw:
+        raise ProfileError("`spike` says `max_jump` and `within`", (name, "spike"), ("max_jump", "within"))
+    return Spike(float(raw["max_jump"]), _duration(raw.get("within", "1h"), (name, "spike", "within")))
+
+
+def _duration(raw: object, path: tuple[str, ...]) -> timedelta:
+    try:
+        return parse_duration(raw)
+    except ValueError as error:
+        raise ProfileError(str(error), path) from error
