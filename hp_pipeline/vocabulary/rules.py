@@ -1,0 +1,43 @@
+"""The parameters of the rules that turn frames into modes, sessions and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Every threshold of the session rule and of what may be shown.
+
+    Attributes:
+        frame_interval: readings are coarsened to one frame per such interval (and one more at each edge of a state).
+        hold: a frame is valid until the next one, at most this long.
+        session_gap: a silence longer than this ends a session.
+        quarantine: how far a change of the three-way valve may lie outside a defrost and still belong to it.
+        max_defrost: a defrost flag that is on for longer is stuck and is not believed.
+        min_session: a shorter island of one mode is absorbed by its neighbour.
+        minimum_electrical_energy_kwh: below this electricity a COP is not shown.
+        minimum_coverage: below this share of time with known electricity and heat a COP is not shown.
+        maximum_coverage_mismatch: when the shares for electricity and for heat differ by more, a COP is not shown.
+        compressor_power_w: electrical power above which the compressor is taken to run, where nothing tells it.
+        specific_heat_kj_per_kg_k, density_kg_per_l: of the heating water (glycol differs).
+    """
+
+    frame_interval: timedelta = timedelta(seconds=30)
+    hold: timedelta = timedelta(minutes=5)
+    session_gap: timedelta = timedelta(minutes=30)
+    quarantine: timedelta = timedelta(seconds=90)
+    max_defrost: timedelta = timedelta(minutes=20)
+    min_session: timedelta = timedelta(seconds=60)
+    minimum_electrical_energy_kwh: float = 0.05
+    minimum_coverage: float = 0.5
+    maximum_coverage_mismatch: float = 0.05
+    compressor_power_w: float = 150.0
+    specific_heat_kj_per_kg_k: float = 4.1868
+    density_kg_per_l: float = 1.0
+
+    @property
+    def provisional_after(self) -> timedelta:
+        """How far before the newest reading a mode may still change: a defrost in progress may reach back so far."""
+        return self.max_defrost + 2 * self.quarantine
