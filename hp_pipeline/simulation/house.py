@@ -21,7 +21,7 @@ import math
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -43,6 +43,8 @@ CodeArray = NDArray[np.int8]
 
 CHUNK_STEPS: Final = 16_384
 """Steps whose driving series are held as Python floats at a time: bounds the memory of a long run."""
+LEAST_STANDBY_S: Final = 120.0
+"""Once in standby, the controller looks for demand again after this time."""
 DRAW_PROFILE: Final = np.array(
     [0.2, 0.1, 0.1, 0.1, 0.3, 1.2, 5, 9, 6, 3.5, 2.5, 2.5, 3.5, 2.5, 2, 2, 2.5, 4, 6.5, 7.5, 6, 4.5, 2.5, 0.8]
 )
@@ -236,12 +238,14 @@ def _within(local_hour: FloatArray, start: float, stop: float) -> BoolArray:
     return (local_hour >= start) | (local_hour < stop)
 
 
-def simulate(parameters: Parameters, weather: Weather, seed: int = 7) -> Trajectory:
+def simulate(
+    parameters: Parameters, weather: Weather, seed: int = 7, *, settling: timedelta = timedelta(0)
+) -> Trajectory:
     """Runs the house through the weather.
 
     The step of the weather is the step of the run (10 s for accuracy tests, 30 s for demo data, at most 60 s).
-    Deterministic for (parameters, weather, seed). The house starts in the evening state of a heated day; the first
-    hours are its settling.
+    Deterministic for (parameters, weather, seed). The house starts in the evening state of a heated day; what
+    happens in the first `settling` of the weather is simulated but left out of the trajectory (not of its balance).
     """
     p, dt = parameters, float(weather.step_s)
     hp, df, hy, bu, hc, hw = p.heat_pump, p.defrost, p.hydraulics, p.building, p.heating, p.hot_water
@@ -423,7 +427,7 @@ def simulate(parameters: Parameters, weather: Weather, seed: int = 7) -> Traject
                 if lead_s < dt * 0.5 or not tank_defrost:
                     phase, phase_s, stage, lead_s = 3, 0.0, 0, -1.0
             elif operation == 1:
-                if tank_calls and since_start > min_run:
+                if tank_calls and since_start > min_run and frost < 0.95:
                     operation = 2
                 elif since_start > min_run:
                     if room_controlled:
@@ -455,12 +459,12 @@ def simulate(parameters: Parameters, weather: Weather, seed: int = 7) -> Traject
             since_stop += dt
             if operation == 1 and not room_calls:
                 phase, phase_s = 4, 0.0
-            elif room_calls and operation == 0 and not tank_calls:
+            elif room_calls and operation == 0 and not tank_calls and phase_s >= LEAST_STANDBY_S:
                 operation, pump_s = 1, 0.0
                 level_run = level_heating
             if since_stop >= min_off:
                 starts = False
-                if tank_calls:
+                if tank_calls and (operation == 1 or phase_s >= LEAST_STANDBY_S):
                     operation, starts = 2, True
                 elif room_controlled:
                     starts = operation == 1 and phase == 0 and flow < setpoint - below
@@ -482,7 +486,7 @@ def simulate(parameters: Parameters, weather: Weather, seed: int = 7) -> Traject
         elif phase == 4:
             since_stop += dt
             if phase_s > overrun:
-                phase, phase_s, operation = 0, 0.0, 0
+                phase, phase_s, operation = 0, 0.0, (1 if room_calls else 0)
         if phase == 3:
             flag_defrost = True
             if stage == 0 and phase_s >= slow_down:
@@ -688,6 +692,7 @@ def simulate(parameters: Parameters, weather: Weather, seed: int = 7) -> Traject
         room_setpoints=room_setpoints,
         silent=silent,
         balance=balance,
+        first=round(settling.total_seconds() / dt),
     )
 
 
@@ -700,11 +705,13 @@ def _trajectory(
     room_setpoints: FloatArray,
     silent: BoolArray,
     balance: HeatBalance,
+    first: int,
 ) -> Trajectory:
-    """Unpacks what the loop logged and adds what follows from it."""
+    """Unpacks what the loop logged from step `first` on and adds what follows from it."""
     hp, hy, hw = p.heat_pump, p.hydraulics, p.hot_water
-    codes = columns[0].astype(np.int16)
-    wide = columns[1:].astype(np.float64)
+    outdoor = weather.outdoor_temperature_c[first:]
+    codes = columns[0, first:].astype(np.int16)
+    wide = columns[1:, first:].astype(np.float64)
     level, flow, back, air, upper, lower, power, condenser, speed, fan_less, frost, setpoint = wide
     flow_rate = level * hy.pump_step_l_per_min
     operation = (codes & 3).astype(np.int8)
@@ -715,7 +722,7 @@ def _trajectory(
     index = np.arange(len(codes))
     last_run = np.maximum.accumulate(np.where(runs, index, -1))
     off_s = np.where(last_run < 0, 0, index - last_run) * weather.step_s
-    crankcase = (weather.outdoor_temperature_c < 10.0) & (off_s > 3600)
+    crankcase = (outdoor < 10.0) & (off_s > 3600)
     # Affinity law: a wet-rotor pump's power grows with the cube of its flow rate, on top of its electronics.
     pump = np.where(
         level > 0,
@@ -729,7 +736,7 @@ def _trajectory(
     return Trajectory(
         parameters=p,
         seed=seed,
-        start_s=weather.start_s,
+        start_s=weather.start_s + first * weather.step_s,
         step_s=weather.step_s,
         operation=operation,
         valve_dhw=(codes & _Flag.VALVE) > 0,
@@ -738,15 +745,15 @@ def _trajectory(
         backup_step=backup_step,
         legionella=(codes & _Flag.LEGIONELLA) > 0,
         freeze_protection=(codes & _Flag.FREEZE) > 0,
-        silent=silent,
+        silent=silent[first:],
         compressor_hz=hertz,
         frost=frost,
         flow_temperature_c=flow,
         return_temperature_c=back,
         flow_rate_l_per_min=flow_rate,
-        outdoor_temperature_c=weather.outdoor_temperature_c,
+        outdoor_temperature_c=outdoor,
         room_temperature_c=air,
-        room_setpoint_c=room_setpoints,
+        room_setpoint_c=room_setpoints[first:],
         flow_setpoint_c=setpoint,
         dhw_upper_c=upper,
         dhw_lower_c=lower,
