@@ -1,0 +1,182 @@
+"""The site, its heat pumps and its meters."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_serializer
+from pydantic_core import PydanticCustomError
+
+from hp_pipeline.settings.durations import Duration, between
+from hp_pipeline.settings.model import (
+    Day,
+    Identifier,
+    Inconsistency,
+    Number,
+    SettingsModel,
+    Text,
+    TimeZone,
+    repeated,
+    within,
+)
+from hp_pipeline.settings.rules import Rules
+from hp_pipeline.vocabulary.durations import format_duration
+
+
+def _currency(value: str) -> str:
+    if not (len(value) == 3 and value.isascii() and value.isalpha() and value.isupper()):
+        upper = value.upper() if len(value) == 3 and value.isascii() and value.isalpha() else ""
+        raise PydanticCustomError(
+            "currency",
+            "allowed: {allowed}",
+            {
+                "allowed": "three capital letters such as EUR, CHF or GBP",
+                "nearest": upper or {"€": "EUR", "£": "GBP", "$": "USD", "Euro": "EUR"}.get(value, ""),
+            },
+        )
+    return value
+
+
+class Site(SettingsModel):
+    """The house: where it is and by which calendar its people live."""
+
+    name: Text = Field(description="Name of the house, for people.")
+    time_zone: TimeZone = Field(description="Time zone of the calendar that people see, such as Europe/Berlin.")
+    currency: Annotated[str, AfterValidator(_currency)] = Field(
+        "EUR", description="Currency of the tariffs, three capital letters (ISO 4217)."
+    )
+    start: Day = Field(description="First UTC day that may hold readings, such as 2024-01-31.")
+    latitude: Annotated[Number, within(-90, 90, "degrees")] | None = Field(
+        None, description="Degrees north, -90 to 90."
+    )
+    longitude: Annotated[Number, within(-180, 180, "degrees")] | None = Field(
+        None, description="Degrees east, -180 to 180."
+    )
+
+    @classmethod
+    def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+        """One coordinate is no place."""
+        pair = ("latitude", "longitude")
+        given = [key for key in pair if written.get(key) is not None]
+        if len(given) == 1:
+            (absent,) = set(pair) - set(given)
+            yield Inconsistency(
+                (absent,), f"both latitude and longitude, or none; {given[0]} is given", "nothing", at_key=True
+            )
+
+
+class Circuit(SettingsModel):
+    """A heating circuit that a heat pump feeds."""
+
+    id: Identifier = Field(description="Id of the circuit: a to z, 0 to 9 and _.")
+    name: Text | None = Field(None, description="Name of the circuit, for people.")
+
+
+class Input(SettingsModel):
+    """Where signals of a heat pump come from: a source, and the profile that reads its points."""
+
+    source: Identifier = Field(description="Id of the source.")
+    profile: Text = Field(description="A shipped profile, or the path of a YAML file, relative to this settings file.")
+    signals: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Owner's mapping of points to signals; it is merged over the profile's.",
+    )
+
+
+def _divides_quarter(value: timedelta) -> timedelta:
+    # Calendar figures are merged from quarters of an hour, so that no frame may lie across two of them.
+    if timedelta(minutes=15) % value:
+        fitting = [s for s in range(10, 61) if 900 % s == 0]
+        nearest = min(fitting, key=lambda s: abs(s - value.total_seconds()))
+        raise PydanticCustomError(
+            "frame_interval",
+            "allowed: {allowed}",
+            {
+                "allowed": "a divisor of 15min: " + ", ".join(f"{s}s" for s in fitting),
+                "nearest": f"{nearest}s",
+            },
+        )
+    return value
+
+
+class HeatPump(SettingsModel):
+    """A heat pump and the inputs that its signals come from."""
+
+    id: Identifier = Field(description="Id of the heat pump in every table: a to z, 0 to 9 and _.")
+    name: Text | None = Field(None, description="Name of the heat pump, for people.")
+    model: Text | None = Field(None, description="The maker's designation.")
+    rated_power_kw: Annotated[Number, within(0.1, 1000, "kW")] | None = Field(
+        None, description="Rated thermal power, kW."
+    )
+    frame_interval: Annotated[Duration, between("10s", "60s"), AfterValidator(_divides_quarter)] = Field(
+        timedelta(seconds=30),
+        description="Finest interval of the frames, 10s to 60s; it must divide 15min.",
+    )
+    circuits: tuple[Circuit, ...] = Field((), description="The heating circuits that it feeds.")
+    inputs: tuple[Input, ...] = Field(min_length=1, description="Where its signals come from; at least one.")
+    rules: Rules = Field(
+        default_factory=Rules,
+        description="Rules that differ for this heat pump; only those that are given count.",
+    )
+
+    @field_serializer("rules")
+    def _only_given_rules(self, rules: Rules) -> dict[str, Any]:
+        # What is not given follows the general rules: written out, its default would override them.
+        dumped = {}
+        for name in sorted(rules.model_fields_set):
+            value = getattr(rules, name)
+            dumped[name] = format_duration(value) if isinstance(value, timedelta) else value
+        return dumped
+
+    @classmethod
+    def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+        """Circuits have ids of their own, and no input is there twice."""
+        yield from repeated(written, "circuits", "id")
+        inputs = written.get("inputs")
+        seen: dict[tuple[str, str], int] = {}
+        for index, entry in enumerate(inputs if isinstance(inputs, list) else []):
+            if not isinstance(entry, Mapping):
+                continue
+            source, profile = entry.get("source"), entry.get("profile")
+            if not isinstance(source, str) or not isinstance(profile, str):
+                continue
+            if (source, profile) in seen:
+                yield Inconsistency(
+                    ("inputs", index, "profile"),
+                    f"a source with a profile that inputs[{seen[source, profile]}] has not already",
+                )
+            seen.setdefault((source, profile), index)
+
+
+Consumer = Literal[
+    "compressor",
+    "fan",
+    "controls",
+    "circulation_pump",
+    "brine_pump",
+    "backup_heater",
+    "immersion_heater",
+    "crankcase_heater",
+]
+"""What a meter can include: it decides the boundary (SPF H1 to H4) of a COP."""
+
+
+class Meter(SettingsModel):
+    """A signal that counts energy or power, and what it includes: the boundary of every COP made with it."""
+
+    id: Identifier = Field(description="Id of the meter: a to z, 0 to 9 and _.")
+    heat_pump: Identifier = Field(description="Id of the heat pump that is measured.")
+    measures: Literal["electrical", "thermal"] = Field(description="electrical: energy in; thermal: energy out.")
+    signal: Identifier = Field(description="The signal that it gives, such as electrical_power.")
+    includes: tuple[Consumer, ...] = Field(min_length=1, description="What the measured energy includes.")
+
+    @classmethod
+    def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+        """Nothing is included twice."""
+        includes = written.get("includes")
+        seen: set[str] = set()
+        for index, consumer in enumerate(includes if isinstance(includes, list) else []):
+            if isinstance(consumer, str):
+                if consumer in seen:
+                    yield Inconsistency(("includes", index), "each of them once")
+                seen.add(consumer)

@@ -1,0 +1,54 @@
+"""The rules by which operation is recognised and by which a figure is shown or withheld."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from hp_pipeline.settings.durations import Duration, between
+from hp_pipeline.settings.model import Number, SettingsModel, within
+
+
+class Rules(SettingsModel):
+    """Parameters of modes, sessions, energy and COP. The bounds keep the session rule local: with two hours
+    on each side, a day gives the modes that the whole history gives."""
+
+    quarantine: Annotated[Duration, between("0s", "10min")] = Field(
+        timedelta(seconds=90),
+        description="How far before and after a defrost a change of mode still counts as a part of it.",
+    )
+    max_defrost: Annotated[Duration, between("1min", "1h")] = Field(
+        timedelta(minutes=20), description="A defrost flag that is on for longer is stuck, and is ignored."
+    )
+    session_gap: Annotated[Duration, between("1min", "2h")] = Field(
+        timedelta(minutes=30), description="Without readings for longer, a session ends."
+    )
+    hold: Annotated[Duration, between("1min", "30min")] = Field(
+        timedelta(minutes=5), description="How long a reading is valid when no later one follows."
+    )
+    min_session: Annotated[Duration, between("0s", "30min")] = Field(
+        timedelta(seconds=60), description="A shorter session takes the mode of the one before it."
+    )
+    minimum_electrical_energy_kwh: Annotated[Number, within(0, 1000, "kWh")] = Field(
+        0.05, description="With less electrical energy, kWh, no COP is shown."
+    )
+    minimum_coverage: Annotated[Number, within(0, 1)] = Field(
+        0.5, description="With a smaller share of the time covered by readings, 0 to 1, no COP is shown."
+    )
+    maximum_coverage_mismatch: Annotated[Number, within(0, 1)] = Field(
+        0.05,
+        description="When the shares covered for electricity and heat differ by more, 0 to 1, no COP is shown.",
+    )
+    compressor_power_w: Annotated[Number, within(0, 100_000, "W")] = Field(
+        150.0,
+        description="Electrical power, W, above which the compressor runs, where nothing else tells it.",
+    )
+    specific_heat_kj_per_kg_k: Annotated[Number, within(1, 5, "kJ/(kg K)")] = Field(
+        4.1868, description="Specific heat of the heating circuit's fluid, kJ/(kg K); water has 4.1868."
+    )
+    density_kg_per_l: Annotated[Number, within(0.5, 1.5, "kg/l")] = Field(
+        1.0, description="Density of the heating circuit's fluid, kg/l; water has 1.0."
+    )
+    future_tolerance: Annotated[Duration, between("0s", "1d")] = Field(
+        timedelta(minutes=5), description="A reading that is further in the future is refused."
+    )

@@ -1,0 +1,226 @@
+"""The whole settings file as one model."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field, PrivateAttr
+
+from hp_pipeline.settings.durations import read_duration
+from hp_pipeline.settings.house import HeatPump, Input, Meter, Site
+from hp_pipeline.settings.model import (
+    Inconsistency,
+    SettingsModel,
+    mapping,
+    mappings,
+    nearest_word,
+    repeated,
+)
+from hp_pipeline.settings.outputs import Outputs
+from hp_pipeline.settings.rules import Rules
+from hp_pipeline.settings.sources import SOURCE_KINDS, FilesSource, InfluxdbSource, Source
+from hp_pipeline.settings.tariffs import Tariff
+from hp_pipeline.vocabulary.durations import format_duration
+from hp_pipeline.vocabulary.profiles import Profile, load_profile
+from hp_pipeline.vocabulary.rules import Rules as OperationRules
+
+_Part = TypeVar("_Part", HeatPump, InfluxdbSource | FilesSource)
+
+
+class Settings(SettingsModel):
+    """Everything that the owner has written: frozen, complete, and right in itself."""
+
+    site: Site = Field(description="The house.")
+    heat_pumps: tuple[HeatPump, ...] = Field(min_length=1, description="The heat pumps; at least one.")
+    sources: tuple[Source, ...] = Field(min_length=1, description="Where readings come from; at least one.")
+    meters: tuple[Meter, ...] = Field((), description="What is measured, and what it includes.")
+    rules: Rules = Field(default_factory=Rules, description="Rules for all heat pumps.")
+    tariffs: tuple[Tariff, ...] = Field((), description="Prices of electricity, each from its day on.")
+    outputs: Outputs = Field(default_factory=Outputs, description="What the pipeline hands out by itself.")
+
+    _directory: Path = PrivateAttr(default_factory=Path)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Takes the folder of the settings file from the validation context, if there is one."""
+        if isinstance(context, Mapping) and "directory" in context:
+            self._directory = Path(context["directory"])
+
+    @property
+    def directory(self) -> Path:
+        """The folder that the settings were read from; paths of profiles are relative to it."""
+        return self._directory
+
+    def heat_pump(self, heat_pump_id: str) -> HeatPump:
+        """The heat pump with this id. Raises `LookupError`, which names those that there are."""
+        return _by_id("heat pump", self.heat_pumps, heat_pump_id)
+
+    def source(self, source_id: str) -> InfluxdbSource | FilesSource:
+        """The source with this id. Raises `LookupError`, which names those that there are."""
+        return _by_id("source", self.sources, source_id)
+
+    def rules_for(self, heat_pump: HeatPump | str) -> Rules:
+        """The rules that hold for a heat pump: the general ones, with its own in their place."""
+        own = (self.heat_pump(heat_pump) if isinstance(heat_pump, str) else heat_pump).rules
+        return self.rules.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+    def operation_rules_for(self, heat_pump: HeatPump | str) -> OperationRules:
+        """The same rules in the form that the transforms take, with the heat pump's frame interval."""
+        owner = self.heat_pump(heat_pump) if isinstance(heat_pump, str) else heat_pump
+        rules = self.rules_for(owner)
+        names = [field.name for field in dataclasses.fields(OperationRules)]
+        shared = {name: getattr(rules, name) for name in names if name != "frame_interval"}
+        return OperationRules(frame_interval=owner.frame_interval, **shared)
+
+    def inputs_of(self, source_id: str) -> tuple[tuple[HeatPump, Input], ...]:
+        """The inputs that read from a source, each with its heat pump, in the order of the file."""
+        self.source(source_id)
+        return tuple(
+            (heat_pump, item) for heat_pump in self.heat_pumps for item in heat_pump.inputs if item.source == source_id
+        )
+
+    def meters_of(self, heat_pump_id: str) -> tuple[Meter, ...]:
+        """The meters of a heat pump, in the order of the file."""
+        return tuple(meter for meter in self.meters if meter.heat_pump == heat_pump_id)
+
+    def tariff_on(self, day: date) -> Tariff | None:
+        """The tariff that holds on a day of the house's calendar; None before the first one."""
+        started = [tariff for tariff in self.tariffs if tariff.valid_from <= day]
+        return max(started, key=lambda tariff: tariff.valid_from, default=None)
+
+    def profile_of(self, item: Input) -> Profile:
+        """The profile of an input with the owner's signals merged over it, read anew at each call.
+
+        Raises `hp_pipeline.vocabulary.profiles.ProfileError`, which cannot happen with settings that
+        `load_settings` has given, unless a file was changed since.
+        """
+        return load_profile(item.profile, item.signals, self._directory)
+
+    def fingerprint(self, *parts: BaseModel | Iterable[BaseModel]) -> str:
+        """16 hexadecimal digits that stand for the content of the given parts, or of all settings.
+
+        The same content gives the same digits, whatever the order of keys, the spelling of durations, the
+        comments and the secrets, on every machine. Use it to say which settings a figure was made with.
+        """
+        flat = [
+            _canonical(part) if isinstance(part, BaseModel) else [_canonical(item) for item in part]
+            for part in (parts or (self,))
+        ]
+        text = json.dumps(flat, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+        """Everything that contradicts something else, in all parts of the file."""
+        yield from _below("site", Site, written)
+        for key in ("heat_pumps", "sources", "meters"):
+            yield from repeated(written, key, "id")
+        yield from repeated(written, "tariffs", "from")
+        yield from _below("heat_pumps", HeatPump, written)
+        yield from _below("meters", Meter, written)
+        yield from _below("tariffs", Tariff, written)
+        for index, source in mappings(written, "sources"):
+            kind = source.get("kind")
+            if isinstance(kind, str) and kind in SOURCE_KINDS:
+                for item in SOURCE_KINDS[kind].inconsistencies(source):
+                    yield item.below("sources", index)
+        yield from _dangling(written)
+        yield from _shared_folders(written)
+        yield from _held_over_gaps(written)
+
+
+def _by_id(what: str, parts: Iterable[_Part], part_id: str) -> _Part:
+    by_id = {part.id: part for part in parts}
+    if part_id in by_id:
+        return by_id[part_id]
+    near = nearest_word(part_id, by_id)
+    hint = f". Did you mean {near!r}?" if near else ""
+    raise LookupError(f"no {what} has the id {part_id!r}; there are: {', '.join(by_id)}{hint}")
+
+
+def _canonical(part: BaseModel) -> object:
+    return part.model_dump(mode="json")
+
+
+def _below(key: str, model: type[SettingsModel], written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+    if isinstance(written.get(key), Mapping):
+        for item in model.inconsistencies(written[key]):
+            yield item.below(key)
+    for index, entry in mappings(written, key):
+        for item in model.inconsistencies(entry):
+            yield item.below(key, index)
+
+
+def _ids(written: Mapping[str, Any], key: str) -> list[str]:
+    return [entry["id"] for _, entry in mappings(written, key) if isinstance(entry.get("id"), str)]
+
+
+def _dangling(written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+    """Ids that name nothing. With no id at all there is nothing to choose from, and another mistake to fix."""
+    sources, heat_pumps = _ids(written, "sources"), _ids(written, "heat_pumps")
+    for index, heat_pump in mappings(written, "heat_pumps"):
+        for place, item in mappings(heat_pump, "inputs"):
+            source = item.get("source")
+            if sources and isinstance(source, str) and source not in sources:
+                yield Inconsistency(
+                    ("heat_pumps", index, "inputs", place, "source"),
+                    f"the id of a source: {', '.join(sources)}",
+                    nearest=nearest_word(source, sources),
+                )
+    for index, meter in mappings(written, "meters"):
+        owner = meter.get("heat_pump")
+        if heat_pumps and isinstance(owner, str) and owner not in heat_pumps:
+            yield Inconsistency(
+                ("meters", index, "heat_pump"),
+                f"the id of a heat pump: {', '.join(heat_pumps)}",
+                nearest=nearest_word(owner, heat_pumps),
+            )
+
+
+def _shared_folders(written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+    """A file must belong to one source."""
+    owners: dict[str, int] = {}
+    for index, source in mappings(written, "sources"):
+        if source.get("kind") != "files":
+            continue
+        folder = source.get("drop_folder") or f"drop/{source.get('id')}"
+        if not isinstance(folder, str):
+            continue
+        plain = Path(folder).as_posix()
+        if plain in owners and source.get("id") != written["sources"][owners[plain]].get("id"):
+            yield Inconsistency(
+                ("sources", index, "drop_folder"),
+                f"a folder of its own; sources[{owners[plain]}] has this one",
+                f"{folder!r}",
+            )
+        owners.setdefault(plain, index)
+
+
+def _held_over_gaps(written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+    """A reading must not be held over a gap that ends a session."""
+    general = mapping(written, "rules")
+    own = [(("heat_pumps", i, "rules"), mapping(entry, "rules")) for i, entry in mappings(written, "heat_pumps")]
+    for place, rules in [(("rules",), general), *own]:
+        merged = {**general, **rules}
+        hold, gap = _rule(merged, "hold"), _rule(merged, "session_gap")
+        if not rules or not hold or not gap or hold <= gap:
+            continue
+        if "hold" in rules:
+            yield Inconsistency((*place, "hold"), f"at most session_gap, {format_duration(gap)}")
+        elif "session_gap" in rules:
+            yield Inconsistency((*place, "session_gap"), f"at least hold, {format_duration(hold)}")
+
+
+def _rule(written: Mapping[str, Any], key: str) -> timedelta | None:
+    """The duration of a rule as written or as parsed, its default when absent, None when it is wrong."""
+    value = written.get(key)
+    return read_duration(Rules.model_fields[key].default if value is None else value)
+
+
+def settings_json_schema() -> dict[str, Any]:
+    """The JSON schema (2020-12) of the settings file, with which an editor completes and checks it."""
+    schema = Settings.model_json_schema(by_alias=True, mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "hp.yaml", **schema}
