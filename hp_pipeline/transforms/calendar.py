@@ -1,0 +1,125 @@
+"""The house's calendar: local hours, days, weeks, months and years as stretches of UTC.
+
+A local day may have 23 or 25 hours; an hour of a zone with a half-hour offset begins at half past in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from hp_pipeline.transforms import schema
+
+PeriodName = Literal["daily", "weekly", "monthly", "yearly"]
+Grouping = Literal["all", "year", "season", "month", "week", "day"]
+
+SEASON_MONTH = 7
+"""The month in which a heating season's year begins: July, when least is heated in the northern hemisphere."""
+
+
+def day_start(day: date, time_zone: str) -> datetime:
+    """The instant (UTC) at which a local day begins."""
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(time_zone)).astimezone(UTC)
+
+
+def local_date(moment: datetime, time_zone: str) -> date:
+    """The local date of an instant."""
+    return moment.astimezone(ZoneInfo(time_zone)).date()
+
+
+def hour_start(time: str, time_zone: str) -> pl.Expr:
+    """The instant at which the local hour of column `time` (UTC) began."""
+    column = pl.col(time)
+    offset = column.dt.convert_time_zone(time_zone).dt.replace_time_zone(None) - column.dt.replace_time_zone(None)
+    into = (column.dt.epoch("us") + offset.dt.total_microseconds()) % (3600 * 1_000_000)
+    return column - pl.duration(microseconds=into)
+
+
+def local_iso(moments: Iterable[datetime], time_zone: str) -> list[str]:
+    """Instants as ISO 8601 in the house's time with its offset, to the minute."""
+    zone = ZoneInfo(time_zone)
+    return [moment.astimezone(zone).isoformat(timespec="minutes") for moment in moments]
+
+
+def first_day(name: PeriodName, day: date) -> date:
+    """The first day of the period that a local day lies in."""
+    match name:
+        case "daily":
+            return day
+        case "weekly":
+            return day - timedelta(days=day.weekday())
+        case "monthly":
+            return day.replace(day=1)
+        case "yearly":
+            return day.replace(month=1, day=1)
+
+
+def next_period(name: PeriodName, first: date) -> date:
+    """The first day of the period after the one that begins with `first`."""
+    match name:
+        case "daily":
+            return first + timedelta(days=1)
+        case "weekly":
+            return first + timedelta(days=7)
+        case "monthly":
+            return (first + timedelta(days=32)).replace(day=1)
+        case "yearly":
+            return first.replace(year=first.year + 1)
+
+
+def period_label(name: PeriodName, first: date) -> str:
+    """How a period is called: 2026-03-29, 2026-W13, 2026-03, 2026."""
+    match name:
+        case "daily":
+            return first.isoformat()
+        case "weekly":
+            year, week, _ = first.isocalendar()
+            return f"{year}-W{week:02d}"
+        case "monthly":
+            return f"{first:%Y-%m}"
+        case "yearly":
+            return f"{first:%Y}"
+
+
+def season_of(day: date) -> date:
+    """The first day of the heating season that a local day lies in."""
+    year = day.year if day.month >= SEASON_MONTH else day.year - 1
+    return date(year, SEASON_MONTH, 1)
+
+
+def grouped(grouping: Grouping, day: date) -> tuple[date, date, str]:
+    """For a way to group days: the first day of the group, the day after its last, and its label.
+
+    `all` is one group; its bounds are those of the calendar.
+    """
+    if grouping == "all":
+        return date.min, date.max, "all"
+    if grouping == "season":
+        first = season_of(day)
+        return first, first.replace(year=first.year + 1), f"{first.year}/{(first.year + 1) % 100:02d}"
+    names: dict[str, PeriodName] = {"year": "yearly", "month": "monthly", "week": "weekly", "day": "daily"}
+    name = names[grouping]
+    first = first_day(name, day)
+    return first, next_period(name, first), period_label(name, first)
+
+
+def has_part_hours(time_zone: str, day: date) -> bool:
+    """Whether an hour of the zone crosses midnight (UTC) at the end of a UTC day."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1)
+    offset = midnight.astimezone(ZoneInfo(time_zone)).utcoffset() or timedelta()
+    return bool(offset % timedelta(hours=1))
+
+
+def with_period(rows: pl.DataFrame, first: date, until: date, label: str, time_zone: str) -> pl.DataFrame:
+    """The rows with `start`, `end`, `period`, `local_start` of the period of local days [first, until)."""
+    start = day_start(first, time_zone)
+    return rows.with_columns(
+        start=pl.lit(start, schema.UTC),
+        end=pl.lit(day_start(until, time_zone), schema.UTC),
+        period=pl.lit(label),
+        local_start=pl.lit(local_iso([start], time_zone)[0]),
+    )

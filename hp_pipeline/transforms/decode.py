@@ -1,0 +1,155 @@
+"""Native points → canonical signals, by a profile: units, words, and what is not believed.
+
+A reading that is not believed (outside the signal's range, on the profile's reject list, a spike) counts as not made:
+the value before it is held on, up to its maximum age. A word that the profile does not know makes the state unknown
+from there on. Each of them is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from hp_pipeline.transforms.schema import UTC
+from hp_pipeline.vocabulary.profiles import Profile, SignalMapping, Spike
+
+DECODED = pl.Schema({"time": UTC, "value": pl.Float64()})
+"""Readings of one signal: canonical number, or the index of the state among the signal's values; null is unknown."""
+
+
+@dataclass
+class Decoded:
+    """The readings of a heat pump by canonical signal.
+
+    Attributes:
+        signals: per signal `time`, `value` (float; for states the index among the signal's values; for text a word),
+            sorted by time, one row a time.
+        times: every time at which something that the profiles know was read, ascending.
+        doubts: what was not believed or not understood: signal, point, reason, example, count.
+        ambiguous: signals that one selector finds in several points, with those points.
+    """
+
+    signals: dict[str, pl.DataFrame] = field(default_factory=dict)
+    times: pl.Series = field(default_factory=lambda: pl.Series("time", [], UTC))
+    doubts: list[tuple[str, str, str, str, int]] = field(default_factory=list)
+    ambiguous: dict[str, list[str]] = field(default_factory=dict)
+
+
+def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
+    """Decode readings (`point`, `time`, `value`, `text`) of each source of a heat pump by its profile.
+
+    Where several sources or points give the same signal at the same time, the earlier input and the earlier selector
+    take precedence; otherwise their readings interleave by time.
+    """
+    result = Decoded()
+    found: dict[str, list[pl.DataFrame]] = {}
+    mappings: dict[str, SignalMapping] = {}
+    times = []
+    for readings, profile in inputs:
+        series = {str(key[0]): part for key, part in readings.partition_by("point", as_dict=True).items()}
+        used = set()
+        for mapping, point in _assign(profile, series, result.ambiguous):
+            found.setdefault(mapping.signal.name, []).append(_canonical(series[point], mapping, point, result.doubts))
+            mappings[mapping.signal.name] = mapping
+            used.add(point)
+        times += [series[point]["time"] for point in sorted(used)]
+    for name, parts in found.items():
+        result.signals[name] = _one_series(parts, mappings[name], result.doubts)
+    if times:
+        result.times = pl.concat(times).unique().sort()
+    return result
+
+
+def _assign(
+    profile: Profile, points: Iterable[str], ambiguous: dict[str, list[str]]
+) -> list[tuple[SignalMapping, str]]:
+    """Which points serve which signal, in order of precedence."""
+    ordered = sorted(points)
+    pairs = []
+    for mapping in profile.mappings.values():
+        for selector in mapping.selectors:
+            matched = [point for point in ordered if selector.matches(point)]
+            pairs += [(mapping, point) for point in matched if (mapping, point) not in pairs]
+            if len(matched) > 1:
+                ambiguous[mapping.signal.name] = matched
+    return pairs
+
+
+def _canonical(
+    readings: pl.DataFrame, mapping: SignalMapping, point: str, doubts: list[tuple[str, str, str, str, int]]
+) -> pl.DataFrame:
+    """`time`, `value` of one point, in canonical terms."""
+    signal = mapping.signal
+    if signal.kind == "text":
+        return readings.select("time", value=pl.coalesce("text", pl.col("value").cast(pl.String)))
+    if signal.kind == "state":
+        return _states(readings, mapping, point, doubts)
+    number = pl.coalesce("value", pl.col("text").cast(pl.Float64, strict=False))
+    frame = readings.select("time", "text", value=number * mapping.factor + mapping.offset)
+    words = frame.filter(pl.col("value").is_null())
+    if words.height:
+        doubts.append((signal.name, point, "not a number", str(words["text"][0]), words.height))
+    believed = pl.lit(True)
+    if signal.minimum is not None and signal.maximum is not None:
+        believed = pl.col("value").is_between(signal.minimum, signal.maximum)
+    if mapping.reject:
+        believed &= ~pl.col("value").is_in(mapping.reject)
+    numbers = frame.filter(pl.col("value").is_not_null()).select("time", "value")
+    kept = numbers.filter(believed)
+    if kept.height < numbers.height:
+        example = numbers.filter(~believed)["value"][0]
+        doubts.append((signal.name, point, "outside its range", str(example), numbers.height - kept.height))
+    return kept
+
+
+def _states(
+    readings: pl.DataFrame, mapping: SignalMapping, point: str, doubts: list[tuple[str, str, str, str, int]]
+) -> pl.DataFrame:
+    words = readings.select("time", word=pl.coalesce("text", pl.col("value").cast(pl.String)))
+    code: dict[str, float | None] = {}
+    for word, count in words["word"].value_counts().iter_rows():
+        state = mapping.state_of(word)
+        code[word] = None if state is None else float(mapping.signal.values.index(state))
+        if state is None:
+            doubts.append((mapping.signal.name, point, "unknown word", word, count))
+    value = pl.col("word").replace_strict(code, default=None, return_dtype=pl.Float64)
+    return words.select("time", value=value)
+
+
+def _one_series(
+    parts: list[pl.DataFrame], mapping: SignalMapping, doubts: list[tuple[str, str, str, str, int]]
+) -> pl.DataFrame:
+    """The parts merged by time, the earlier part first where times are equal, spikes taken out."""
+    series = parts[0]
+    if len(parts) > 1:
+        ranked = [part.with_columns(rank=pl.lit(rank)) for rank, part in enumerate(parts)]
+        series = pl.concat(ranked).sort("time", "rank").unique("time", keep="first", maintain_order=True).drop("rank")
+    if mapping.spike is None or series.height < 3:
+        return series
+    calm = series.filter(~_is_spike(mapping.spike))
+    if calm.height < series.height:
+        doubts.append((mapping.signal.name, "", "spike", "", series.height - calm.height))
+    return calm
+
+
+def _is_spike(spike: Spike) -> pl.Expr:
+    time, value = pl.col("time"), pl.col("value")
+    beside = [
+        ((value - value.shift(step)).abs() > spike.max_jump) & ((time - time.shift(step)).abs() <= spike.within)
+        for step in (1, -1)
+    ]
+    return (beside[0] & beside[1]).fill_null(False)
+
+
+def doubts_frame(doubts: Iterable[tuple[str, str, str, str, int]]) -> pl.DataFrame:
+    """The doubts as a table: `signal`, `point`, `reason`, `example`, `count`."""
+    names: Mapping[str, pl.DataType] = {
+        "signal": pl.String(),
+        "point": pl.String(),
+        "reason": pl.String(),
+        "example": pl.String(),
+        "count": pl.Int64(),
+    }
+    return pl.DataFrame(list(doubts), schema=dict(names), orient="row").sort("signal", "point", "reason", "example")

@@ -1,0 +1,276 @@
+"""The figures of any stretch of time: energies, durations, counts, statistics and the ratios made of them.
+
+All tables of figures (hours to years, sessions, cycles, defrosts) have the same columns and come from the same three
+steps: `pieces` (per frame, summed over the smallest stretches of one mode, state and hour), `merge` (add rows), and
+`shown` (to the units that people read). Between them, sums are whole numbers in the *exact* form: energies in
+millijoules, durations in microseconds, a mean as value times microseconds. Whole numbers add to the same sum in any
+order and any grouping, so a month is the merge of its days to the last bit.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from hp_pipeline.transforms.schema import UTC
+from hp_pipeline.vocabulary.rules import Rules
+from hp_pipeline.vocabulary.signals import summary_signals
+from hp_pipeline.vocabulary.tables import COUNT_COLUMNS, DURATION_COLUMNS, energy_columns
+
+ENERGIES = [column.name for column in energy_columns()]
+COUNTS = [column.name for column in COUNT_COLUMNS]
+KNOWN = [f"{name}_s" for name in summary_signals()]
+DURATIONS = [*(column.name for column in DURATION_COLUMNS), *KNOWN]
+MEANS = [f"{name}_mean" for name in summary_signals()]
+
+_MJ_PER_KWH = 3_600_000_000
+_US_PER_S = 1_000_000
+
+FRAME_COLUMNS = [
+    *("heat_pump", "start", "end", "three_way_valve", "immersion_heater_power", "backup_heater_power"),
+    *summary_signals(),
+]
+"""What the figures read of the frames."""
+
+
+def pieces(frames: pl.DataFrame, operation: pl.DataFrame, cut: pl.Expr) -> pl.DataFrame:
+    """The smallest stretches that figures are made of, in the exact form.
+
+    Args:
+        frames: table `frames` (at least `FRAME_COLUMNS`) of one heat pump.
+        operation: table `operation` for the same frames.
+        cut: expression over the frames whose change ends a piece (such as the local hour).
+
+    Returns:
+        Sorted by `start`: `heat_pump`, `start`, `end`, `cut`, `mode`, `state`, `defrost`, `gap`, what starts with it,
+        `unseen_s`, `provisional`, `valve_dhw_s`, `valve_space_s`, and every figure but the ratios in the exact form.
+    """
+    joined = frames.select(FRAME_COLUMNS).join(
+        operation.drop("heat_pump", "end", "raw_mode"), on="start", how="inner", maintain_order="left"
+    )
+    begins = pl.col("gap") | pl.col("session_start") | pl.col("cycle_start") | pl.col("defrost_start")
+    for name in ("cut", "mode", "state", "defrost"):
+        begins |= pl.col(name).ne_missing(pl.col(name).shift(1))
+    rows = (
+        joined.with_columns(cut=cut, span=(pl.col("end") - pl.col("start")).dt.total_microseconds())
+        .with_columns(piece=begins.fill_null(True).cum_sum())
+        .with_columns(
+            electrical=_energy("electrical_power"),
+            thermal=_energy("thermal_power"),
+            immersion=_energy("immersion_heater_power"),
+            backup=_energy("backup_heater_power"),
+        )
+        .group_by("piece", maintain_order=True)
+        .agg(
+            pl.col("heat_pump", "start", "cut", "mode", "state", "defrost", "gap").first(),
+            pl.col("session_start", "cycle_start", "defrost_start", "unseen_s", "provisional").first(),
+            pl.col("end").last(),
+            pl.col("electrical", "thermal", "immersion", "backup", "span").sum(),
+            pl.col("thermal").filter(pl.col("three_way_valve") == "dhw").sum().alias("thermal_of_tank"),
+            *_known_time("three_way_valve", "valve_dhw_s", pl.col("three_way_valve") == "dhw"),
+            *_known_time("three_way_valve", "valve_space_s", pl.col("three_way_valve") == "space"),
+            *_known_time("electrical", "electrical_s"),
+            *_known_time("thermal", "thermal_s"),
+            *_known_time("immersion", "immersion_known"),
+            *_known_time("backup", "backup_known"),
+            *_known_time("compressor_running", "compressor_s", pl.col("compressor_running")),
+            pl.col("compressor_start").sum().cast(pl.Int64).alias("compressor_starts"),
+            *(expression for name in summary_signals() for expression in _statistics(name)),
+        )
+    )
+    return _by_mode(rows)
+
+
+def _energy(power: str) -> pl.Expr:
+    """Power in W times the frame's microseconds → millijoules."""
+    return (pl.col(power) * pl.col("span") / 1000).round().cast(pl.Int64)
+
+
+def _known_time(name: str, alias: str, when: pl.Expr | None = None) -> list[pl.Expr]:
+    condition = pl.col(name).is_not_null() if when is None else when.fill_null(False)
+    return [pl.col("span").filter(condition).sum().alias(alias)]
+
+
+def _statistics(name: str) -> list[pl.Expr]:
+    value = pl.col(name)
+    known = value.is_not_null()
+    return [
+        value.min().alias(f"{name}_min"),
+        value.max().alias(f"{name}_max"),
+        (value * pl.col("span")).round().cast(pl.Int64).sum().alias(f"{name}_mean"),
+        value.filter(known).first().alias(f"{name}_first"),
+        value.filter(known).last().alias(f"{name}_last"),
+        pl.col("span").filter(known).sum().alias(f"{name}_s"),
+    ]
+
+
+def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
+    """Book what each piece used, gave and lasted under its mode and, if it is one, under defrost."""
+    mode, defrost = pl.col("mode"), pl.col("defrost").fill_null(False)
+    electrical, thermal = pl.col("electrical"), pl.col("thermal")
+
+    def where(condition: pl.Expr, amount: pl.Expr) -> pl.Expr:
+        return pl.when(condition.fill_null(False)).then(amount).otherwise(0)
+
+    books: dict[str, pl.Expr] = {
+        "electrical_energy_kwh": electrical,
+        "thermal_energy_kwh": where(mode.ne_missing("cooling"), thermal),
+        "electrical_energy_defrost_kwh": where(defrost, electrical),
+        "thermal_energy_defrost_kwh": where(defrost, thermal),
+        "thermal_energy_cooling_kwh": where(mode == "cooling", -thermal),
+        "electrical_energy_cooling_kwh": where(mode == "cooling", electrical),
+        "electrical_energy_immersion_kwh": pl.when(pl.col("immersion_known") > 0).then("immersion"),
+        "electrical_energy_backup_heater_kwh": pl.when(pl.col("backup_known") > 0).then("backup"),
+        "heat_from_tank_kwh": where(defrost & (pl.col("thermal_of_tank") < 0), -pl.col("thermal_of_tank")),
+        "observed_s": pl.col("span"),
+        "defrost_s": where(defrost, pl.col("span")),
+        "defrosts": where(pl.col("defrost_start"), pl.lit(1, pl.Int64)),
+        "heating_sessions": where((mode == "heating") & pl.col("session_start"), pl.lit(1, pl.Int64)),
+        "dhw_sessions": where((mode == "dhw") & pl.col("session_start"), pl.lit(1, pl.Int64)),
+    }
+    for name in ("heating", "dhw", "standby"):
+        books[f"electrical_energy_{name}_kwh"] = where(mode == name, electrical)
+        books[f"thermal_energy_{name}_kwh"] = where(mode == name, thermal)
+    for name in ("heating", "dhw"):
+        books[f"electrical_energy_{name}_defrost_kwh"] = where((mode == name) & defrost, electrical)
+        books[f"thermal_energy_{name}_defrost_kwh"] = where((mode == name) & defrost, thermal)
+    for name in ("heating", "dhw", "cooling", "standby"):
+        books[f"{name}_s"] = where(mode == name, pl.col("span"))
+    booked = rows.with_columns(**{name: amount.cast(pl.Int64) for name, amount in books.items()})
+    unknown = [
+        pl.when(pl.col("electrical_s" if name.startswith("electrical") else "thermal_s") > 0).then(name).alias(name)
+        for name in ENERGIES
+        if not name.startswith(("electrical_energy_immersion", "electrical_energy_backup"))
+    ]
+    return booked.with_columns(unknown).drop(
+        "piece", "electrical", "thermal", "immersion", "backup", "span", "thermal_of_tank", "immersion_known",
+        "backup_known",
+    )  # fmt: skip
+
+
+def merge(rows: pl.DataFrame, by: str | None, *keep: pl.Expr) -> pl.DataFrame:
+    """Add rows in the exact form, per heat pump and group of `by`; `keep` says what else of a group is wanted.
+
+    Groups come in the order of their first `start`.
+    """
+    added = [name for name in [*ENERGIES, *DURATIONS, *COUNTS, *MEANS] if name in rows.columns]
+    return (
+        rows.sort("start")
+        .group_by(["heat_pump", *([by] if by else [])], maintain_order=True)
+        .agg(
+            *(pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name) for name in added),
+            *(pl.col(f"{name}_min").min() for name in summary_signals()),
+            *(pl.col(f"{name}_max").max() for name in summary_signals()),
+            *(pl.col(f"{name}_first").drop_nulls().first() for name in summary_signals()),
+            *(pl.col(f"{name}_last").drop_nulls().last() for name in summary_signals()),
+            *keep,
+        )
+    )
+
+
+def exact(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows as they are shown and stored → the exact form, so that they can be merged."""
+    return rows.with_columns(
+        *((pl.col(name) * pl.col(f"{name.removesuffix('_mean')}_s") * _US_PER_S).alias(name) for name in MEANS),
+        *((pl.col(name) * _MJ_PER_KWH).alias(name) for name in ENERGIES),
+        *((pl.col(name) * _US_PER_S).alias(name) for name in DURATIONS),
+    ).with_columns(pl.col([*MEANS, *ENERGIES, *DURATIONS]).round().cast(pl.Int64))
+
+
+def in_units(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in the exact form → kWh, seconds and means; the ratios are still missing."""
+    weighted = [
+        pl.when(pl.col(f"{name.removesuffix('_mean')}_s") > 0)
+        .then(pl.col(name) / pl.col(f"{name.removesuffix('_mean')}_s"))
+        .alias(name)
+        for name in MEANS
+    ]
+    return rows.with_columns(weighted).with_columns(
+        *((pl.col(name) / _MJ_PER_KWH).alias(name) for name in ENERGIES),
+        *((pl.col(name) / _US_PER_S).alias(name) for name in DURATIONS),
+    )
+
+
+def shown(rows: pl.DataFrame, rules: Rules, newest: datetime | None = None) -> pl.DataFrame:
+    """Rows in the exact form with `start` and `end` → units that people read, with the ratios.
+
+    Args:
+        newest: end of the newest frame when the rows may reach beyond it; time after it is not missed in a coverage.
+    """
+    last = pl.col("end") if newest is None else pl.min_horizontal("end", pl.lit(newest, UTC))
+    elapsed = (last - pl.col("start")).dt.total_microseconds() / _US_PER_S
+    return with_ratios(in_units(rows), elapsed, rules)
+
+
+def carnot_limit() -> pl.Expr:
+    """The COP that no machine exceeds between these mean temperatures; null when either is unknown.
+
+    T_flow / (T_flow - T_source) in kelvin; the source is what the machine draws from, else the outdoor air. Where the
+    flow is hardly warmer than the source the limit is high and says nothing.
+    """
+    source = pl.coalesce("source_in_temperature_mean", "outdoor_temperature_mean")
+    lift = pl.max_horizontal(pl.col("flow_temperature_mean") - source, pl.lit(1.0))
+    limit = (pl.col("flow_temperature_mean") + 273.15) / lift
+    return pl.when(source.is_not_null()).then(limit)
+
+
+def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.DataFrame:
+    """Add coverages and COPs. A ratio is made of sums, never of ratios, and only where the data bear it.
+
+    `cop_reason` says why there is none: no electricity or heat known, coverage too low or unlike for both, too little
+    electricity, no heat, or more heat than Carnot allows. The other COPs are null for the same reasons.
+    """
+    rows = rows.with_columns(
+        electrical_coverage=(pl.col("electrical_s") / elapsed_s).clip(0, 1),
+        thermal_coverage=(pl.col("thermal_s") / elapsed_s).clip(0, 1),
+    )
+    electrical = pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh")
+    thermal = pl.col("thermal_energy_kwh")
+    lowest = pl.min_horizontal("electrical_coverage", "thermal_coverage")
+    unlike = (pl.col("electrical_coverage") - pl.col("thermal_coverage")).abs() > rules.maximum_coverage_mismatch
+    percent = (lowest * 100).round(0).cast(pl.Int64)
+    reason = (
+        pl.when(pl.col("electrical_s") <= 0)
+        .then(pl.lit("no electricity known"))
+        .when(pl.col("thermal_s") <= 0)
+        .then(pl.lit("no heat known"))
+        .when(lowest < rules.minimum_coverage)
+        .then(pl.format("known for only {} % of the time", percent))
+        .when(unlike)
+        .then(pl.lit("electricity and heat are known for different times"))
+        .when(pl.col("heating_s") + pl.col("dhw_s") <= 0)
+        .then(pl.lit("neither heating nor hot water in it"))
+        .when(electrical < rules.minimum_electrical_energy_kwh)
+        .then(pl.format("less than {} kWh of electricity", pl.lit(rules.minimum_electrical_energy_kwh)))
+        .when(thermal <= 0)
+        .then(pl.lit("no heat given"))
+        .when(thermal / electrical > carnot_limit())
+        .then(pl.lit("above the Carnot limit: a sensor is wrong"))
+    )
+    rows = rows.with_columns(cop_reason=reason)
+    bears = pl.col("cop_reason").is_null() | pl.col("cop_reason").str.contains("kWh of|no heat given|neither|Carnot")
+
+    def ratio(heat: pl.Expr, power: pl.Expr) -> pl.Expr:
+        cop = heat / power
+        shows = (power >= rules.minimum_electrical_energy_kwh) & (heat > 0)
+        return pl.when(bears & shows & (cop <= carnot_limit()).fill_null(True)).then(cop)
+
+    parts = {
+        name: (pl.col(f"thermal_energy{name}_kwh"), pl.col(f"electrical_energy{name}_kwh"))
+        for name in ("_heating", "_dhw", "_defrost", "_heating_defrost", "_dhw_defrost")
+    }
+    immersion = pl.col("electrical_energy_immersion_kwh").fill_null(0)
+    dhw_heat, dhw_power = parts["_dhw"]
+    return rows.with_columns(
+        cop=pl.when(pl.col("cop_reason").is_null()).then(thermal / electrical),
+        cop_heating=ratio(*parts["_heating"]),
+        cop_dhw=ratio(*parts["_dhw"]),
+        cop_without_defrost=ratio(thermal - parts["_defrost"][0], electrical - parts["_defrost"][1]),
+        cop_heating_without_defrost=ratio(
+            parts["_heating"][0] - parts["_heating_defrost"][0], parts["_heating"][1] - parts["_heating_defrost"][1]
+        ),
+        cop_dhw_without_defrost=ratio(dhw_heat - parts["_dhw_defrost"][0], dhw_power - parts["_dhw_defrost"][1]),
+        cop_with_immersion=ratio(thermal + immersion, electrical + immersion),
+        cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion),
+    )

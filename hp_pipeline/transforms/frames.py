@@ -1,0 +1,163 @@
+"""Signals → frames: what the heat pump did, cut where something was read, without losing an energy or an edge.
+
+A frame starts at the first reading in each frame interval of the clock, at every change of a state, and at every
+quarter of an hour while frames go on; it is valid until the next one, at most `hold`. In it a gauge is the
+time-weighted mean of the held readings, so power times time is the energy; a state is what holds from its start, so an
+edge keeps its time. A reading is held until the next one of its signal, at most its maximum age. Unknown is null.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from hp_pipeline.transforms.decode import Decoded
+from hp_pipeline.transforms.schema import UTC, conform
+from hp_pipeline.vocabulary.profiles import SignalMapping
+from hp_pipeline.vocabulary.rules import Rules
+from hp_pipeline.vocabulary.signals import signals
+
+QUARTER = timedelta(minutes=15)
+"""Frames never cross a quarter of an hour: every time zone's hours and midnights fall on one."""
+
+
+def build_frames(
+    decoded: Decoded,
+    mappings: dict[str, SignalMapping],
+    heat_pump: str,
+    start: datetime,
+    end: datetime,
+    rules: Rules,
+    more_follows: bool,
+) -> pl.DataFrame:
+    """The frames of one heat pump that start within [start, end) (whole UTC days).
+
+    Args:
+        decoded: its signals, from far enough before `start` (the greatest maximum age) to `hold` after `end`.
+        mappings: how long each signal may be held (`max_age`).
+        more_follows: whether anything was read after the readings given; if not, the newest frame is as long as the
+            frame interval, because nothing says that it lasted longer.
+
+    Returns:
+        Table `frames`, sorted by start.
+    """
+    ticks = _ticks(decoded.times, start, end, rules, more_follows)
+    if ticks.is_empty():
+        return conform(None, "frames")
+    for name, series in decoded.signals.items():
+        ticks = ticks.join_asof(
+            series.rename({"value": name}), on="time", tolerance=mappings[name].max_age, check_sortedness=False
+        )
+    ticks = _derive(ticks, rules).filter(pl.col("time") >= start, pl.col("time") < end)
+    frames = _coarsen(ticks, rules.frame_interval)
+    return conform(_in_words(frames).with_columns(heat_pump=pl.lit(heat_pump)), "frames")
+
+
+def _ticks(times: pl.Series, start: datetime, end: datetime, rules: Rules, more_follows: bool) -> pl.DataFrame:
+    """`time`, `until`, `last_read`: when something was read or a quarter begins, and how long that holds."""
+    reads = times.filter(times >= start - rules.hold).to_frame("time")
+    if reads.is_empty():
+        return pl.DataFrame(schema={"time": UTC, "until": UTC, "last_read": UTC})
+    alone = rules.hold if more_follows else min(rules.frame_interval, rules.hold)
+    following = pl.col("time").shift(-1)
+    reads = reads.with_columns(
+        until=pl.when(following.is_null())
+        .then(pl.col("time") + alone)
+        .otherwise(pl.min_horizontal(following, pl.col("time") + rules.hold)),
+        last_read="time",
+    )
+    quarters = pl.DataFrame({"time": pl.datetime_range(start, end, QUARTER, time_zone="UTC", eager=True).cast(UTC)})
+    cut = quarters.join_asof(reads, left_on="time", right_on="last_read", check_sortedness=False).filter(
+        pl.col("time") > pl.col("time_right"), pl.col("time") < pl.col("until")
+    )
+    return (
+        pl.concat([reads, cut.select("time", "until", last_read="time_right")])
+        .sort("time")
+        .with_columns(until=pl.min_horizontal("until", pl.col("time").shift(-1).fill_null(pl.col("until"))))
+    )
+
+
+def _derive(ticks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """Add what follows from other signals where it is not measured, before anything is averaged.
+
+    Spread = flow - return temperature. Thermal power = volume flow · density · specific heat · spread.
+    """
+    missing = [
+        pl.lit(None, pl.Float64).alias(name)
+        for name in ("flow_temperature", "return_temperature", "delta_t", "flow_rate", "thermal_power")
+        if name not in ticks.columns
+    ]
+    heat_per_l_per_h_and_k = rules.density_kg_per_l * rules.specific_heat_kj_per_kg_k / 3.6
+    return (
+        ticks.with_columns(missing)
+        .with_columns(delta_t=pl.coalesce("delta_t", pl.col("flow_temperature") - pl.col("return_temperature")))
+        .with_columns(
+            thermal_power=pl.coalesce("thermal_power", pl.col("flow_rate") * pl.col("delta_t") * heat_per_l_per_h_and_k)
+        )
+    )
+
+
+def _of_kind(frame: pl.DataFrame, *kinds: str) -> list[str]:
+    return [name for name, signal in signals().items() if signal.kind in kinds and name in frame.columns]
+
+
+def _coarsen(ticks: pl.DataFrame, interval: timedelta) -> pl.DataFrame:
+    """One row a frame: ticks of one frame interval and one set of states, merged by exact time weights."""
+    states = _of_kind(ticks, "state")
+    gauges = _of_kind(ticks, "gauge")
+    held = _of_kind(ticks, "counter", "text")
+    begins = pl.col("time").dt.truncate(interval) != pl.col("time").shift(1).dt.truncate(interval)
+    for name in states:
+        begins |= pl.col(name).ne_missing(pl.col(name).shift(1))
+    ticks = ticks.with_columns(frame=begins.fill_null(True).cum_sum())
+    ticks = ticks.with_columns(alone=pl.len().over("frame") == 1)
+    single = ticks.filter("alone").rename({"time": "start", "until": "end"})
+    columns = ["start", "end", "last_read", *states, *gauges, *held]
+    if single.height == ticks.height:
+        return single.select(columns)
+    span = (pl.col("until") - pl.col("time")).dt.total_microseconds()
+    several = (
+        ticks.filter(~pl.col("alone"))
+        .with_columns(span=span)
+        .group_by("frame", maintain_order=True)
+        .agg(
+            pl.col("time").first().alias("start"),
+            pl.col("until").last().alias("end"),
+            pl.col("last_read").last(),
+            *(pl.col(name).first() for name in states),
+            *(_weighted_mean(name) for name in gauges),
+            *(pl.col(name).last() for name in held),
+        )
+    )
+    return pl.concat([single.select(columns), several.select(columns)]).sort("start")
+
+
+def _weighted_mean(name: str) -> pl.Expr:
+    """Mean over the known time of a frame. Sums of whole numbers, so that it is the same however ticks are grouped."""
+    known = pl.col(name).is_not_null()
+    weighted = (pl.col(name) * pl.col("span") * _SCALE).round().cast(pl.Int64).sum()
+    weight = pl.col("span").filter(known).sum()
+    mean = weighted / weight / _SCALE
+    same = pl.col(name).min() == pl.col(name).max()
+    return pl.when(weight > 0).then(pl.when(same).then(pl.col(name).min()).otherwise(mean)).alias(name)
+
+
+_SCALE = 1000
+
+
+def _in_words(frames: pl.DataFrame) -> pl.DataFrame:
+    """Index of a state → its word, or true and false for a flag."""
+    words = []
+    for name in _of_kind(frames, "state"):
+        signal = signals()[name]
+        index = pl.col(name)
+        if signal.is_flag:
+            words.append((index == 1).alias(name))
+        else:
+            words.append(
+                index.cast(pl.Int8)
+                .replace_strict(dict(enumerate(signal.values)), default=None, return_dtype=pl.String)
+                .alias(name)
+            )
+    return frames.with_columns(words)

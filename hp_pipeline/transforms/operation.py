@@ -1,0 +1,233 @@
+"""Frames → what the heat pump does in each: the session rule.
+
+1. Raw mode per frame, from the machine's word and its three-way valve. A silence longer than `session_gap` is a gap.
+2. Defrost episodes are islands of the defrost flag; one longer than `max_defrost` is a stuck flag and is ignored.
+3. Runs are islands of equal raw mode; blocks are islands of heating and dhw runs.
+4. A heating or dhw run is an *excursion* if it lies within one defrost, padded by `quarantine` on both sides: the valve
+   swings to the tank because heat for the defrost is taken from there, not because the tank wants any.
+5. The effective mode of an excursion is that of the last other run before it in its block, else of the next after it,
+   else its own.
+6. Islands of effective mode shorter than `min_session` take the mode of the long island before, else after them.
+7. Sessions are islands of the result. Within them a cycle is a stretch of one state: defrost, compressor on, off.
+
+The rule needs only its neighbourhood: a day with `MARGIN` of frames on each side gives what the whole history gives.
+Frames whose raw mode is unknown have no mode and no part in it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.rules import Rules
+
+MARGIN = timedelta(hours=2)
+"""How many frames before and after the days wanted the rule must see."""
+
+FRAME_COLUMNS = [
+    *("heat_pump", "start", "end", "last_read", "operating_mode", "three_way_valve", "defrost", "thermostat"),
+    *("compressor_on", "compressor_frequency", "compressor_current", "compressor_modulation", "electrical_power"),
+]
+"""What the rule reads of the frames."""
+
+
+def operation(frames: pl.DataFrame, start: datetime, end: datetime, rules: Rules, more_follows: bool) -> pl.DataFrame:
+    """Table `operation` for the frames that start within [start, end).
+
+    Args:
+        frames: `FRAME_COLUMNS` of one heat pump, with `MARGIN` before `start` and after `end` where they exist.
+        more_follows: whether there are frames after those given; if not, the tail of them is provisional.
+    """
+    if frames.is_empty():
+        return conform(None, "operation")
+    frames = frames.sort("start").with_columns(
+        raw_mode=raw_mode(),
+        compressor_running=compressor_running(rules),
+        from_us=pl.col("start").dt.epoch("us"),
+        till_us=pl.col("end").dt.epoch("us"),
+        read_us=pl.col("last_read").dt.epoch("us"),
+    )
+    newest = frames.select(pl.col("read_us").max()).item()
+    known = modes(frames.filter(pl.col("raw_mode").is_not_null()), rules)
+    frames = frames.join(
+        known.select("start", "mode", "gap", "session", "defrosting", "unseen_us"),
+        on="start",
+        how="left",
+        maintain_order="left",
+    )
+    frames = _cycles(frames)
+    provisional = pl.lit(False) if more_follows else pl.col("from_us") > newest - _us(rules.provisional_after)
+    result = frames.filter(pl.col("start") >= start, pl.col("start") < end).with_columns(
+        defrost=pl.col("defrosting"), provisional=provisional, unseen_s=pl.col("unseen_us") / 1e6
+    )
+    return conform(result, "operation")
+
+
+def raw_mode() -> pl.Expr:
+    """Mode that the machine and its valve tell: standby, heating, dhw, cooling; null when it is unknown.
+
+    A machine that says heating while its valve leads to the tank makes hot water.
+    """
+    told = pl.col("operating_mode")
+    to_tank = (told == "heating") & (pl.col("three_way_valve") == "dhw").fill_null(False)
+    return pl.when(to_tank).then(pl.lit("dhw")).otherwise(told)
+
+
+def compressor_running(rules: Rules) -> pl.Expr:
+    """Whether the compressor runs: by what tells it most directly, in this order; null when nothing does."""
+    return pl.coalesce(
+        pl.col("compressor_on"),
+        pl.col("compressor_frequency") > 0,
+        pl.col("compressor_current") > 0,
+        pl.col("compressor_modulation") > 0,
+        pl.col("electrical_power") > rules.compressor_power_w,
+        pl.col("thermostat"),
+    )
+
+
+def _us(duration: timedelta) -> int:
+    return duration // timedelta(microseconds=1)
+
+
+def _island(changes: pl.Expr) -> pl.Expr:
+    """Number the islands: one more at each gap and wherever `changes` holds."""
+    return (pl.col("gap") | changes).cast(pl.Int32).cum_sum()
+
+
+def _changes(name: str) -> pl.Expr:
+    return pl.col(name).ne_missing(pl.col(name).shift(1))
+
+
+def modes(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """The session rule on frames of known raw mode.
+
+    Args:
+        frames: `raw_mode`, `defrost`, and in microseconds `from_us` (start), `till_us` (end), `read_us` (last read).
+
+    Returns:
+        The frames with `gap`, `excursion`, `mode`, `session` (number of the session), `defrosting` (in a believable
+        defrost) and `unseen_us` (time since the reading before it; null after a gap).
+    """
+    silence = pl.col("from_us") - pl.col("read_us").shift(1)
+    frames = frames.with_columns(
+        gap=(silence > _us(rules.session_gap)).fill_null(True), flag=pl.col("defrost").fill_null(False)
+    )
+    frames = frames.with_columns(
+        unseen_us=pl.when(~pl.col("gap")).then(silence),
+        episode=_island(_changes("flag")),
+        run=_island(_changes("raw_mode")),
+        block=_island(_changes_of_heat_demand()),
+    )
+    episodes = _episodes(frames, rules)
+    frames = frames.with_columns(defrosting=pl.col("flag") & pl.col("episode").is_in(episodes["episode"].implode()))
+    runs = _effective_modes(frames, episodes, rules)
+    frames = frames.join(runs, on="run", how="left", maintain_order="left").with_columns(
+        island=_island(_changes("effective")), stretch=pl.col("gap").cast(pl.Int32).cum_sum()
+    )
+    frames = frames.join(_absorbed(frames, rules), on="island", how="left", maintain_order="left")
+    return frames.with_columns(session=_island(_changes("mode")))
+
+
+def _is_heat_demand() -> pl.Expr:
+    return pl.col("raw_mode").is_in(["heating", "dhw"])
+
+
+def _changes_of_heat_demand() -> pl.Expr:
+    return _is_heat_demand() != _is_heat_demand().shift(1)
+
+
+def _episodes(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """`episode`, `from_us`, `till_us` of the believable defrosts."""
+    return (
+        frames.filter("flag")
+        .group_by("episode")
+        .agg(pl.col("from_us").min(), pl.col("till_us").max())
+        .filter(pl.col("till_us") - pl.col("from_us") <= _us(rules.max_defrost))
+        .sort("from_us")
+    )
+
+
+def _effective_modes(frames: pl.DataFrame, episodes: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """`run`, `excursion`, `effective`: the mode of each run, an excursion's taken from its neighbours in the block."""
+    runs = (
+        frames.group_by("run")
+        .agg(pl.col("block").first(), pl.col("raw_mode").first(), pl.col("from_us").min(), pl.col("till_us").max())
+        .sort("from_us")
+    )
+    padding = _us(rules.quarantine)
+    padded = episodes.select(opens=pl.col("from_us") - padding, closes=pl.col("till_us") + padding)
+    excursions = (
+        runs.filter(_is_heat_demand())
+        .join_where(padded, pl.col("from_us") >= pl.col("opens"), pl.col("till_us") <= pl.col("closes"))
+        .select("run")
+        .unique()
+    )
+    runs = runs.with_columns(excursion=pl.col("run").is_in(excursions["run"].implode()))
+    firm = pl.when(~pl.col("excursion")).then(pl.col("raw_mode"))
+    return runs.select(
+        "run",
+        "excursion",
+        effective=pl.coalesce(
+            firm.forward_fill().over("block"), firm.backward_fill().over("block"), pl.col("raw_mode")
+        ),
+    )
+
+
+def _absorbed(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """`island`, `mode`: a short island takes the mode of the long one before it in its stretch, else after it."""
+    islands = (
+        frames.group_by("island")
+        .agg(pl.col("stretch").first(), pl.col("effective").first(), pl.col("from_us").min(), pl.col("till_us").max())
+        .sort("from_us")
+    )
+    lasts = pl.col("till_us") - pl.col("from_us") >= _us(rules.min_session)
+    long = pl.when(lasts).then(pl.col("effective"))
+    return islands.select(
+        "island",
+        mode=pl.coalesce(
+            long.forward_fill().over("stretch"), long.backward_fill().over("stretch"), pl.col("effective")
+        ),
+    )
+
+
+def _cycles(frames: pl.DataFrame) -> pl.DataFrame:
+    """Add the state of the cycle and what begins with each frame. A frame without a mode begins nothing."""
+    known = pl.col("mode").is_not_null()
+    frames = frames.with_columns(
+        state=pl.when(pl.col("defrosting"))
+        .then(pl.lit("defrost"))
+        .when(pl.col("compressor_running"))
+        .then(pl.lit("on"))
+        .when(~pl.col("compressor_running"))
+        .then(pl.lit("off")),
+        gap=pl.col("gap").fill_null(False),
+    )
+    before = pl.col("session").forward_fill().shift(1)
+    session_start = (known & pl.col("session").ne_missing(before)).fill_null(False)
+    running_before = pl.col("compressor_running").forward_fill().shift(1)
+    state_before = pl.col("state").forward_fill().shift(1)
+    defrosting_before = pl.when(known).then(pl.col("defrosting")).forward_fill().shift(1).fill_null(False)
+    frames = frames.with_columns(
+        session_start=session_start,
+        compressor_start=(pl.col("compressor_running") & ~running_before).fill_null(False),
+        defrost_start=(pl.col("defrosting") & (~defrosting_before | pl.col("gap"))).fill_null(False),
+    )
+    cycle_start = (
+        known
+        & pl.col("state").is_not_null()
+        & (pl.col("session_start") | pl.col("state").ne_missing(state_before) | _first_known_state_of_session())
+    )
+    return frames.with_columns(cycle_start=cycle_start.fill_null(False))
+
+
+def _first_known_state_of_session() -> pl.Expr:
+    """A session that begins with an unknown state has its first cycle where the state becomes known."""
+    last_known_session = (
+        pl.when(pl.col("state").is_not_null() & pl.col("mode").is_not_null())
+        .then(pl.col("session"))
+        .forward_fill()
+        .shift(1)
+    )
+    return pl.col("session").ne_missing(last_known_session)
