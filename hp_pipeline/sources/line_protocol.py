@@ -42,15 +42,15 @@ _MAX_TEXT_LINES = 100
 """A string may contain line breaks. A missing quote must not swallow the rest of the file, so this many at most."""
 
 _MAX_MICROSECONDS = 2**62
-_INTEGER_TIME = re.compile(r"-?\d{1,19}")
+_INTEGER_TIME = re.compile(r"-?[0-9]{1,19}")
 _NUMBER = re.compile(NUMBER)
-_INTEGER = re.compile(r"[+-]?\d+[iu]")
+_INTEGER = re.compile(r"[+-]?[0-9]+[iu]")
 _TRUE = ("t", "T", "true", "True", "TRUE")
 _FALSE = ("f", "F", "false", "False", "FALSE")
 _BOOLEANS = {**dict.fromkeys(_TRUE, "true"), **dict.fromkeys(_FALSE, "false")}
 
 _KEY = r"^((?:[^ \\]|\\+[^\\])+) "
-_TIME = r" (-?\d{1,19})$"
+_TIME = r" (-?[0-9]{1,19})$"
 _FIELD_KEY = r'(?:[^,= "\\]|\\.)+'
 _STRING = r'"(?:[^"\\]|\\.)*"'
 _FIELD = rf'{_FIELD_KEY}=(?:{_STRING}|[^,"\s\\]+)'
@@ -60,11 +60,11 @@ class LineError(ValueError):
     """Why a line is not line protocol."""
 
 
-class UnfinishedString(LineError):
+class UnfinishedStringError(LineError):
     """The line ends inside a quoted string: it may go on in the next line."""
 
 
-class NotLineProtocol(ValueError):
+class NotLineProtocolError(ValueError):
     """The whole input is something else."""
 
 
@@ -129,7 +129,7 @@ def parse_line(line: str, precision: Precision = "ns") -> tuple[int, list[Field]
     """The time in microseconds since 1970 and the fields of one line.
 
     Raises:
-        UnfinishedString: the line ends inside a quoted string.
+        UnfinishedStringError: the line ends inside a quoted string.
         LineError: anything else that is not line protocol with a timestamp.
     """
     line = line.lstrip(" \t")
@@ -167,7 +167,7 @@ def _parse_fields(line: str, at: int, key: str) -> tuple[list[Field], int]:
         if line.startswith('"', at):
             quoted = _QUOTED.match(line, at)
             if quoted is None:
-                raise UnfinishedString("a quoted string without an end")
+                raise UnfinishedStringError("a quoted string without an end")
             text = _unquoted(quoted[1])
             at = quoted.end()
         else:
@@ -248,7 +248,7 @@ def _parse_usual(lines: pl.DataFrame, precision: Precision) -> _Usual:
     )
     content = pl.col("content")
     quoted = content.str.starts_with('"')
-    integer = content.str.contains(r"^[+-]?\d+[iu]$")
+    integer = content.str.contains(r"^[+-]?[0-9]+[iu]$")
     number = pl.when(integer).then(content.str.head(-1)).when(content.str.contains(NUMBER)).then(content)
     each = each.with_columns(
         value=pl.when(~quoted).then(number).cast(pl.Float64, strict=False),
@@ -262,7 +262,7 @@ def _parse_usual(lines: pl.DataFrame, precision: Precision) -> _Usual:
     if len(odd):
         each = each.filter(~pl.col("line").is_in(odd.implode()))
     odd_lines = [*split.filter(~usual)["line"], *odd]
-    return _Usual(each.select(RAW_SCHEMA.names()).cast(dict(RAW_SCHEMA)), sorted(odd_lines))
+    return _Usual(each.select(RAW_SCHEMA.names()).cast(RAW_SCHEMA), sorted(odd_lines))
 
 
 def _microseconds(stamp: pl.Expr, precision: Precision) -> pl.Expr:
@@ -297,13 +297,17 @@ class _Odd:
 
 
 def _parse_odd(
-    source: pl.Series, odd_lines: list[int], first: int, precision: Precision, rejects: Rejects, last_batch: bool
+    lines: pl.DataFrame, odd_lines: list[int], precision: Precision, rejects: Rejects, *, last_batch: bool
 ) -> _Odd:
     """Read the odd lines character by character; join those that go on in the next line.
 
     `unfinished_at` is the number of a line whose string may go on after this batch, and which has to be read again
     with what follows.
     """
+    if not odd_lines:
+        return _Odd(_raw_frame([]), set(), None)
+    source: list[str] = lines["source"].to_list()
+    first = int(lines["line"][0])
     found: list[tuple[int, str, int, float | None, str | None]] = []
     continuations: set[int] = set()
     for number in odd_lines:
@@ -314,7 +318,7 @@ def _parse_odd(
             continue
         try:
             time, fields = parse_line(line, precision)
-        except UnfinishedString as error:
+        except UnfinishedStringError as error:
             joined = _joined(source, number - first, precision)
             if joined is None:
                 if not last_batch and number - first + _MAX_TEXT_LINES >= len(source):
@@ -330,7 +334,7 @@ def _parse_odd(
     return _Odd(_raw_frame(found), continuations, None)
 
 
-def _joined(source: pl.Series, at: int, precision: Precision) -> tuple[int, int, list[Field]] | None:
+def _joined(source: list[str], at: int, precision: Precision) -> tuple[int, int, list[Field]] | None:
     """The line at `at` with as many of the following as make it whole: how many lines, its time, its fields."""
     line = source[at]
     for count, following in enumerate(source[at + 1 : at + _MAX_TEXT_LINES], start=2):
@@ -339,7 +343,7 @@ def _joined(source: pl.Series, at: int, precision: Precision) -> tuple[int, int,
             continue
         try:
             time, fields = parse_line(line, precision)
-        except UnfinishedString:
+        except UnfinishedStringError:
             continue
         except LineError:
             return None
@@ -370,7 +374,7 @@ def parse(
         batch_bytes: how much is parsed at once.
 
     Raises:
-        NotLineProtocol: the input has lines of more than 64 MB.
+        NotLineProtocolError: the input has lines of more than 64 MB.
     """
     number = 1
     rest = b""
@@ -385,9 +389,9 @@ def parse(
         end = len(block) if last_batch else block.rfind(b"\n") + 1
         rest = block[end:]
         if len(rest) > _MAX_LINE_BYTES:
-            raise NotLineProtocol("it has a line of more than 64 MB")
+            raise NotLineProtocolError("it has a line of more than 64 MB")
         if end:
-            readings, used, used_lines = _parse_batch(block[:end], number, precision, rejects, last_batch)
+            readings, used, used_lines = _parse_batch(block[:end], number, precision, rejects, last_batch=last_batch)
             if used < end:
                 rest = block[used:]
             number += used_lines
@@ -398,7 +402,7 @@ def parse(
 
 
 def _parse_batch(
-    block: bytes, first: int, precision: Precision, rejects: Rejects, last_batch: bool
+    block: bytes, first: int, precision: Precision, rejects: Rejects, *, last_batch: bool
 ) -> tuple[pl.DataFrame, int, int]:
     """Readings of a block of whole lines, how many bytes and how many lines of it were used."""
     undecodable: list[Reject] = []
@@ -407,7 +411,7 @@ def _parse_batch(
         pl.int_range(first, first + pl.len(), dtype=pl.Int64).alias("line")
     )
     usual = _parse_usual(lines, precision)
-    odd = _parse_odd(lines["source"], usual.odd_lines, first, precision, rejects, last_batch)
+    odd = _parse_odd(lines, usual.odd_lines, precision, rejects, last_batch=last_batch)
     readings = usual.readings
     used, used_lines = len(block), lines.height
     if odd.unfinished_at is not None:

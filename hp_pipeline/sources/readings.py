@@ -30,7 +30,7 @@ READINGS_SCHEMA = pl.Schema(
 FUTURE_TOLERANCE = timedelta(minutes=10)
 """How far a device's clock may run ahead before its readings are turned away."""
 
-NUMBER = r"^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$"
+NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 """What counts as a number, in the notation that every program reads."""
 
 _NOT_FINITE = r"(?i)^[+-]?(?:nan|inf|infinity)$"
