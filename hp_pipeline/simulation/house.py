@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Final
@@ -684,7 +684,7 @@ def simulate(
         tank_lost=q_lost * hours,
         tank_stored=(c_upper * upper + c_lower * lower - tank_start) / 3600,
     )
-    return _trajectory(
+    run = _trajectory(
         p,
         weather,
         seed,
@@ -692,8 +692,8 @@ def simulate(
         room_setpoints=room_setpoints,
         silent=silent,
         balance=balance,
-        first=round(settling.total_seconds() / dt),
     )
+    return _from_step(run, round(settling.total_seconds() / dt))
 
 
 def _trajectory(
@@ -705,13 +705,11 @@ def _trajectory(
     room_setpoints: FloatArray,
     silent: BoolArray,
     balance: HeatBalance,
-    first: int,
 ) -> Trajectory:
-    """Unpacks what the loop logged from step `first` on and adds what follows from it."""
+    """Unpacks what the loop logged and adds what follows from it."""
     hp, hy, hw = p.heat_pump, p.hydraulics, p.hot_water
-    outdoor = weather.outdoor_temperature_c[first:]
-    codes = columns[0, first:].astype(np.int16)
-    wide = columns[1:, first:].astype(np.float64)
+    codes = columns[0].astype(np.int16)
+    wide = columns[1:].astype(np.float64)
     level, flow, back, air, upper, lower, power, condenser, speed, fan_less, frost, setpoint = wide
     flow_rate = level * hy.pump_step_l_per_min
     operation = (codes & 3).astype(np.int8)
@@ -722,7 +720,7 @@ def _trajectory(
     index = np.arange(len(codes))
     last_run = np.maximum.accumulate(np.where(runs, index, -1))
     off_s = np.where(last_run < 0, 0, index - last_run) * weather.step_s
-    crankcase = (outdoor < 10.0) & (off_s > 3600)
+    crankcase = (weather.outdoor_temperature_c < 10.0) & (off_s > 3600)
     # Affinity law: a wet-rotor pump's power grows with the cube of its flow rate, on top of its electronics.
     pump = np.where(
         level > 0,
@@ -736,7 +734,7 @@ def _trajectory(
     return Trajectory(
         parameters=p,
         seed=seed,
-        start_s=weather.start_s + first * weather.step_s,
+        start_s=weather.start_s,
         step_s=weather.step_s,
         operation=operation,
         valve_dhw=(codes & _Flag.VALVE) > 0,
@@ -745,15 +743,15 @@ def _trajectory(
         backup_step=backup_step,
         legionella=(codes & _Flag.LEGIONELLA) > 0,
         freeze_protection=(codes & _Flag.FREEZE) > 0,
-        silent=silent[first:],
+        silent=silent,
         compressor_hz=hertz,
         frost=frost,
         flow_temperature_c=flow,
         return_temperature_c=back,
         flow_rate_l_per_min=flow_rate,
-        outdoor_temperature_c=outdoor,
+        outdoor_temperature_c=weather.outdoor_temperature_c,
         room_temperature_c=air,
-        room_setpoint_c=room_setpoints[first:],
+        room_setpoint_c=room_setpoints,
         flow_setpoint_c=setpoint,
         dhw_upper_c=upper,
         dhw_lower_c=lower,
@@ -766,3 +764,11 @@ def _trajectory(
         immersion_kw=np.where(immersion, hw.immersion_kw, hw.immersion_idle_kw),
         balance=balance,
     )
+
+
+def _from_step(run: Trajectory, first: int) -> Trajectory:
+    """The run from step `first` on."""
+    series = {
+        field.name: value[first:] for field in fields(run) if isinstance(value := getattr(run, field.name), np.ndarray)
+    }
+    return replace(run, start_s=run.start_s + first * run.step_s, **series)
