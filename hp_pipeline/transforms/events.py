@@ -10,7 +10,7 @@ from datetime import datetime
 
 import polars as pl
 
-from hp_pipeline.transforms.figures import exact, in_units, merge, shown
+from hp_pipeline.transforms.figures import Known, exact, in_units, merge, shown
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 
@@ -103,4 +103,4 @@ def _events(
         pl.col("end", "provisional").last(),
         *keep,
     ).filter(pl.col("start") >= start, pl.col("start") < end)
-    return conform(shown(merged, rules), table)
+    return conform(shown(merged, rules, Known()), table)

@@ -9,6 +9,7 @@ order and any grouping, so a month is the merge of its days to the last bit.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
@@ -192,14 +193,24 @@ def in_units(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def shown(rows: pl.DataFrame, rules: Rules, newest: datetime | None = None) -> pl.DataFrame:
-    """Rows in the exact form with `start` and `end` → units that people read, with the ratios.
+@dataclass(frozen=True)
+class Known:
+    """The time in which there are readings at all: what lies outside it is not missed in a coverage.
 
-    Args:
-        newest: end of the newest frame when the rows may reach beyond it; time after it is not missed in a coverage.
+    Attributes:
+        since: start of the oldest frame, None when it does not matter.
+        until: end of the newest frame, None when it does not matter.
     """
-    last = pl.col("end") if newest is None else pl.min_horizontal("end", pl.lit(newest, UTC))
-    elapsed = (last - pl.col("start")).dt.total_microseconds() / _US_PER_S
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def shown(rows: pl.DataFrame, rules: Rules, known: Known) -> pl.DataFrame:
+    """Rows in the exact form with `start` and `end` → units that people read, with the ratios."""
+    first = pl.col("start") if known.since is None else pl.max_horizontal("start", pl.lit(known.since, UTC))
+    last = pl.col("end") if known.until is None else pl.min_horizontal("end", pl.lit(known.until, UTC))
+    elapsed = (last - first).dt.total_microseconds() / _US_PER_S
     return with_ratios(in_units(rows), elapsed, rules)
 
 

@@ -14,58 +14,56 @@ from hp_pipeline.transforms.calendar import (
     period_label,
     with_period,
 )
-from hp_pipeline.transforms.figures import exact, merge, shown
+from hp_pipeline.transforms.figures import Known, exact, merge, shown
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 
 
 def hourly(
-    pieces: pl.DataFrame, start: datetime, end: datetime, time_zone: str, rules: Rules, newest: datetime | None
+    pieces: pl.DataFrame, start: datetime, end: datetime, time_zone: str, rules: Rules, known: Known
 ) -> pl.DataFrame:
     """Table `hourly`: the local hours that begin within the UTC day [start, end).
 
     Args:
         pieces: `figures.pieces`, cut at local hours, of that day and of the rest of its last hour.
-        newest: end of the newest frame there is, when it lies within; None when there are later ones.
+        known: the time in which there are readings at all.
     """
     if pieces.is_empty():
         return conform(None, "hourly")
     rows = merge(pieces, "cut").rename({"cut": "start"}).filter(pl.col("start") >= start, pl.col("start") < end)
     rows = rows.with_columns(end=pl.col("start") + timedelta(hours=1))
     local = pl.Series("local_start", local_iso(rows["start"], time_zone), pl.String)
-    return conform(shown(rows.with_columns(local, period=local.alias("period")), rules, newest), "hourly")
+    return conform(shown(rows.with_columns(local, period=local.alias("period")), rules, known), "hourly")
 
 
-def daily(hours: pl.DataFrame, day: date, time_zone: str, rules: Rules, newest: datetime | None) -> pl.DataFrame:
+def daily(hours: pl.DataFrame, day: date, time_zone: str, rules: Rules, known: Known) -> pl.DataFrame:
     """Table `daily`: one row for a local day, from the `hourly` rows around it; none when nothing was read on it."""
     start, end = day_start(day, time_zone), day_start(next_period("daily", day), time_zone)
-    return _period(
-        hours.filter(pl.col("start") >= start, pl.col("start") < end), "daily", day, time_zone, rules, newest
-    )
+    return _period(hours.filter(pl.col("start") >= start, pl.col("start") < end), "daily", day, time_zone, rules, known)
 
 
 def period(
-    days: pl.DataFrame, name: PeriodName, first: date, time_zone: str, rules: Rules, newest: datetime | None
+    days: pl.DataFrame, name: PeriodName, first: date, time_zone: str, rules: Rules, known: Known
 ) -> pl.DataFrame:
     """One row of table `weekly`, `monthly` or `yearly`, from the rows of the shorter periods within it."""
     start, end = day_start(first, time_zone), day_start(next_period(name, first), time_zone)
     within = days.filter(pl.col("start") >= start, pl.col("start") < end)
-    return _period(within, name, first, time_zone, rules, newest)
+    return _period(within, name, first, time_zone, rules, known)
 
 
 def _period(
-    rows: pl.DataFrame, name: PeriodName, first: date, time_zone: str, rules: Rules, newest: datetime | None
+    rows: pl.DataFrame, name: PeriodName, first: date, time_zone: str, rules: Rules, known: Known
 ) -> pl.DataFrame:
     if rows.is_empty():
         return conform(None, name)
     merged = merge(exact(rows), None)
     placed = with_period(merged, first, next_period(name, first), period_label(name, first), time_zone)
-    return conform(shown(placed, rules, newest), name)
+    return conform(shown(placed, rules, known), name)
 
 
-def all_time(years: pl.DataFrame, first: date, last: date, time_zone: str, rules: Rules) -> pl.DataFrame:
+def all_time(years: pl.DataFrame, first: date, last: date, time_zone: str, rules: Rules, known: Known) -> pl.DataFrame:
     """Table `all_time`: one row over the `yearly` rows; something was read from the local day `first` to `last`."""
     if years.is_empty():
         return conform(None, "all_time")
     placed = with_period(merge(exact(years), None), first, last + timedelta(days=1), "all", time_zone)
-    return conform(shown(placed, rules, None), "all_time")
+    return conform(shown(placed, rules, known), "all_time")

@@ -1,0 +1,132 @@
+"""The data folder of a house, with what its settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hp_pipeline.lake import Column, Lake, Table, publish_catalogue
+from hp_pipeline.settings import HeatPump, Settings
+from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
+from hp_pipeline.vocabulary.rules import Rules
+from hp_pipeline.vocabulary.tables import tables
+
+UNDATED = frozenset({"all_time"})
+"""Tables of which each asset is one file, without partitions."""
+
+
+class Workspace:
+    """Settings and data folder together.
+
+    Attributes:
+        settings: what the owner wrote.
+        data: the data folder.
+    """
+
+    def __init__(self, settings: Settings, data: Path) -> None:
+        self.settings = settings
+        self.data = data.absolute()
+        self.lake = Lake(self.data / "lake")
+
+    @property
+    def database(self) -> Path:
+        """The DuckDB database of views that people open."""
+        return self.data / "hp.duckdb"
+
+    @property
+    def exports(self) -> Path:
+        """Where CSV files for people go."""
+        return self.data / "exports"
+
+    @property
+    def archive(self) -> Path:
+        """Where files go once they are taken in, by source."""
+        return self.data / "archive"
+
+    @property
+    def quarantine(self) -> Path:
+        """Where files go that could not be taken in, by source, each with a report."""
+        return self.data / "quarantine"
+
+    @property
+    def ledger(self) -> Path:
+        """Where it is written which files were taken in."""
+        return self.data / "ledger"
+
+    def drop_folder(self, source: str) -> Path:
+        """The folder from which a `files` source takes what is dropped into it."""
+        folder = getattr(self.settings.source(source), "drop_folder", None)
+        return self.data / (folder or f"drop/{source}")
+
+    def publish(self) -> bool:
+        """Bring the DuckDB catalogue up to date. Returns whether it was written."""
+        described = [
+            Table(
+                table.name,
+                table.description,
+                tuple(
+                    Column(
+                        column.name,
+                        column.type,
+                        f"{column.description} [{column.unit}]" if column.unit else column.description,
+                    )
+                    for column in table.columns
+                ),
+                dated=table.name not in UNDATED,
+            )
+            for table in tables().values()
+        ]
+        return publish_catalogue(self.lake, described, self.database)
+
+    def plant(self, heat_pump: str) -> Plant:
+        """One heat pump with all that decides its figures."""
+        return Plant(self, self.settings.heat_pump(heat_pump))
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One heat pump of a workspace: its inputs, profiles and rules."""
+
+    workspace: Workspace
+    heat_pump: HeatPump
+
+    @property
+    def id(self) -> str:
+        """The heat pump's id."""
+        return self.heat_pump.id
+
+    @property
+    def lake(self) -> Lake:
+        """The lake that holds its tables."""
+        return self.workspace.lake
+
+    @property
+    def time_zone(self) -> str:
+        """The zone of the house's calendar."""
+        return self.workspace.settings.site.time_zone
+
+    @cached_property
+    def rules(self) -> Rules:
+        """The rules that hold for it."""
+        return self.workspace.settings.operation_rules_for(self.heat_pump)
+
+    @cached_property
+    def inputs(self) -> tuple[tuple[str, Profile], ...]:
+        """Its sources with their profiles, in order of precedence."""
+        settings = self.workspace.settings
+        return tuple((entry.source, settings.profile_of(entry)) for entry in self.heat_pump.inputs)
+
+    @cached_property
+    def mappings(self) -> Mapping[str, SignalMapping]:
+        """By signal the mapping that takes precedence."""
+        merged: dict[str, SignalMapping] = {}
+        for _, profile in self.inputs:
+            merged = {**profile.mappings, **merged}
+        return merged
+
+    @cached_property
+    def readings(self) -> tuple[str, ...]:
+        """The assets of readings that feed it."""
+        return tuple(dict.fromkeys(f"readings/{source}" for source, _ in self.inputs))
