@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the lake: all assets `<name>/<whose>`. `dated`: they are partitioned by date, which is a column too."""
+    """A table of the lake: all assets `<name>/<whose>`. `dated`: partitioned by date, which is a column too."""
 
     name: str
     description: str
