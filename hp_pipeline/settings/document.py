@@ -17,6 +17,7 @@ from ruamel.yaml.reader import ReaderError
 
 from hp_pipeline.settings.mistakes import Mistake, quoted
 from hp_pipeline.settings.model import EnvironmentText, KeyPath, format_key_path, nearest_word
+from hp_pipeline.settings.sources import SECRET_KEYS
 
 Position = tuple[int, int]
 """Line and column, both from 1."""
@@ -66,6 +67,10 @@ class Document:
         self, position: Position | None, key: KeyPath, found: str, allowed: str, nearest: str | None = None
     ) -> None:
         """Adds a mistake; without a position it is one of the file as a whole."""
+        hidden = next((place for place, part in enumerate(key[:-1]) if part in SECRET_KEYS), None)
+        if hidden is not None:
+            # `token: {abc, abc}` repeats a key that is a piece of a secret.
+            key, found, nearest = key[: hidden + 1], "a secret in plain text", None
         line, column = position or (None, None)
         self.mistakes.append(Mistake(self.file, line, column, format_key_path(key), found, allowed, nearest))
 
@@ -140,9 +145,11 @@ def _compose(text: str, document: Document) -> Node | None:
     except ReaderError as error:
         document.add(_end_of(text[: error.position]), (), "a control character", "printable text")
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        position = (mark.line + 1, mark.column + 1) if mark else None
         problem = f"{error.problem} {error.context}"
+        # What is not closed, or has no colon, is noticed far behind the place where it begins.
+        begins = any(part in problem for part in ("expected ':'", "end of stream", "or '}'", "or ']'"))
+        mark = error.context_mark if begins and error.context_mark else error.problem_mark
+        position = (mark.line + 1, mark.column + 1) if mark else None
         if "'\\t'" in problem:
             _add_tabs(text, document, position)
         else:

@@ -120,6 +120,8 @@ def _add_invalid(document: Document, details: ErrorDetails) -> None:
     path, place = _locate(details["loc"])
     context: dict[str, Any] = details.get("ctx", {})
     kind = details["type"]
+    if kind == "too_short" and _found(document, path) != "nothing":
+        return  # Only the entries that are right were counted; the others have mistakes of their own.
     if kind == "extra_forbidden":
         key = path[-1]
         known = list(place.parent.get("properties", {}))
@@ -138,6 +140,9 @@ def _add_invalid(document: Document, details: ErrorDetails) -> None:
         written = document.written.get(path)
         nearest = nearest_word(written, kinds) if isinstance(written, str) else None
         document.add(document.position(path), path, _found(document, path), ", ".join(kinds), nearest)
+    elif kind == "invalid_key":
+        position = document.position(path, at_key=True)
+        document.add(position, path[:-1], f"the key {quoted(path[-1])}", _ALLOWED[kind])
     elif kind == "missing":
         document.add(document.position(path, at_key=True), path, "nothing", place.description)
     else:
@@ -145,8 +150,12 @@ def _add_invalid(document: Document, details: ErrorDetails) -> None:
         allowed = context.get("allowed") or _ALLOWED.get(kind) or details["msg"]
         nearest = context.get("nearest") or None
         if kind == "literal_error":
-            choices = [str(choice) for choice in place.node.get("enum", [place.node.get("const")])]
-            allowed, nearest = ", ".join(choices), nearest_word(str(written), choices)
+            choices = place.node.get("enum", [place.node.get("const")])
+            words = [choice for choice in choices if isinstance(choice, str)]
+            allowed = ", ".join(word if str(word).isidentifier() else quoted(word) for word in choices)
+            nearest = nearest_word(str(written), words)
+            if not words and isinstance(written, str):
+                allowed = f"{allowed} (a number, without quotes)"
         elif kind == "bool_type":
             nearest = _BOOLEANS.get(str(written).lower())
         elif kind == "too_short":
@@ -259,6 +268,7 @@ def _add_profile_mistakes(document: Document, path: KeyPath, item: Mapping[str, 
             _words(error.allowed) if is_file else f"{_words(shipped_profiles())} or the path of a YAML file",
             error.nearest if is_file else nearest_word(profile, shipped_profiles()),
         )
+        _add_unknown_signals(document, (*path, "signals"), overrides)
         return
     # One signal at a time, so that a mistake in one does not hide those in others.
     for signal, override in overrides.items():
@@ -269,7 +279,9 @@ def _add_profile_mistakes(document: Document, path: KeyPath, item: Mapping[str, 
             load_profile(profile, {signal: override}, directory)
         except ProfileError as error:
             at = (*below, *(error.key_path or (signal,)))
-            document.add(document.position(at), at, error.message, _words(error.allowed), error.nearest)
+            # The found word is the last key itself when that one is unknown.
+            at_key = str(at[-1]) == error.found
+            document.add(document.position(at, at_key), at, error.message, _words(error.allowed), error.nearest)
         except (TypeError, ValueError) as error:
             at = (*below, signal)
             document.add(
@@ -278,6 +290,15 @@ def _add_profile_mistakes(document: Document, path: KeyPath, item: Mapping[str, 
                 f"a mapping that makes no sense ({error})",
                 "a mapping as in the shipped profiles",
             )
+
+
+def _add_unknown_signals(document: Document, path: KeyPath, overrides: Mapping[str, Any]) -> None:
+    """What can be said about the owner's signals when there is no profile to merge them over."""
+    for signal in overrides:
+        if signal not in signals():
+            at = (*path, signal)
+            nearest = nearest_word(str(signal), signals())
+            document.add(document.position(at, at_key=True), at, quoted_key(signal), ", ".join(signals()), nearest)
 
 
 def _words(allowed: Iterable[str]) -> str:

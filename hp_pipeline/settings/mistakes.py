@@ -32,7 +32,8 @@ class Mistake:
         place = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
         where = f"{place} {self.key}" if self.key else place
         hint = f". Did you mean {self.nearest!r}?" if self.nearest else ""
-        return f"{where}: found {self.found}, allowed: {self.allowed}{hint}"
+        label = "needed" if self.found == "nothing" else "allowed"
+        return f"{where}: found {self.found}, {label}: {self.allowed}{hint}"
 
 
 class SettingsError(ValueError):

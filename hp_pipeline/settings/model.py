@@ -38,10 +38,15 @@ def format_key_path(path: KeyPath) -> str:
 
 
 def nearest_word(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is most like `word`, letters' case aside, or None when none is near."""
+    """The known word that is most like `word`, or the only one that begins with it, letters' case aside.
+
+    None when none is near.
+    """
     by_folded = {candidate.casefold(): candidate for candidate in known}
     near = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
-    return by_folded[near[0]] if near else None
+    if not near and len(word) > 2:
+        near = [candidate for candidate in by_folded if candidate.startswith(word.casefold())]
+    return by_folded[near[0]] if len(near) == 1 else None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class Settings(SettingsModel):
     meters: tuple[Meter, ...] = Field((), description="What is measured, and what it includes.")
     rules: Rules = Field(default_factory=Rules, description="Rules for all heat pumps.")
     tariffs: tuple[Tariff, ...] = Field((), description="Prices of electricity, each from its day on.")
-    outputs: Outputs = Field(default_factory=Outputs, description="What the pipeline hands out by itself.")
+    outputs: Outputs = Field(default_factory=Outputs, description="What is handed out without being asked for.")
 
     _directory: Path = PrivateAttr(default_factory=Path)
 
@@ -155,7 +155,8 @@ def _below(key: str, model: type[SettingsModel], written: Mapping[str, Any]) -> 
 
 
 def _ids(written: Mapping[str, Any], key: str) -> list[str]:
-    return [entry["id"] for _, entry in mappings(written, key) if isinstance(entry.get("id"), str)]
+    ids = (entry.get("id") for _, entry in mappings(written, key))
+    return list(dict.fromkeys(part_id for part_id in ids if isinstance(part_id, str)))
 
 
 def _dangling(written: Mapping[str, Any]) -> Iterator[Inconsistency]:

@@ -285,3 +285,8 @@ Source = Annotated[InfluxdbSource | FilesSource, Field(discriminator="kind")]
 
 SOURCE_KINDS: dict[str, type[SettingsModel]] = {"files": FilesSource, "influxdb": InfluxdbSource}
 """The models of the kinds of sources."""
+
+SECRET_KEYS = frozenset(
+    name for model in SOURCE_KINDS.values() for name, field in model.model_fields.items() if field.exclude
+)
+"""The keys whose values are secrets: nothing below them is ever shown."""
