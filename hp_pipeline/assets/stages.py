@@ -44,14 +44,16 @@ class Outcome:
         changed: keys of the partitions whose content is another than before.
         kept: number of partitions that were up to date already.
         failed: partitions that could not be made, with the reason; the others are done all the same.
-        notes: what is worth telling about a partition, by key.
+        doubts: readings that were not believed or not understood (see `transforms.decode.Decoded`).
+        ambiguous: signals for which one selector finds several points, with those points.
     """
 
     stored: dict[str, dict[str, Receipt]] = field(default_factory=dict)
     changed: set[str] = field(default_factory=set)
     kept: int = 0
     failed: dict[str, Exception] = field(default_factory=dict)
-    notes: dict[str, dict[str, object]] = field(default_factory=dict)
+    doubts: list[tuple[str, str, str, str, int]] = field(default_factory=list)
+    ambiguous: dict[str, list[str]] = field(default_factory=dict)
 
     def raise_failures(self) -> None:
         """Raise what failed, all of it by name.
@@ -296,7 +298,8 @@ class FramesStage(Stage):
             self.plant.rules,
             self._more_follows(keys[-1]),
         )
-        outcome.notes[keys[-1]] = {"doubts": decoded.doubts, "ambiguous": decoded.ambiguous}
+        outcome.doubts += decoded.doubts
+        outcome.ambiguous |= decoded.ambiguous
         return {"frames": _by_day(built, keys, "frames")}
 
     def _decoded(self, start: datetime, end: datetime) -> Decoded:

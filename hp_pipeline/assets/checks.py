@@ -1,0 +1,139 @@
+"""Asset checks: what would make a person doubt a figure, said where the figure is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from hp_pipeline.assets.describe import asset_key
+from hp_pipeline.assets.stages import Outcome
+from hp_pipeline.transforms.decode import doubts_frame
+from hp_pipeline.transforms.figures import carnot_limit
+
+COVERAGE_WANTED = 0.95
+"""Less of a day known than this is worth a warning."""
+
+SUM_TOLERANCE_KWH = 1e-6
+"""How far the parts of an energy may be from the whole: the last digits of numbers in kWh."""
+
+_Verdict = tuple[bool, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a table's rows.
+
+    Attributes:
+        description: what it says when it passes.
+        severity: WARN for what may be legitimate (a silent device), ERROR for what must never be.
+        judge: rows that were made, and the outcome → passed, metadata.
+    """
+
+    description: str
+    severity: dg.AssetCheckSeverity
+    judge: Callable[[pl.DataFrame, Outcome], _Verdict]
+
+
+def _understood(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    doubts = (
+        doubts_frame(outcome.doubts)
+        .group_by("signal", "point", "reason", maintain_order=True)
+        .agg(pl.col("example").first(), pl.col("count").sum())
+    )
+    serious = doubts.filter(pl.col("reason").is_in(["unknown word", "not a number"])).height + len(outcome.ambiguous)
+    lines = ["| signal | point | reason | example | count |", "|---|---|---|---|---|"]
+    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in doubts.head(30).iter_rows()]
+    lines += [
+        f"| {name} | {', '.join(points)} | several series match |  |  |" for name, points in outcome.ambiguous.items()
+    ]
+    return serious == 0, {"doubts": dg.MetadataValue.md("\n".join(lines)), "not_believed": int(doubts["count"].sum())}
+
+
+def _coverage(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    lacking = rows.filter(
+        (pl.col("electrical_coverage").fill_null(0) < COVERAGE_WANTED)
+        | (pl.col("thermal_coverage").fill_null(0) < COVERAGE_WANTED)
+    )
+    lines = ["| day | electricity known | heat known |", "|---|---|---|"]
+    for period, electrical, thermal in (
+        lacking.select("period", "electrical_coverage", "thermal_coverage").tail(30).iter_rows()
+    ):
+        lines.append(f"| {period} | {(electrical or 0):.0%} | {(thermal or 0):.0%} |")
+    return lacking.is_empty(), {"days": dg.MetadataValue.md("\n".join(lines)), "days_lacking": lacking.height}
+
+
+def _parts_and_whole(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    def rest(energy: str, modes: tuple[str, ...]) -> pl.Expr:
+        parts = pl.sum_horizontal(pl.col(f"{energy}_{mode}_kwh").fill_null(0) for mode in modes)
+        return (pl.col(f"{energy}_kwh").fill_null(0) - parts).abs()
+
+    unknown = pl.col("observed_s") - pl.sum_horizontal("heating_s", "dhw_s", "cooling_s", "standby_s") > 1e-3
+    wrong = rows.filter(
+        ~unknown
+        & (
+            (rest("electrical_energy", ("heating", "dhw", "cooling", "standby")) > SUM_TOLERANCE_KWH)
+            | (rest("thermal_energy", ("heating", "dhw", "standby")) > SUM_TOLERANCE_KWH)
+        )
+    )
+    return wrong.is_empty(), {"rows_wrong": wrong.height, "rows": rows.height}
+
+
+def _below_carnot(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    above = rows.filter(pl.col("cop") > carnot_limit())
+    withheld = rows.filter(pl.col("cop_reason").str.contains("Carnot")).height
+    return above.is_empty() and withheld == 0, {"withheld": withheld, "shown_above": above.height}
+
+
+def _settled(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    waiting = rows.filter("provisional").height
+    return waiting <= 1, {"provisional": waiting}
+
+
+_WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+
+
+CHECKS: Mapping[str, Mapping[str, Check]] = {
+    "frames": {"understood": Check("Every word and number of the device was understood", _WARN, _understood)},
+    "sessions": {
+        "below_carnot": Check("No COP is above what physics allows between the temperatures", _WARN, _below_carnot),
+        "settled": Check("At most the newest session is provisional", _WARN, _settled),
+    },
+    "daily": {
+        "coverage": Check(f"Electricity and heat are known for {COVERAGE_WANTED:.0%} of each day", _WARN, _coverage),
+        "parts_and_whole": Check("The energies of the modes sum to the whole", _ERROR, _parts_and_whole),
+    },
+    "monthly": {
+        "parts_and_whole": Check("The energies of the modes sum to the whole", _ERROR, _parts_and_whole),
+        "below_carnot": Check("No COP is above what physics allows between the temperatures", _WARN, _below_carnot),
+    },
+}
+"""All checks, by table and name."""
+
+
+def check_specs(table: str, whose: str) -> list[dg.AssetCheckSpec]:
+    """Specifications of a table's checks for one heat pump."""
+    return [
+        dg.AssetCheckSpec(name, asset=asset_key(table, whose), description=check.description)
+        for name, check in CHECKS.get(table, {}).items()
+    ]
+
+
+def check_results(table: str, whose: str, rows: pl.DataFrame, outcome: Outcome) -> list[dg.AssetCheckResult]:
+    """The verdicts on the rows of a table that a run made."""
+    results = []
+    for name, check in CHECKS.get(table, {}).items():
+        passed, metadata = check.judge(rows, outcome)
+        results.append(
+            dg.AssetCheckResult(
+                check_name=name,
+                asset_key=asset_key(table, whose),
+                passed=passed,
+                severity=check.severity,
+                metadata=metadata,
+            )
+        )
+    return results

@@ -1,0 +1,110 @@
+"""How assets look in the UI: keys, groups, column schemas, previews, pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+import polars as pl
+
+from hp_pipeline.vocabulary.tables import tables
+
+OWNERS = ["team:house"]
+
+GROUPS: Mapping[str, str] = {
+    "readings": "1_readings",
+    "frames": "2_frames",
+    "operation": "3_operation",
+    "segments": "3_operation",
+    "sessions": "4_events",
+    "cycles": "4_events",
+    "defrosts": "4_events",
+    "hourly": "5_performance",
+    "daily": "5_performance",
+    "weekly": "5_performance",
+    "monthly": "5_performance",
+    "yearly": "5_performance",
+    "all_time": "5_performance",
+    "daily_csv": "6_outputs",
+    "weekly_csv": "6_outputs",
+}
+
+PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
+    "sessions": ("start", "end", "mode", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "provisional"),
+    "cycles": ("start", "end", "mode", "state", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
+    "defrosts": ("start", "end", "mode", "kind", "electrical_energy_kwh", "thermal_energy_kwh", "heat_from_tank_kwh"),
+    **dict.fromkeys(
+        ("hourly", "daily", "weekly", "monthly", "yearly", "all_time"),
+        ("period", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "cop_heating", "cop_dhw", "cop_reason",
+         "electrical_coverage"),
+    ),
+}  # fmt: skip
+
+
+def asset_key(table: str, whose: str) -> dg.AssetKey:
+    """The key of one heat pump's (or source's) part of a table."""
+    return dg.AssetKey([table, whose])
+
+
+def column_schema(table: str) -> dg.TableSchema:
+    """The table's columns for the UI."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                column.name,
+                column.type.lower(),
+                description=f"{column.description} [{column.unit}]" if column.unit else column.description,
+            )
+            for column in tables()[table].columns
+        ]
+    )
+
+
+def spec(
+    table: str,
+    whose: str,
+    description: str,
+    *,
+    deps: Sequence[dg.AssetDep] = (),
+    partitions: dg.PartitionsDefinition[str] | None = None,
+    freshness: dg.FreshnessPolicy | None = None,
+    kinds: frozenset[str] = frozenset({"polars", "parquet"}),
+) -> dg.AssetSpec:
+    """The specification of one heat pump's (or source's) part of a table."""
+    return dg.AssetSpec(
+        asset_key(table, whose),
+        description=description,
+        deps=deps,
+        partitions_def=partitions,
+        group_name=GROUPS[table],
+        owners=OWNERS,
+        kinds=set(kinds),
+        freshness_policy=freshness,
+        metadata={
+            "dagster/table_name": table,
+            **({"dagster/column_schema": column_schema(table)} if table in tables() else {}),
+        },
+    )
+
+
+def preview(table: str, rows: pl.DataFrame, limit: int = 24) -> dg.MetadataValue:
+    """The last rows of a table as Markdown."""
+    names = [name for name in PREVIEW_COLUMNS[table] if name in rows.columns]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in rows.sort("start").tail(limit).select(names).iter_rows():
+        lines.append("| " + " | ".join(_cell(value) for value in row) + " |")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.2f}"
+    return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value)
+
+
+def picture(png: bytes) -> dg.MetadataValue:
+    """A PNG as Markdown."""
+    return dg.MetadataValue.md(f"![day](data:image/png;base64,{base64.b64encode(png).decode()})")

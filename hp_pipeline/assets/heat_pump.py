@@ -1,0 +1,203 @@
+"""The Dagster assets of one heat pump: a thin asset around each stage, with the checks of what it stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from hp_pipeline.assets.checks import check_results, check_specs
+from hp_pipeline.assets.describe import PREVIEW_COLUMNS, asset_key, picture, preview, spec
+from hp_pipeline.assets.partitions import BEAT, around, range_of
+from hp_pipeline.assets.stages import (
+    AllTimeStage,
+    DailyStage,
+    EventsStage,
+    FiguresStage,
+    FramesStage,
+    MonthlyStage,
+    OperationStage,
+    Outcome,
+    Stage,
+    WeeklyStage,
+    YearlyStage,
+)
+from hp_pipeline.assets.workspace import Plant
+from hp_pipeline.outputs.picture import day_picture
+from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.tables import tables
+
+_Result = Iterator[dg.MaterializeResult[Any]]
+
+POOL = "figures"
+"""Two runs that make the same partition would both be right, and one of them would be for nothing."""
+
+
+def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """All assets of a heat pump behind its readings, in the order of the data's way."""
+    own = plant.id
+
+    def after(table: str, before: int = 0, behind: int = 0) -> dg.AssetDep:
+        return dg.AssetDep(asset_key(table, own), partition_mapping=around(before, behind))
+
+    readings = [dg.AssetDep(dg.AssetKey(asset.split("/")), partition_mapping=around(1, 1)) for asset in plant.readings]
+    fresh = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(hours=6))
+    return [
+        _daily_step(plant, FramesStage, [spec("frames", own, _about("frames"), deps=readings, partitions=days)]),
+        _daily_step(
+            plant,
+            OperationStage,
+            [spec("operation", own, _about("operation"), deps=[after("frames", 1, 1)], partitions=days)],
+        ),
+        _daily_step(
+            plant,
+            FiguresStage,
+            [
+                spec(table, own, _about(table), deps=[after("frames", 0, 1), after("operation", 0, 1)], partitions=days)
+                for table in FiguresStage.tables
+            ],
+        ),
+        _daily_step(
+            plant,
+            EventsStage,
+            [
+                spec(table, own, _about(table), deps=[after("segments", 1, 1)], partitions=days)
+                for table in EventsStage.tables
+            ],
+        ),
+        _daily_step(
+            plant,
+            DailyStage,
+            [spec("daily", own, _about("daily"), deps=[after("hourly", 1, 1)], partitions=days, freshness=fresh)],
+        ),
+        _periods_step(plant),
+    ]
+
+
+def _about(table: str) -> str:
+    return tables()[table].description
+
+
+def _daily_step(plant: Plant, stage_type: type[Stage], specs: Sequence[dg.AssetSpec]) -> dg.AssetsDefinition:
+    """The assets of one stage that are partitioned by UTC day, as one step."""
+
+    @dg.multi_asset(
+        name=f"{plant.id}__{'_'.join(stage_type.tables)}",
+        specs=specs,
+        check_specs=[check for table in stage_type.tables for check in check_specs(table, plant.id)],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+    )
+    def step(context: dg.AssetExecutionContext) -> _Result:
+        keys = context.partition_keys
+        first, last = date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
+        yield from _run(context, plant, [stage_type], first, last, frozenset(keys))
+
+    return step
+
+
+def _periods_step(plant: Plant) -> dg.AssetsDefinition:
+    """Weeks, months, years and all time: rows of their own calendar, hence without the graph's partitions."""
+    own = plant.id
+    below = {"weekly": "daily", "monthly": "daily", "yearly": "monthly", "all_time": "yearly"}
+
+    @dg.multi_asset(
+        name=f"{own}__periods",
+        specs=[
+            spec(table, own, _about(table), deps=[dg.AssetDep(asset_key(shorter, own))])
+            for table, shorter in below.items()
+        ],
+        check_specs=[check for table in below for check in check_specs(table, own)],
+        pool=POOL,
+    )
+    def step(context: dg.AssetExecutionContext) -> _Result:
+        first, last = range_of(context.run.tags)
+        yield from _run(
+            context, plant, [WeeklyStage, MonthlyStage, YearlyStage, AllTimeStage], first, last, frozenset()
+        )
+
+    return step
+
+
+def _run(
+    context: dg.AssetExecutionContext,
+    plant: Plant,
+    stage_types: Iterable[Callable[[Plant], Stage]],
+    first: date | None,
+    last: date | None,
+    named: frozenset[str],
+) -> _Result:
+    """Bring stages up to date over the days that a run names and those that these touch, and tell what was done."""
+    failures: dict[str, Exception] = {}
+    results = []
+    for stage_type in stage_types:
+        stage = stage_type(plant)
+        keys = stage.keys(first, last)
+        outcome = stage.bring_up_to_date(keys, force=BEAT not in context.run.tags)
+        failures |= outcome.failed
+        plant.workspace.publish()
+        for table in stage.tables:
+            _tell(context, plant, table, outcome, named)
+            results.append(_result(plant, table, outcome, keys))
+        context.log.info(f"{', '.join(stage.tables)}: {_sentence(stage, outcome)}")
+    yield from results
+    Outcome(failed=failures).raise_failures()
+
+
+def _sentence(stage: Stage, outcome: Outcome) -> str:
+    made = sum(len(parts) for parts in outcome.stored.values()) // len(stage.tables)
+    return (
+        f"{made} partitions made, {len(outcome.changed)} of them changed, {outcome.kept} were up to date, "
+        f"{len(outcome.failed)} failed"
+    )
+
+
+def _tell(context: dg.AssetExecutionContext, plant: Plant, table: str, outcome: Outcome, named: frozenset[str]) -> None:
+    """Metadata per partition; partitions beyond those that the run names are reported one by one."""
+    key = asset_key(table, plant.id)
+    for part, receipt in outcome.stored.get(table, {}).items():
+        metadata: dict[str, Any] = {"dagster/partition_row_count": receipt.rows, "content": receipt.content}
+        if part in named:
+            context.add_asset_metadata(metadata, asset_key=key, partition_key=part)
+        elif named and part in outcome.changed:
+            context.log_event(dg.AssetMaterialization(key, partition=part, metadata=metadata))
+
+
+def _result(plant: Plant, table: str, outcome: Outcome, keys: Sequence[str]) -> dg.MaterializeResult[Any]:
+    stored = outcome.stored.get(table, {})
+    metadata: dict[str, Any] = {
+        "partitions_made": len(stored),
+        "partitions_changed": len(outcome.changed),
+        "partitions_up_to_date": outcome.kept,
+    }
+    asset = f"{table}/{plant.id}"
+    rows = plant.lake.read(asset, sorted(stored)) if stored else None
+    shown = conform(rows, table)
+    if table in PREVIEW_COLUMNS and shown.height:
+        metadata["preview"] = preview(table, shown)
+    if table == "daily" and shown.height:
+        metadata |= _last_day(plant, shown)
+    return dg.MaterializeResult(
+        asset_key=asset_key(table, plant.id),
+        metadata=metadata,
+        check_results=check_results(table, plant.id, shown, outcome),
+    )
+
+
+def _last_day(plant: Plant, rows: pl.DataFrame) -> dict[str, Any]:
+    """Figures of the newest day that was made, as numbers that the UI plots, and its picture."""
+    last = rows.sort("start").row(-1, named=True)
+    around_it = sorted({last["start"].date().isoformat(), last["end"].date().isoformat()})
+    within = (pl.col("start") >= last["start"]) & (pl.col("start") < last["end"])
+    frames = conform(plant.lake.read(f"frames/{plant.id}", around_it), "frames").filter(within)
+    modes = conform(plant.lake.read(f"operation/{plant.id}", around_it), "operation").filter(within)
+    figures = {
+        name: last[name]
+        for name in ("cop", "electrical_energy_kwh", "thermal_energy_kwh", "electrical_coverage", "thermal_coverage")
+        if last[name] is not None
+    }
+    title = f"{plant.heat_pump.name or plant.id}, {last['period']}"
+    return {**figures, "day": picture(day_picture(frames, modes, plant.time_zone, title))}
