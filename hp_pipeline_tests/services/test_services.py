@@ -4,11 +4,13 @@ import contextlib
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 from dagster import AssetKey, DagsterRunStatus
 
 from hp_pipeline.services.instance import open_instance, reap_orphans
+from hp_pipeline.services.maintenance import Limits, maintain_instance
 from hp_pipeline.services.supervisor import location_problem, query, supervised_processes
 from hp_pipeline_tests.services.lives import Life, alive, kill, launch, no_survivors, runs, wait_for
 
@@ -39,6 +41,12 @@ def test_services_come_up_survive_kills_and_end_in_time(tmp_path: Path) -> None:
             wait_for(lambda: _answers(url), "the definitions, through the UI")
         run = launch(url, "quick_job", {"dagster/partition": "2026-01-04"})
         wait_for(lambda: runs(url)[run][0] == "SUCCESS", "a run after every service was killed once")
+
+        with open_instance(data) as instance:  # housekeeping beside living services
+            report = maintain_instance(instance, data / "dagster", Limits(max_age=timedelta(0), min_age=timedelta(0)))
+        assert (report.runs_deleted, report.events_archived) == (1, 1)
+        assert list(runs(url)) == [run]
+        assert _shown(url) == {"2026-01-03": ("", "2026-01-03"), "2026-01-04": (run, "2026-01-04")}
 
         cut_off = launch(url, "slow_job")
         wait_for(lambda: _attempts(data) == 1, "a run in progress")
@@ -116,6 +124,21 @@ def _answers(url: str) -> bool:
         return location_problem(url) is None and bool(query(url, "{ version }"))
     except (OSError, ValueError):
         return False
+
+
+def _shown(url: str) -> dict[str, tuple[str, str]]:
+    """What the UI shows of the asset `quick`: per partition the run of its newest event, and its metadata."""
+    text = """{ assetNodeOrError(assetKey: {path: ["quick"]}) { ... on AssetNode {
+        partitionStats { numMaterialized }
+        assetMaterializations { partition runId timestamp
+            runOrError { __typename } metadataEntries { label ... on TextMetadataEntry { text } } } } } }"""
+    node = query(url, text, timeout=30)["assetNodeOrError"]
+    found = {
+        event["partition"]: (event["runId"], event["metadataEntries"][0]["text"])
+        for event in node["assetMaterializations"]
+    }
+    assert node["partitionStats"]["numMaterialized"] == len(found)
+    return found
 
 
 def _attempts(data: Path) -> int:
