@@ -31,8 +31,8 @@ SETTLED_AFTER = timedelta(seconds=5)
 """A file that changed more recently may still be being written."""
 
 _UNFINISHED_ENDINGS = (".part", ".partial", ".tmp", ".temp", ".crdownload", ".filepart", "~")
-_SPILL_ROWS = 1_000_000
-_CHUNK_ROWS = 1_000_000
+_SPILL_ROWS = 500_000
+_CHUNK_ROWS = 500_000
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,13 @@ class TakenIn:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """What the ledger says of a content that was taken in; times as ISO 8601 in UTC."""
+    """What the ledger says of a content that was taken in; times as ISO 8601 in UTC.
+
+    `settings` is the fingerprint of the settings that it was read with.
+    """
 
     digest: str
+    settings: str
     name: str
     source: str
     rows: int
@@ -136,13 +140,23 @@ class LedgerEntry:
     taken_at: str
 
 
-def taken_before(ledger_dir: Path, digest: str) -> LedgerEntry | None:
-    """The ledger's entry for a content, None when it was never taken in."""
+def reading_settings(source: FilesSource, start: date) -> str:
+    """A fingerprint of everything in the settings that decides what a file says."""
+    deciding = source.model_dump_json(exclude={"drop_folder", "keep_good_rows"})
+    return hashlib.sha256(f"{start.isoformat()} {deciding}".encode()).hexdigest()[:16]
+
+
+def taken_before(ledger_dir: Path, source: FilesSource, digest: str) -> LedgerEntry | None:
+    """The ledger's entry for a content of a source, None when it was never taken in."""
     try:
-        return LedgerEntry(**json.loads((ledger_dir / f"{digest}.json").read_text(encoding="utf-8")))
+        return LedgerEntry(**json.loads(_ledger_path(ledger_dir, source, digest).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
         # An entry that cannot be read means that the file is taken in once more, which changes nothing.
         return None
+
+
+def _ledger_path(ledger_dir: Path, source: FilesSource, digest: str) -> Path:
+    return ledger_dir / f"{source.id}-{digest}.json"
 
 
 def take_in(
@@ -161,6 +175,9 @@ def take_in(
 ) -> TakenIn:
     """Take in one file: store its readings, remember its content, move it to the archive (or to quarantine).
 
+    A content that was taken in before only moves, unless the settings of the source have changed since: then it says
+    something else, and is read again.
+
     Args:
         path: the file.
         source: how its files are written.
@@ -168,7 +185,7 @@ def take_in(
             days, in the order of time: no day comes in two calls.
         archive_dir: the file goes to `<archive_dir>/<source>/<first 12 of the digest>-<name>`.
         quarantine_dir: a refused file goes to `<quarantine_dir>/<source>/`, with `<name>.report.txt`.
-        ledger_dir: one small JSON file for each content.
+        ledger_dir: one small JSON file for each source and content.
         start: the first UTC day that may hold readings.
         now: the present.
         wanted: whether a point is of interest, every point without it.
@@ -178,13 +195,15 @@ def take_in(
     Raises:
         Whatever `store` raises; the file then waits where it is.
     """
-    taking = _Taking(path, source, archive_dir / source.id, quarantine_dir / source.id, ledger_dir, now, move)
+    settings = reading_settings(source, start)
+    taking = _Taking(path, source, settings, archive_dir / source.id, quarantine_dir / source.id, ledger_dir, now, move)
     try:
         before = _identity(path)
         digest = _digest(path)
     except FileNotFoundError:
         return TakenIn("gone", path.name, "")
-    if taken_before(ledger_dir, digest) is not None:
+    known = taken_before(ledger_dir, source, digest)
+    if known is not None and known.settings == settings:
         moved = taking.to_archive(digest)
         return TakenIn("duplicate", path.name, digest, moved_to=moved)
     ledger_dir.mkdir(parents=True, exist_ok=True)
@@ -302,6 +321,7 @@ class _Taking:
 
     path: Path
     source: FilesSource
+    settings: str
     archive: Path
     quarantine: Path
     ledger: Path
@@ -318,6 +338,7 @@ class _Taking:
             return TakenIn("changed", self.path.name, digest)
         entry = LedgerEntry(
             digest=digest,
+            settings=self.settings,
             name=self.path.name,
             source=self.source.id,
             rows=result.rows,
@@ -328,7 +349,7 @@ class _Taking:
             taken_at=self.now.isoformat(),
         )
         text = json.dumps(asdict(entry), ensure_ascii=False, indent=1)
-        _write_durably(self.ledger / f"{digest}.json", text)
+        _write_durably(_ledger_path(self.ledger, self.source, digest), text)
         moved = self.to_archive(digest)
         return self._outcome("stored", digest, result, moved, report, None)
 

@@ -105,7 +105,7 @@ def parse_key(raw: str) -> tuple[str, tuple[tuple[str, str], ...]]:
         if key in tags:
             raise LineError("the same tag twice")
         tags[key] = value
-    return re.sub(r"\\([, ])", r"\1", measurement), tuple(tags.items())
+    return _unescaped(measurement), tuple(tags.items())
 
 
 def _partition_unescaped_equals(pair: str) -> tuple[str, bool, str]:
@@ -232,7 +232,7 @@ def _parse_usual(lines: pl.DataFrame, precision: Precision) -> _Usual:
         .cast(pl.String, strict=False),
         time=_microseconds(pl.col("stamp").cast(pl.Int64, strict=False), precision),
     ).with_columns(field=pl.col("fields").str.extract_all(_FIELD))
-    recognised = pl.col("field").list.join(",") == pl.col("fields")
+    recognised = (pl.col("field").list.join(",") == pl.col("fields")) & (pl.col("fields") != "")
     usual = (recognised & pl.col("time").is_not_null() & ~source.str.starts_with("\t")).fill_null(False)
     each = (
         split.filter(usual)
