@@ -2,6 +2,7 @@
 
 import json
 import traceback
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +44,12 @@ PLACES = [
 
 def loaded(text: str, environment: Mapping[str, str]) -> str:
     """Everything that loading says or gives, as one text."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        return loaded_unwarned(text, environment) + "".join(str(warning.message) for warning in warned)
+
+
+def loaded_unwarned(text: str, environment: Mapping[str, str]) -> str:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "hp.yaml"
         path.write_text(text, encoding="utf-8")
@@ -87,6 +94,9 @@ def test_a_value_of_the_environment_is_not_shown_by_the_vocabulary(secret: str) 
 
 @settings(max_examples=100, deadline=None)
 @given(RAW, st.sampled_from(PLACES))
+@example(f"&{MARK}", "token: {{{0}: 1, {0}: 2}}")
+@example(f"*{MARK}", "token: {}")
+@example(f"{MARK}: {MARK}", "token: {}")
 def test_a_secret_in_plain_text_is_refused_and_not_shown(secret: str, place: str) -> None:
     said = loaded(HOUSE.replace("token: ${INFLUXDB_TOKEN}", place.format(secret)), {})
     assert "hp.yaml" in said
