@@ -142,7 +142,7 @@ def test_a_field_that_changes_its_type_keeps_all_its_readings(influx_server: Inf
 
 
 NASTY = [
-    """it's "quoted" \\ and 'single'""",
+    """it's "quoted" back\\slash and 'single'""",
     "comma, equals= space",
     "' OR 1=1; DROP DATABASE nasty; --",
     '"; DROP MEASUREMENT m; "',
