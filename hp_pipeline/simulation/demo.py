@@ -9,6 +9,7 @@ from typing import Final
 
 import polars as pl
 
+from hp_pipeline.simulation.faults import FAULTS_SCHEMA, FaultPlan, inject_faults
 from hp_pipeline.simulation.house import Trajectory, simulate
 from hp_pipeline.simulation.parameters import DAIKIN_ALTHERMA, Parameters
 from hp_pipeline.simulation.sensors import SensorModel, observe
@@ -32,6 +33,8 @@ class Demo:
     energy: pl.DataFrame
     """Per local day; see `truth.truth_energy`."""
     truth_sensors: pl.DataFrame
+    faults: pl.DataFrame
+    """What was done to the readings; empty unless faults were asked for."""
     rows: int
     """Readings written."""
 
@@ -45,12 +48,14 @@ def write_demo(
     chunk: timedelta = timedelta(days=5),
     parameters: Parameters = DAIKIN_ALTHERMA,
     sensors: SensorModel | None = None,
+    faults: FaultPlan | None = None,
 ) -> Demo:
     """Writes the readings of the `days` before `end` as long Parquet files that a `files` source takes.
 
     Columns: time (UTC, µs), point (Home Assistant's series), value (Float64), text (String); one file per `chunk`,
     named after its first and last moment, written beside (hidden) and renamed, so that a watcher never sees half a
-    file. The same end, days and seed give the same readings, whenever they are written.
+    file. The same end, days and seed give the same readings, whenever they are written. With `faults` the files
+    hold what a transport delivered: rows in order of arrival, some wrong, missing, doubled or late.
 
     Raises ValueError if `end` has no time zone or `days` or `chunk` is not positive.
     """
@@ -65,12 +70,19 @@ def write_demo(
     observation = observe(run, sensors, seed)
 
     drop_folder.mkdir(parents=True, exist_ok=True)
-    readings = observation.readings.sort("time", "point").select("time", "point", "value", "text")
+    if faults is None:
+        delivered, log = observation.readings.sort("time", "point"), pl.DataFrame(schema=FAULTS_SCHEMA)
+    else:
+        spoiled = inject_faults(observation.readings, faults, seed=seed, source=DEMO_SOURCE)
+        delivered, log = spoiled.readings, spoiled.faults
+    readings = delivered.select("time", "point", "value", "text")
+    # A row belongs to the file that was open when it arrived, also if it is about an earlier time.
+    arrival = pl.col("time").cum_max().clip(upper_bound=stop - timedelta(microseconds=1))
     files = []
     first = start
     while first < stop:
         last = min(first + chunk, stop)
-        part = readings.filter(pl.col("time").is_between(first, last, closed="left"))
+        part = readings.filter(arrival.is_between(first, last, closed="left"))
         files.append(_write(part, drop_folder / f"demo_house_{first:%Y%m%dT%H%MZ}_{last:%Y%m%dT%H%MZ}.parquet"))
         first = last
     return Demo(
@@ -79,6 +91,7 @@ def write_demo(
         events=truth_events(run),
         energy=truth_energy(run, "day"),
         truth_sensors=observation.truth_sensors,
+        faults=log,
         rows=readings.height,
     )
 

@@ -65,7 +65,7 @@ class FaultPlan:
     type_changes: float = 0.2
     type_change_minutes: float = 30.0
     clock_offsets: float = 0.1
-    clock_offset_s: float = 300.0
+    clock_offset_s: float = 317.0
     clock_offset_minutes: float = 120.0
     duplicated: float = 2.0
     out_of_order: float = 2.0
@@ -108,6 +108,8 @@ def inject_faults(
     Faults keep two minutes apart from each other (points that vanish for good excepted), so that each can be found
     for what it is. A fault that touches no reading, or finds no room, is not injected and not logged.
     """
+    if readings.is_empty():
+        return FaultyReadings(readings, pl.DataFrame(schema=FAULTS_SCHEMA))
     return _Injector(readings, plan or FaultPlan(), seed, source).run()
 
 
@@ -127,20 +129,19 @@ class _Injector:
 
     def run(self) -> FaultyReadings:
         plan = self.plan
-        if not self.frame.is_empty():
-            self._windows(Fault.SENTINEL, plan.sentinels, plan.sentinel_minutes, self._sentinel)
-            self._windows(Fault.FROZEN, plan.frozen, plan.frozen_minutes, self._freeze)
-            self._windows(Fault.TYPE_CHANGE, plan.type_changes, plan.type_change_minutes, self._as_text)
-            self._windows(Fault.SPIKE, plan.spikes, 0.0, self._spike)
-            self._windows(Fault.GLITCH, plan.glitches, 0.0, self._glitch)
-            self._windows(Fault.CLOCK_OFFSET, plan.clock_offsets, plan.clock_offset_minutes, self._shift_clock)
-            self._windows(Fault.OUTAGE, plan.outages, plan.outage_minutes, self._outage)
-            self._windows(Fault.UNAVAILABLE, plan.unavailable, plan.unavailable_minutes, self._unavailable)
-            for _ in range(plan.missing_fields):
-                self._missing_field()
-            self.frame = self.frame.sort(_DUE, "point", maintain_order=True)
-            self._windows(Fault.DUPLICATED, plan.duplicated, plan.batch_minutes, self._duplicate)
-            self._windows(Fault.OUT_OF_ORDER, plan.out_of_order, plan.batch_minutes, self._shuffle)
+        self._windows(Fault.SENTINEL, plan.sentinels, plan.sentinel_minutes, self._sentinel)
+        self._windows(Fault.FROZEN, plan.frozen, plan.frozen_minutes, self._freeze)
+        self._windows(Fault.TYPE_CHANGE, plan.type_changes, plan.type_change_minutes, self._as_text)
+        self._windows(Fault.SPIKE, plan.spikes, 0.0, self._spike)
+        self._windows(Fault.GLITCH, plan.glitches, 0.0, self._glitch)
+        self._windows(Fault.CLOCK_OFFSET, plan.clock_offsets, plan.clock_offset_minutes, self._shift_clock)
+        self._windows(Fault.OUTAGE, plan.outages, plan.outage_minutes, self._outage)
+        self._windows(Fault.UNAVAILABLE, plan.unavailable, plan.unavailable_minutes, self._unavailable)
+        for _ in range(plan.missing_fields):
+            self._missing_field()
+        self.frame = self.frame.sort(_DUE, "point", maintain_order=True)
+        self._windows(Fault.DUPLICATED, plan.duplicated, plan.batch_minutes, self._duplicate)
+        self._windows(Fault.OUT_OF_ORDER, plan.out_of_order, plan.batch_minutes, self._shuffle)
         faults = pl.DataFrame(self.log, schema=FAULTS_SCHEMA, orient="row").sort("start", "kind")
         return FaultyReadings(self.frame.drop(_DUE), faults)
 

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -768,7 +768,7 @@ def _trajectory(
 
 def _from_step(run: Trajectory, first: int) -> Trajectory:
     """The run from step `first` on."""
-    series = {
+    series: dict[str, Any] = {
         field.name: value[first:] for field in fields(run) if isinstance(value := getattr(run, field.name), np.ndarray)
     }
     return replace(run, start_s=run.start_s + first * run.step_s, **series)

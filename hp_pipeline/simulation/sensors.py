@@ -46,6 +46,9 @@ class SensorModel:
     interval_s: float = 30.0
     jitter_s: float = 0.5
     """A poll is late by up to this much."""
+    drift_s: float = 0.013
+    """Each poll of the unit comes so much later than the interval says, since reading takes its time. It makes the
+    phase wander, so that schedules on the full minute are not always seen at the same delay."""
     temperature_step_k: float = 0.1
     flow_step_l_per_min: float = 0.1
     power_step_w: float = 1.0
@@ -126,12 +129,12 @@ _METERS: Final = ("electrical_power", "immersion_heater_power")
 
 
 def _poll_times(
-    run: Trajectory, interval_s: float, jitter_s: float, rng: np.random.Generator
+    run: Trajectory, interval_s: float, jitter_s: float, rng: np.random.Generator, drift_s: float = 0.0
 ) -> tuple[FloatArray, float]:
     """Seconds after the run's start of every poll, strictly ascending, in milliseconds; and the phase."""
     length = run.steps * run.step_s
     phase = float(np.round(rng.uniform(0.0, interval_s), 3))
-    times = np.arange(phase, length, interval_s)
+    times = np.arange(phase, length, interval_s + drift_s)
     times = np.round(times + rng.uniform(0.0, jitter_s, len(times)), 3)
     return times[times < length], phase
 
@@ -186,7 +189,7 @@ def observe(run: Trajectory, model: SensorModel | None = None, seed: int = 11) -
     model = model or SensorModel()
     rng = np.random.default_rng((seed, 303))
     hp = run.parameters.heat_pump
-    poll_s, phase = _poll_times(run, model.interval_s, model.jitter_s, rng)
+    poll_s, phase = _poll_times(run, model.interval_s, model.jitter_s, rng, model.drift_s)
     at = (poll_s // run.step_s).astype(np.int64)
     meter_interval = 60.0 if model.power is PowerReport.ONE_MINUTE else model.interval_s
     meter_s, meter_phase = _poll_times(run, meter_interval, model.jitter_s, rng)

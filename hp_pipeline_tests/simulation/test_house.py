@@ -107,7 +107,8 @@ def test_the_step_hardly_matters() -> None:
     def figures(run: Trajectory) -> tuple[float, float, int]:
         hours = run.step_s / 3600
         heat, power = run.heat_kw.sum() * hours, run.electrical_kw.sum() * hours
-        return heat, heat / power, np.count_nonzero(np.diff(run.defrost.astype(int)) == 1)
+        defrosts = np.count_nonzero(np.diff(run.defrost.astype(int)) == 1)
+        return float(heat), float(heat / power), int(defrosts)
 
     heat, cop, defrosts = figures(fine)
     for other in (figures(coarse), figures(middle)):
