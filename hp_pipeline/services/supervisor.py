@@ -8,6 +8,7 @@ What is promised, and tested with real processes:
   at the next start, before Dagster's orphaned runs are failed (and so retried) and their pool slots freed;
 - SIGINT, SIGTERM and a closed terminal end everything within ten seconds, the daemon first, so that nothing new
   is started while the rest goes down;
+- when the owner changes the settings file, the code server is started anew with it, unless it cannot be used;
 - every service logs into its own file below `logs/`, of bounded size.
 
 This module does not import Dagster: a process that lives for months should be small (20 MB instead of 120).
@@ -17,8 +18,10 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -45,6 +48,7 @@ LOCATION: Final = "hp_pipeline"
 _STOP_BUDGET: Final = 8.0  # seconds in which everything must have ended
 _STOP_PATIENCE: Final = 2.5  # seconds that one service is given to end by itself
 _TAIL_LINES: Final = 15
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 Say = Callable[[str], None]
 Probe = Callable[[], "str | None"]
@@ -61,6 +65,8 @@ class Service:
         ready: tells whether the service can be used yet; None: as soon as it runs.
         ready_timeout: seconds after which the services that wait for this one are started nonetheless.
         environment: variables laid over those of all services.
+        watches: files that the service reads once, when it starts: it is started anew when one of them changes.
+        check: a command that must succeed before that (else the service goes on with what it has); empty: none.
     """
 
     name: str
@@ -68,6 +74,8 @@ class Service:
     ready: Probe | None = None
     ready_timeout: float = 90.0
     environment: Mapping[str, str] = field(default_factory=dict)
+    watches: tuple[Path, ...] = ()
+    check: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -144,9 +152,10 @@ def run_services(
                 if when_ready:
                     when_ready(url)
 
+            code_port = free_port(code_port, besides={port})
             supervision = Supervision(
                 data_dir,
-                [*_dagster_services(data_dir, module, port, free_port(code_port, besides={port})), *extra],
+                [*_dagster_services(data_dir, module, settings_path, (port, code_port)), *extra],
                 environment=dagster_environment(data_dir, settings_path),
                 preparation=(sys.executable, "-m", "hp_pipeline.services.instance", str(data_dir)),
                 pages=url,
@@ -160,8 +169,9 @@ def run_services(
         return 1
 
 
-def _dagster_services(data_dir: Path, module: str, port: int, code_port: int) -> list[Service]:
+def _dagster_services(data_dir: Path, module: str, settings_path: Path | None, ports: tuple[int, int]) -> list[Service]:
     """Dagster's three processes; writes the file that tells the latter two where the first one is."""
+    port, code_port = ports
     workspace = dagster_home(data_dir) / "workspace.yaml"
     workspace.write_text(
         "# Written at every start: the port is one that was free.\nload_from:\n  - grpc_server:\n"
@@ -174,7 +184,13 @@ def _dagster_services(data_dir: Path, module: str, port: int, code_port: int) ->
     pages = [*python, "dagster_webserver", "-h", LOOPBACK, "-p", str(port), "-w", str(workspace)]
     daemon = [*python, "dagster._daemon", "run", "-w", str(workspace)]
     return [
-        Service("code server", (*code, "--location-name", LOCATION), lambda: _refuses_connection(code_port)),
+        Service(
+            "code server",
+            (*code, "--location-name", LOCATION),
+            lambda: _refuses_connection(code_port),
+            watches=(settings_path.resolve(),) if settings_path else (),
+            check=(*python, "dagster", "definitions", "validate", "-m", module),
+        ),
         Service("webserver", tuple(pages), lambda: location_problem(url)),
         Service("daemon", tuple(daemon), lambda: _daemon_problem(url)),
     ]
@@ -227,6 +243,7 @@ class Supervision:
         when_ready: called once, in a thread of its own, when every service is ready.
         parent_death_signal: have Linux kill the services when the supervisor is killed; where there is no such
             thing, a guardian process waits for the end of the supervisor and does it.
+        watch_interval: seconds between two looks at watched files.
     """
 
     data_dir: Path
@@ -239,6 +256,7 @@ class Supervision:
     say: Say = field(default=_to_terminal)
     when_ready: Callable[[], None] | None = None
     parent_death_signal: bool = sys.platform == "linux"
+    watch_interval: float = 2.0
 
     def __post_init__(self) -> None:
         self._home = dagster_home(self.data_dir)
@@ -246,6 +264,7 @@ class Supervision:
         self._stopping = asyncio.Event()
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._ready = {service.name: asyncio.Event() for service in self.services}
+        self._renew = {service.name: asyncio.Event() for service in self.services}
 
     async def run(self) -> int:
         """Until a signal: 0; when the preparation fails: 1."""
@@ -293,6 +312,8 @@ class Supervision:
         async with asyncio.TaskGroup() as group:
             for service in self.services:
                 group.create_task(self._keep(service))
+                if service.watches:
+                    group.create_task(self._watch(service))
                 if service is self.services[0]:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._ready[service.name].wait(), service.ready_timeout)
@@ -315,6 +336,9 @@ class Supervision:
             finally:
                 watch.cancel()
             self._ready[service.name].clear()
+            if self._renew[service.name].is_set():
+                self._renew[service.name].clear()
+                continue
             ran = time.monotonic() - started
             failures = 1 if ran >= self.backoff.reset_after else failures + 1
             delay = self.backoff.delay(failures)
@@ -322,7 +346,34 @@ class Supervision:
             if failures % 3 == 0:
                 log = self._log(service.name)
                 self.say(f"It keeps dying. The end of {log}:\n{self._tail(service.name)}")
-            await asyncio.sleep(delay)
+            with contextlib.suppress(TimeoutError):  # a changed file may be the cure
+                await asyncio.wait_for(self._renew[service.name].wait(), delay)
+            self._renew[service.name].clear()
+
+    async def _watch(self, service: Service) -> None:
+        """Start the service anew when a file that it watches has changed, and can be loaded."""
+        known = await asyncio.to_thread(_contents, service.watches)
+        while True:
+            await asyncio.sleep(self.watch_interval)
+            found = await asyncio.to_thread(_contents, service.watches)
+            if found == known:
+                continue
+            changed = " and ".join(path.name for path in service.watches if found[path] != known[path])
+            known = found
+            name = f"{service.name} check"
+            if service.check:
+                checking = await self._spawn(name, service.check, service.environment)
+                if await checking.wait() != 0:
+                    self.say(
+                        f"{changed} was changed, but cannot be used; the {service.name} goes on with what it has. "
+                        f"The end of {self._log(name)}:\n{self._tail(name)}"
+                    )
+                    continue
+            self.say(f"{changed} was changed: the {service.name} is started anew.")
+            self._renew[service.name].set()
+            with contextlib.suppress(ProcessLookupError, KeyError):
+                # Not asked to end: the code server would first wait for its runs, which go on without it.
+                self._processes[service.name].kill()
 
     async def _announce(self, service: Service, *, again: bool) -> None:
         """Wait until the service is ready and tell those who wait for it."""
@@ -391,7 +442,7 @@ class Supervision:
         with self._log(name).open("rb") as log:
             log.seek(0, os.SEEK_END)
             log.seek(max(0, log.tell() - 16_384))
-            lines = log.read().decode(errors="replace").splitlines()
+            lines = _COLOUR.sub("", log.read().decode(errors="replace")).splitlines()
         return "\n".join(f"  | {line}" for line in lines[-_TAIL_LINES:])
 
     def _write_state(self) -> None:
@@ -404,6 +455,16 @@ class Supervision:
         beside = self._home / ".services.json"
         beside.write_text(json.dumps(state, indent=1), encoding="utf-8")
         beside.replace(self._home / "services.json")
+
+
+def _contents(paths: Sequence[Path]) -> dict[Path, str]:
+    """A fingerprint of each file; empty when there is none."""
+    found = {}
+    for path in paths:
+        found[path] = ""
+        with contextlib.suppress(OSError):
+            found[path] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
 
 
 def rotate(log: Path, keep: int = 3) -> None:

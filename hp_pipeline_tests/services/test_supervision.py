@@ -133,6 +133,30 @@ def test_a_taken_port_is_passed_over() -> None:
         assert free_port(taken, besides={taken + 1}) > taken + 1
 
 
+def test_a_changed_file_starts_the_service_anew_if_it_can_be_used(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    settings = data / "hp.yaml"
+    settings.write_text("good: 1")
+    service = """Service("reader", ("sh", "-c", "cd $HP_DATA; { cat hp.yaml; echo; } >> read; exec sleep 60"),
+        watches=(data / "hp.yaml",), check=("grep", "good", str(data / "hp.yaml")))"""
+    with no_survivors(data):
+        life = Life(data, script(service, "watch_interval=0.1"))
+        wait_for(lambda: life.state.get("services"), "the service")
+        time.sleep(0.5)
+        first = life.pid("reader")
+        settings.write_text("bad: 2")
+        wait_for(lambda: "hp.yaml was changed, but cannot be used" in life.said, "the complaint", seconds=10)
+        assert alive(first)
+        settings.write_text("good: 3")
+        wait_for(lambda: life.pid("reader") != first, "the new one", seconds=10)
+        wait_for(
+            lambda: (data / "read").read_text().split("\n")[:2] == ["good: 1", "good: 3"], "what it read", seconds=5
+        )
+        assert "starting it again" not in life.said
+        life.stop()
+
+
 def test_the_state_names_every_service(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with no_survivors(data):
