@@ -1,7 +1,5 @@
 """The Dagster assets of one heat pump: a thin asset around each stage, with the checks of what it stored."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hp_pipeline.lake import Column, Lake, Table, publish_catalogue
-from hp_pipeline.settings import HeatPump, Settings
+from hp_pipeline.settings import FilesSource, HeatPump, Settings
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables import tables
@@ -55,10 +55,9 @@ class Workspace:
         """Where it is written which files were taken in."""
         return self.data / "ledger"
 
-    def drop_folder(self, source: str) -> Path:
-        """The folder from which a `files` source takes what is dropped into it."""
-        folder = getattr(self.settings.source(source), "drop_folder", None)
-        return self.data / (folder or f"drop/{source}")
+    def drop_folder(self, source: FilesSource) -> Path:
+        """The folder from which a source takes what is dropped into it."""
+        return self.data / source.folder
 
     def publish(self) -> bool:
         """Bring the DuckDB catalogue up to date. Returns whether it was written."""

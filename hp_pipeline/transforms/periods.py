@@ -7,8 +7,11 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from hp_pipeline.transforms.calendar import (
+    Grouping,
     PeriodName,
     day_start,
+    grouped,
+    local_date,
     local_iso,
     next_period,
     period_label,
@@ -67,3 +70,31 @@ def all_time(years: pl.DataFrame, first: date, last: date, time_zone: str, rules
         return conform(None, "all_time")
     placed = with_period(merge(exact(years), None), first, last + timedelta(days=1), "all", time_zone)
     return conform(shown(placed, rules, known), "all_time")
+
+
+def regrouped(
+    rows: pl.DataFrame, grouping: Grouping, table: str, time_zone: str, rules: Rules, known: Known
+) -> pl.DataFrame:
+    """Rows of `daily` or `monthly` merged by year, heating season, month, week, day, or all together.
+
+    A group holds only what is in `rows`: of a month that these begin in the midst of, the days from there on; its
+    `start` and `end` are those of its first and last row.
+
+    Args:
+        rows: of one heat pump or of several.
+        table: name of the table that `rows` are of.
+
+    Returns:
+        The columns of `daily`, `period` naming the group; `season` is named by its years, such as 2025/26.
+    """
+    rows = conform(rows, table)
+    if rows.is_empty():
+        return conform(None, "daily")
+    labels = [grouped(grouping, local_date(start, time_zone))[2] for start in rows["start"]]
+    merged = merge(
+        exact(rows.with_columns(period=pl.Series(labels, dtype=pl.String))),
+        "period",
+        pl.col("start", "local_start").first(),
+        pl.col("end").last(),
+    )
+    return conform(shown(merged, rules, known), "daily")

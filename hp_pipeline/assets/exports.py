@@ -1,0 +1,111 @@
+"""CSV files of finished local days and weeks, for people and their spreadsheets."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from hp_pipeline.assets.describe import asset_key, spec
+from hp_pipeline.assets.partitions import around, range_of
+from hp_pipeline.assets.workspace import Plant, Workspace
+from hp_pipeline.lake.partitions import replace_file
+from hp_pipeline.outputs.csv import table_csv
+from hp_pipeline.transforms import calendar
+from hp_pipeline.transforms.schema import conform
+
+
+def write_daily_csv(plant: Plant, day: date) -> Path | None:
+    """`exports/<heat pump>/daily/<date>.csv`: the frames of a local day with their mode. None without frames."""
+    zone = plant.time_zone
+    start, end = calendar.day_start(day, zone), calendar.day_start(day + timedelta(days=1), zone)
+    keys = [(start.date() + timedelta(days=count)).isoformat() for count in range((end.date() - start.date()).days + 1)]
+    within = (pl.col("start") >= start) & (pl.col("start") < end)
+    frames = conform(plant.lake.read(f"frames/{plant.id}", keys), "frames").filter(within).sort("start")
+    if frames.is_empty():
+        return None
+    modes = conform(plant.lake.read(f"operation/{plant.id}", keys), "operation").select("start", "mode", "state")
+    rows = frames.join(modes, on="start", how="left", maintain_order="left").drop("last_read")
+    return _write(plant.workspace, plant.id, "daily", f"{day}.csv", table_csv(rows, "frames", zone, ("mode", "state")))
+
+
+def write_weekly_csv(plant: Plant, monday: date) -> Path | None:
+    """`exports/<heat pump>/weekly/<ISO week>.csv`: the hours of a local week. None without hours."""
+    zone = plant.time_zone
+    start, end = calendar.day_start(monday, zone), calendar.day_start(monday + timedelta(days=7), zone)
+    keys = [(start.date() + timedelta(days=count)).isoformat() for count in range((end.date() - start.date()).days + 1)]
+    within = (pl.col("start") >= start) & (pl.col("start") < end)
+    hours = conform(plant.lake.read(f"hourly/{plant.id}", keys), "hourly").filter(within).sort("start")
+    if hours.is_empty():
+        return None
+    name = f"{calendar.period_label('weekly', monday)}.csv"
+    return _write(plant.workspace, plant.id, "weekly", name, table_csv(hours, "hourly", zone))
+
+
+def _write(workspace: Workspace, heat_pump: str, kind: str, name: str, text: str) -> Path:
+    path = workspace.exports / heat_pump / kind / name
+    replace_file(path, text.encode("utf-8"))
+    return path
+
+
+def export_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """The CSV files of a heat pump as assets, as far as the settings want them."""
+    wanted = plant.workspace.settings.outputs.csv
+    assets = []
+    if wanted.daily:
+        assets.append(_daily(plant, days))
+    if wanted.weekly:
+        assets.append(_weekly(plant))
+    return assets
+
+
+def _daily(plant: Plant, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    described = spec(
+        "daily_csv",
+        plant.id,
+        f"`exports/{plant.id}/daily/<date>.csv`: every frame of a local day, with mode and state of the cycle",
+        deps=[
+            dg.AssetDep(asset_key(table, plant.id), partition_mapping=around(1, 1)) for table in ("frames", "operation")
+        ],
+        partitions=days,
+        kinds=frozenset({"csv"}),
+    )
+
+    @dg.multi_asset(name=f"{plant.id}__daily_csv", specs=[described], backfill_policy=dg.BackfillPolicy.single_run())
+    def daily_csv(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        written = [path for key in context.partition_keys if (path := write_daily_csv(plant, date.fromisoformat(key)))]
+        yield _result(described.key, written)
+
+    return daily_csv
+
+
+def _weekly(plant: Plant) -> dg.AssetsDefinition:
+    described = spec(
+        "weekly_csv",
+        plant.id,
+        f"`exports/{plant.id}/weekly/<ISO week>.csv`: the hours of a local week with all figures. A run over a range "
+        "of days writes the weeks that these lie in, any other run all weeks.",
+        deps=[dg.AssetDep(asset_key("hourly", plant.id))],
+        kinds=frozenset({"csv"}),
+    )
+
+    @dg.multi_asset(name=f"{plant.id}__weekly_csv", specs=[described])
+    def weekly_csv(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        first, last = range_of(context.run.tags)
+        keys = plant.lake.keys(f"weekly/{plant.id}")
+        if first is not None and last is not None:
+            low = calendar.first_day("weekly", first).isoformat()
+            keys = [key for key in keys if low <= key <= last.isoformat()]
+        written = [path for key in keys if (path := write_weekly_csv(plant, date.fromisoformat(key)))]
+        yield _result(described.key, written)
+
+    return weekly_csv
+
+
+def _result(key: dg.AssetKey, written: list[Path]) -> dg.MaterializeResult[Any]:
+    metadata: dict[str, Any] = {"files": len(written)}
+    if written:
+        metadata["newest"] = dg.MetadataValue.path(written[-1])
+    return dg.MaterializeResult(asset_key=key, metadata=metadata)

@@ -1,0 +1,101 @@
+"""Schedules: keeping up with archives, exports, the nightly sweep and the upkeep of Dagster's storage."""
+
+from __future__ import annotations
+
+from datetime import UTC, timedelta
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from hp_pipeline.assets.describe import asset_key
+from hp_pipeline.assets.partitions import BEAT, range_tags
+from hp_pipeline.assets.readings import SINCE
+from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.automation.jobs import Job, figures_selection
+from hp_pipeline.automation.sensors import INCLUDES_FIGURES
+from hp_pipeline.settings import InfluxdbSource
+
+_ON = dg.DefaultScheduleStatus.RUNNING
+
+
+def cron_of(every: timedelta) -> str:
+    """The cron line that comes nearest to an interval from a minute to a day, from midnight on."""
+    minutes = max(1, round(every / timedelta(minutes=1)))
+    if minutes < 60:
+        return f"*/{minutes} * * * *"
+    hours = min(24, round(minutes / 60))
+    return f"0 */{hours} * * *" if hours < 24 else "0 0 * * *"
+
+
+def keep_up(workspace: Workspace, source: InfluxdbSource) -> tuple[Job, dg.ScheduleDefinition]:
+    """A job that asks an archive for what is new and makes the figures of it, and its schedule."""
+    pumps = list(dict.fromkeys(heat_pump.id for heat_pump, _ in workspace.settings.inputs_of(source.id)))
+    job = dg.define_asset_job(
+        f"keep_up_{source.id}",
+        selection=[asset_key("readings", source.id), *figures_selection(pumps)],
+        description=f"Ask {source.id} for what is new, and make the figures of it",
+    )
+
+    @dg.schedule(
+        name=f"keep_up_{source.id}",
+        cron_schedule=cron_of(source.every),
+        job=job,
+        execution_timezone="UTC",
+        default_status=_ON,
+        description=f"Every {source.every}, reaching back {source.overlap} for late readings",
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        now = context.scheduled_execution_time.astimezone(UTC)
+        since = now - source.overlap - source.every
+        return dg.RunRequest(
+            run_key=now.isoformat(),
+            tags={
+                BEAT: "keep up",
+                INCLUDES_FIGURES: "yes",
+                SINCE: since.isoformat(),
+                **range_tags(max(since.date(), workspace.settings.site.start), now.date()),
+            },
+        )
+
+    return job, schedule
+
+
+def export_schedules(workspace: Workspace) -> tuple[list[Job], list[dg.ScheduleDefinition]]:
+    """CSV files: of yesterday each day, of last week each Monday, at the hour of the settings in the house's time."""
+    wanted = workspace.settings.outputs.csv
+    zone = workspace.settings.site.time_zone
+    pumps = [heat_pump.id for heat_pump in workspace.settings.heat_pumps]
+    jobs: list[Job] = []
+    schedules: list[dg.ScheduleDefinition] = []
+    for name, on, weekday, back in (
+        ("daily_csv", wanted.daily, "*", 1),
+        ("weekly_csv", wanted.weekly, "1", 7),
+    ):
+        if not on:
+            continue
+        job = dg.define_asset_job(name, selection=[asset_key(name, pump) for pump in pumps])
+        jobs.append(job)
+        schedules.append(_export(name, job, f"{wanted.at.minute} {wanted.at.hour} * * {weekday}", zone, back))
+    return jobs, schedules
+
+
+def _export(name: str, job: Job, cron: str, zone: str, back: int) -> dg.ScheduleDefinition:
+    @dg.schedule(name=name, cron_schedule=cron, job=job, execution_timezone=zone, default_status=_ON)
+    def export(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        today = context.scheduled_execution_time.astimezone(ZoneInfo(zone)).date()
+        first, last = today - timedelta(days=back), today - timedelta(days=1)
+        return dg.RunRequest(run_key=f"{name}-{today}", tags={BEAT: "export", **range_tags(first, last)})
+
+    return export
+
+
+def nightly(job: dg.JobDefinition, cron: str, zone: str) -> dg.ScheduleDefinition:
+    """Run a job every night at a time of the house."""
+    return dg.ScheduleDefinition(
+        name=f"nightly_{job.name}",
+        job=job,
+        cron_schedule=cron,
+        execution_timezone=zone,
+        default_status=_ON,
+        tags={BEAT: "night"},
+    )

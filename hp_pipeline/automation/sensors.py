@@ -1,0 +1,157 @@
+"""Sensors: what has landed is looked at, and a run over the days it touches is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import dagster as dg
+
+from hp_pipeline.assets.describe import asset_key
+from hp_pipeline.assets.partitions import BEAT, range_tags
+from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.automation.jobs import Job, figures_selection
+from hp_pipeline.settings import FilesSource
+from hp_pipeline.sources.drop_folder import waiting_files
+
+RETRY_AFTER = timedelta(minutes=10)
+"""Files that still wait after a run had been asked for are asked for again after this."""
+
+NEIGHBOURS = timedelta(days=3)
+"""Days so close to each other are one range: the days between are up to date and cost next to nothing."""
+
+INCLUDES_FIGURES = "hp_pipeline/includes_figures"
+"""Tag of runs that make the figures of the readings that they bring."""
+
+_PAGE = 1000
+
+
+def drop_folder_sensor(workspace: Workspace, source: FilesSource, job: dg.JobDefinition) -> dg.SensorDefinition:
+    """Asks for a run when files wait in a drop folder, and again while some still wait."""
+
+    @dg.sensor(
+        name=f"drop_folder_{source.id}",
+        job=job,
+        minimum_interval_seconds=15,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Takes in files that are dropped into {workspace.drop_folder(source)}",
+    )
+    def drop_folder(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        now = datetime.now(UTC)
+        files = waiting_files(source, workspace.drop_folder(source), now)
+        if not files:
+            return dg.SkipReason("no file waits")
+        if _in_progress(context.instance, job.name):
+            return dg.SkipReason("a run that takes in files is in progress")
+        waiting = hashlib.sha256("\n".join(file.key for file in files).encode()).hexdigest()[:16]
+        last = json.loads(context.cursor) if context.cursor else {}
+        asked = datetime.fromisoformat(last["asked"]) if last else None
+        if last.get("waiting") == waiting and asked is not None and now - asked < RETRY_AFTER:
+            return dg.SkipReason(f"{len(files)} files still wait; asked for at {asked:%H:%M}, and again in a while")
+        return dg.SensorResult(
+            run_requests=[dg.RunRequest(run_key=f"{waiting}-{now:%Y%m%dT%H%M%S}", tags={BEAT: "drop folder"})],
+            cursor=json.dumps({"waiting": waiting, "asked": now.isoformat()}),
+        )
+
+    return drop_folder
+
+
+def new_readings_sensor(workspace: Workspace, job: Job) -> dg.SensorDefinition:
+    """Follows the materialisations of readings and asks for the figures of the days that they touched."""
+
+    @dg.sensor(
+        name="new_readings",
+        job=job,
+        minimum_interval_seconds=15,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks for frames, sessions and figures of the days for which readings came",
+    )
+    def new_readings(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        cursor: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
+        if _in_progress(context.instance, job.name):
+            return dg.SkipReason("figures are being made; what came meanwhile is asked for afterwards")
+        requests = []
+        for source in workspace.settings.sources:
+            days, seen = _touched(context.instance, asset_key("readings", source.id), cursor.get(source.id, 0))
+            cursor[source.id] = seen
+            pumps = list(dict.fromkeys(heat_pump.id for heat_pump, _ in workspace.settings.inputs_of(source.id)))
+            for first, last in ranges(days) if pumps else []:
+                requests.append(
+                    dg.RunRequest(
+                        run_key=f"{source.id}-{seen}-{first}",
+                        asset_selection=figures_selection(pumps),
+                        tags={BEAT: "new readings", **range_tags(first, last)},
+                    )
+                )
+        if not requests:
+            return dg.SensorResult(skip_reason="no new readings", cursor=json.dumps(cursor))
+        return dg.SensorResult(run_requests=requests, cursor=json.dumps(cursor))
+
+    return new_readings
+
+
+def _in_progress(instance: dg.DagsterInstance, job_name: str) -> bool:
+    statuses = [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+    ]
+    return bool(instance.get_runs(dg.RunsFilter(job_name=job_name, statuses=statuses), limit=1))
+
+
+def _touched(instance: dg.DagsterInstance, key: dg.AssetKey, after: int) -> tuple[set[date], int]:
+    """Days for which readings were stored since the event `after`, and the last event seen.
+
+    A run that makes the figures itself is left to do so: while it is in progress its events wait, when it has
+    succeeded they are done. Events that the upkeep of the storage has reported anew are old.
+    """
+    days: set[date] = set()
+    seen = after
+    while True:
+        page = instance.fetch_materializations(
+            dg.AssetRecordsFilter(key, after_storage_id=seen), limit=_PAGE, ascending=True
+        )
+        for record in page.records:
+            if not _is_done_otherwise(instance, record):
+                if _waits(instance, record):
+                    return days, seen
+                if record.partition_key:
+                    days.add(date.fromisoformat(record.partition_key))
+            seen = record.storage_id
+        if not page.has_more or not page.records:
+            return days, seen
+
+
+def _run_with_figures(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> dg.DagsterRun | None:
+    run = instance.get_run_by_id(record.run_id) if record.run_id else None
+    return run if run is not None and INCLUDES_FIGURES in run.tags else None
+
+
+def _waits(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> bool:
+    run = _run_with_figures(instance, record)
+    return run is not None and not run.is_finished
+
+
+def _is_done_otherwise(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> bool:
+    materialization = record.asset_materialization
+    if materialization is not None and "archived_from_run" in {
+        **materialization.metadata,
+        **(materialization.tags or {}),
+    }:
+        return True
+    run = _run_with_figures(instance, record)
+    return run is not None and run.is_success
+
+
+def ranges(days: Iterable[date]) -> Sequence[tuple[date, date]]:
+    """Days → ranges of days, those close to each other together."""
+    result: list[tuple[date, date]] = []
+    for day in sorted(days):
+        if result and day - result[-1][1] <= NEIGHBOURS:
+            result[-1] = (result[-1][0], day)
+        else:
+            result.append((day, day))
+    return result
