@@ -250,15 +250,16 @@ class Flux:
 
     def _unreachable(self, error: urllib3.exceptions.HTTPError) -> SourceError:
         cause: object = getattr(error, "reason", None) or error
-        if isinstance(cause, urllib3.exceptions.TimeoutError):
-            return self._error(
-                f"{self.source.url} did not answer within {self.source.timeout.total_seconds():g} s",
-                "Check whether the InfluxDB is overloaded; raise `timeout:`",
-            )
+        # A refused connection is one kind of timeout to urllib3, so it comes first.
         if isinstance(cause, urllib3.exceptions.NewConnectionError):
             return self._error(
                 f"no connection to {self.source.url} ({str(cause).rpartition(': ')[2]})",
                 "Check `url:`, whether the InfluxDB runs, and the network between here and there",
+            )
+        if isinstance(cause, urllib3.exceptions.TimeoutError):
+            return self._error(
+                f"{self.source.url} did not answer within {self.source.timeout.total_seconds():g} s",
+                "Check whether the InfluxDB is overloaded; raise `timeout:`",
             )
         return self._error(
             f"the connection to {self.source.url} broke off ({type(cause).__name__})",
