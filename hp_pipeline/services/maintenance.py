@@ -57,7 +57,7 @@ _FINISHED: Final = [DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterR
 _KEPT_TYPES: Final = [DagsterEventType.ASSET_MATERIALIZATION.value, DagsterEventType.ASSET_OBSERVATION.value]
 _RUN_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PAGE: Final = 100  # runs deleted between two looks at the size
-_WORTH_A_VACUUM: Final = 1_000_000  # bytes of free pages in a database, and a tenth of it
+_WORTH_A_VACUUM: Final = 100_000  # bytes of free pages in a database, and a tenth of it
 
 
 @dataclass(frozen=True)
