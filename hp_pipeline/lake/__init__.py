@@ -4,6 +4,6 @@ Knows nobody's meaning: an asset is a path, a partition is a key, a table is a s
 """
 
 from hp_pipeline.lake.catalogue import Column, Table, publish_catalogue
-from hp_pipeline.lake.partitions import DamagedPartitionError, Lake, Receipt
+from hp_pipeline.lake.partitions import DamagedPartitionError, Lake, Receipt, StorageError
 
-__all__ = ["Column", "DamagedPartitionError", "Lake", "Receipt", "Table", "publish_catalogue"]
+__all__ = ["Column", "DamagedPartitionError", "Lake", "Receipt", "StorageError", "Table", "publish_catalogue"]

@@ -8,16 +8,20 @@ reader's working directory; a data folder that has moved needs its catalogue pub
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
-from hp_pipeline.lake.partitions import SCHEMA, Lake, replace_file
+from hp_pipeline.lake.partitions import SCHEMA, Lake, StorageError, replace_file
 
 _STORAGE_VERSION = "v1.5.0"
 
@@ -49,15 +53,21 @@ def publish_catalogue(lake: Lake, tables: Sequence[Table], path: Path) -> bool:
 
     Returns:
         Whether it was written.
+
+    Raises:
+        StorageError: it cannot be written; the one that was there is untouched.
     """
     identity = hashlib.sha256(repr((_STORAGE_VERSION, str(lake.root), tables)).encode()).hexdigest()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lake.root.mkdir(parents=True, exist_ok=True)
     stamp = lake.root / ".catalogue"
-    descriptor = os.open(lake.root / ".catalogue.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lake.root.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lake.root / ".catalogue.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StorageError(path, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if path.exists() and stamp.exists() and stamp.read_text() == identity:
+        if stamp.exists() and stamp.read_text() == identity and _opens(path):
             return False
         _write(lake, tables, path)
         replace_file(stamp, identity.encode())
@@ -66,23 +76,46 @@ def publish_catalogue(lake: Lake, tables: Sequence[Table], path: Path) -> bool:
         os.close(descriptor)
 
 
-def _write(lake: Lake, tables: Sequence[Table], path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    connection = duckdb.connect(str(temporary), config={"storage_compatibility_version": _STORAGE_VERSION})
+def _log(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
+
+
+def _opens(path: Path) -> bool:
+    """Whether people can open the database. Somebody who wrote into it and was killed leaves a log beside it, which
+    may belong to a file that has been replaced since: then nobody can."""
+    if not path.exists():
+        return False
+    if not _log(path).exists():
+        return True
     try:
-        for table in tables:
-            _write_schema(lake, table, connection)
-            connection.execute(f"CREATE VIEW {_name(table.name)} AS {_select(lake, table)}")
-            connection.execute(f"COMMENT ON VIEW {_name(table.name)} IS {_text(table.description)}")
-            for column in table.columns:
-                connection.execute(
-                    f"COMMENT ON COLUMN {_name(table.name)}.{_name(column.name)} IS {_text(column.description)}"
-                )
+        duckdb.connect(str(path), read_only=True).close()
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _write(lake: Lake, tables: Sequence[Table], path: Path) -> None:
+    for left in path.parent.glob(f".{path.name}.*.tmp*"):
+        left.unlink(missing_ok=True)  # by a writer that was killed: this one holds the lock
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        connection = duckdb.connect(str(temporary), config={"storage_compatibility_version": _STORAGE_VERSION})
+        with contextlib.closing(connection):
+            for table in tables:
+                _write_schema(lake, table, connection)
+                connection.execute(f"CREATE VIEW {_name(table.name)} AS {_select(lake, table)}")
+                connection.execute(f"COMMENT ON VIEW {_name(table.name)} IS {_text(table.description)}")
+                for column in table.columns:
+                    connection.execute(
+                        f"COMMENT ON COLUMN {_name(table.name)}.{_name(column.name)} IS {_text(column.description)}"
+                    )
+        replace_file(path, temporary.read_bytes())
+        _log(path).unlink(missing_ok=True)
+    except duckdb.IOException as error:
+        raise StorageError(path, OSError(errno.EIO, str(error))) from error
     finally:
-        connection.close()
-    replace_file(path, temporary.read_bytes())
-    temporary.unlink()
+        temporary.unlink(missing_ok=True)
+        _log(temporary).unlink(missing_ok=True)
 
 
 def _schema_file(lake: Lake, table: Table) -> Path:
@@ -90,10 +123,12 @@ def _schema_file(lake: Lake, table: Table) -> Path:
 
 
 def _write_schema(lake: Lake, table: Table, connection: duckdb.DuckDBPyConnection) -> None:
-    file = _schema_file(lake, table)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """The table's file without rows. It is replaced whole: open sessions read it with every query."""
     columns = ", ".join(f"NULL::{column.type} AS {_name(column.name)}" for column in table.columns)
-    connection.execute(f"COPY (SELECT {columns} WHERE false) TO {_text(str(file))} (FORMAT parquet)")
+    empty = connection.sql(f"SELECT {columns} WHERE false").to_arrow_table()
+    sink = io.BytesIO()
+    pq.write_table(empty, sink, store_schema=False)
+    replace_file(_schema_file(lake, table), sink.getvalue())
 
 
 def _select(lake: Lake, table: Table) -> str:

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 
 def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]:
-    """The file's bytes and the content's hash (sha256 over schema and data pages, 32 hex digits).
+    """The file's bytes and the content's hash (sha256 over the schema of what is stored and its data pages, 32 hex
+    digits).
 
     `receipt` is kept in the footer, together with the content hash under `hp.content`; it is not part of the content.
     """
@@ -40,7 +41,7 @@ def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]
         write_page_checksum=True,
     ) as writer:
         writer.write_table(table, row_group_size=max(table.num_rows, 1))
-        digest = hashlib.sha256(str(frame.schema).encode())
+        digest = hashlib.sha256(str(frame.select(known).schema).encode())
         digest.update(sink.getbuffer())
         content = digest.hexdigest()[:32]
         writer.add_key_value_metadata({**receipt, "hp.content": content})

@@ -1,6 +1,7 @@
 """The house's calendar: local hours, days, weeks, months and years as stretches of UTC.
 
-A local day may have 23 or 25 hours; an hour of a zone with a half-hour offset begins at half past in UTC.
+A local day may have 23 or 25 hours (on Lord Howe 23.5 or 24.5); an hour of a zone with a half-hour offset begins at
+half past in UTC. Where clocks are put by part of an hour, or in the middle of one, the change cuts the hour in two.
 """
 
 from __future__ import annotations
@@ -31,12 +32,41 @@ def local_date(moment: datetime, time_zone: str) -> date:
     return moment.astimezone(ZoneInfo(time_zone)).date()
 
 
+_QUARTER = timedelta(minutes=15)
+"""Every zone's offset is a multiple of it, and so is every moment at which one changes (since 1972)."""
+
+
 def hour_start(time: str, time_zone: str) -> pl.Expr:
     """The instant at which the local hour of column `time` (UTC) began."""
-    column = pl.col(time)
-    offset = column.dt.convert_time_zone(time_zone).dt.replace_time_zone(None) - column.dt.replace_time_zone(None)
-    into = (column.dt.epoch("us") + offset.dt.total_microseconds()) % (3600 * 1_000_000)
-    return column - pl.duration(microseconds=into)
+    return pl.col(time).map_batches(lambda moments: _hour_starts(moments, time_zone), return_dtype=schema.UTC)
+
+
+def _hour_starts(moments: pl.Series, time_zone: str) -> pl.Series:
+    quarters = moments.dt.truncate(_QUARTER).alias("quarter")
+    hours = quarters.unique().to_frame()
+    quarter = pl.col("quarter")
+    into = (quarter + _offset(quarter, time_zone)).dt.epoch("us") % (3600 * 1_000_000)
+    hours = hours.with_columns(hour=quarter - pl.duration(microseconds=into))
+    candidates = [pl.col("hour") + count * _QUARTER for count in range(4)]
+    same_clock = [
+        pl.when(_offset(moment, time_zone) == _offset(quarter, time_zone)).then(moment) for moment in candidates
+    ]
+    hours = hours.with_columns(hour=pl.coalesce(same_clock))
+    return quarters.to_frame().join(hours, on="quarter", how="left", maintain_order="left")["hour"]
+
+
+def _offset(moment: pl.Expr, time_zone: str) -> pl.Expr:
+    return moment.dt.convert_time_zone(time_zone).dt.replace_time_zone(None) - moment.dt.replace_time_zone(None)
+
+
+def hour_end(start: datetime, time_zone: str) -> datetime:
+    """The instant at which the local hour that began at `start` (of `hour_start`) ends."""
+    zone = ZoneInfo(time_zone)
+    local = start.astimezone(zone)
+    end = start + _QUARTER
+    while end.astimezone(zone).utcoffset() == local.utcoffset() and end.astimezone(zone).minute:
+        end += _QUARTER
+    return end
 
 
 def local_iso(moments: Iterable[datetime], time_zone: str) -> list[str]:

@@ -52,7 +52,7 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
         used = set()
         for mapping, point in _assign(profile, series, result.ambiguous):
             found.setdefault(mapping.signal.name, []).append(_canonical(series[point], mapping, point, result.doubts))
-            mappings[mapping.signal.name] = mapping
+            mappings.setdefault(mapping.signal.name, mapping)
             used.add(point)
         times += [series[point]["time"] for point in sorted(used)]
     for name, parts in found.items():
@@ -136,11 +136,11 @@ def _one_series(
 
 def _is_spike(spike: Spike) -> pl.Expr:
     time, value = pl.col("time"), pl.col("value")
-    beside = [
-        ((value - value.shift(step)).abs() > spike.max_jump) & ((time - time.shift(step)).abs() <= spike.within)
-        for step in (1, -1)
-    ]
-    return (beside[0] & beside[1]).fill_null(False)
+    jumps = [value - value.shift(step) for step in (1, -1)]
+    near = [(time - time.shift(step)).abs() <= spike.within for step in (1, -1)]
+    far = [jump.abs() > spike.max_jump for jump in jumps]
+    out_and_back = jumps[0].sign() == jumps[1].sign()
+    return (near[0] & near[1] & far[0] & far[1] & out_and_back).fill_null(False)
 
 
 def doubts_frame(doubts: Iterable[tuple[str, str, str, str, int]]) -> pl.DataFrame:

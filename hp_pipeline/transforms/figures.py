@@ -41,7 +41,7 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, cut: pl.Expr) -> pl.Da
     Args:
         frames: table `frames` (at least `FRAME_COLUMNS`) of one heat pump.
         operation: table `operation` for the same frames.
-        cut: expression over the frames whose change ends a piece (such as the local hour).
+        cut: expression over the frames whose change ends a piece (such as the local hour); midnight (UTC) does too.
 
     Returns:
         Sorted by `start`: `heat_pump`, `start`, `end`, `cut`, `mode`, `state`, `defrost`, `gap`, what starts with it,
@@ -53,6 +53,7 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, cut: pl.Expr) -> pl.Da
     begins = pl.col("gap") | pl.col("session_start") | pl.col("cycle_start") | pl.col("defrost_start")
     for name in ("cut", "mode", "state", "defrost"):
         begins |= pl.col(name).ne_missing(pl.col(name).shift(1))
+    begins |= pl.col("start").dt.date() != pl.col("start").shift(1).dt.date()
     rows = (
         joined.with_columns(cut=cut, span=(pl.col("end") - pl.col("start")).dt.total_microseconds())
         .with_columns(piece=begins.fill_null(True).cum_sum())

@@ -1,9 +1,10 @@
 """Signals → frames: what the heat pump did, cut where something was read, without losing an energy or an edge.
 
-A frame starts at the first reading in each frame interval of the clock, at every change of a state, and at every
-quarter of an hour while frames go on; it is valid until the next one, at most `hold`. In it a gauge is the
-time-weighted mean of the held readings, so power times time is the energy; a state is what holds from its start, so an
-edge keeps its time. A reading is held until the next one of its signal, at most its maximum age. Unknown is null.
+A frame starts at the first reading in each frame interval of the clock, at every change of a state, at every quarter of
+an hour while frames go on, and where a gauge becomes known or unknown; it is valid until the next one, at most `hold`.
+In it a gauge is the time-weighted mean of the held readings, or unknown all through, so power times time is the energy;
+a state is what holds from its start, so an edge keeps its time. A reading is held until the next one of its signal, at
+most its maximum age. Unknown is null.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def build_frames(
     Args:
         decoded: its signals, from far enough before `start` (the greatest maximum age) to `hold` after `end`.
         mappings: how long each signal may be held (`max_age`).
-        more_follows: whether anything was read after the readings given; if not, the newest frame is as long as the
-            frame interval, because nothing says that it lasted longer.
+        more_follows: whether anything was read on the days after the newest reading before `end`; if not, the newest
+            frame is as long as the frame interval, because nothing says that it lasted longer.
 
     Returns:
         Table `frames`, sorted by start.
@@ -110,6 +111,8 @@ def _coarsen(ticks: pl.DataFrame, interval: timedelta) -> pl.DataFrame:
     begins = pl.col("time").dt.truncate(interval) != pl.col("time").shift(1).dt.truncate(interval)
     for name in states:
         begins |= pl.col(name).ne_missing(pl.col(name).shift(1))
+    for name in gauges:
+        begins |= pl.col(name).is_null() != pl.col(name).is_null().shift(1)
     ticks = ticks.with_columns(frame=begins.fill_null(True).cum_sum())
     ticks = ticks.with_columns(alone=pl.len().over("frame") == 1)
     single = ticks.filter("alone").rename({"time": "start", "until": "end"})
@@ -134,13 +137,16 @@ def _coarsen(ticks: pl.DataFrame, interval: timedelta) -> pl.DataFrame:
 
 
 def _weighted_mean(name: str) -> pl.Expr:
-    """Mean over the known time of a frame. Sums of whole numbers, so that it is the same however ticks are grouped."""
-    known = pl.col(name).is_not_null()
+    """Mean of a gauge that is known all through the frame, or null. Sums of whole numbers, so that it is the same
+    however ticks are grouped."""
     weighted = (pl.col(name) * pl.col("span") * _SCALE).round().cast(pl.Int64).sum()
-    weight = pl.col("span").filter(known).sum()
-    mean = weighted / weight / _SCALE
+    mean = weighted / pl.col("span").sum() / _SCALE
     same = pl.col(name).min() == pl.col(name).max()
-    return pl.when(weight > 0).then(pl.when(same).then(pl.col(name).min()).otherwise(mean)).alias(name)
+    return (
+        pl.when(pl.col(name).first().is_not_null())
+        .then(pl.when(same).then(pl.col(name).min()).otherwise(mean))
+        .alias(name)
+    )
 
 
 _SCALE = 1000

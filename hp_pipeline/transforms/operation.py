@@ -11,6 +11,8 @@
 7. Sessions are islands of the result. Within them a cycle is a stretch of one state: defrost, compressor on, off.
 
 The rule needs only its neighbourhood: a day with `MARGIN` of frames on each side gives what the whole history gives.
+Each day is judged by just these, also when many days are done at once, so that even a valve that flutters for hours,
+through which a mode could be handed on without end, cannot make a figure depend on how the work was cut.
 Frames whose raw mode is unknown have no mode and no part in it.
 """
 
@@ -37,32 +39,65 @@ def operation(frames: pl.DataFrame, start: datetime, end: datetime, rules: Rules
     """Table `operation` for the frames that start within [start, end).
 
     Args:
+        start, end: whole UTC days.
         frames: `FRAME_COLUMNS` of one heat pump, with `MARGIN` before `start` and after `end` where they exist.
         more_follows: whether there are frames after those given; if not, the tail of them is provisional.
     """
     if frames.is_empty():
         return conform(None, "operation")
-    frames = frames.sort("start").with_columns(
-        raw_mode=raw_mode(),
-        compressor_running=compressor_running(rules),
-        from_us=pl.col("start").dt.epoch("us"),
-        till_us=pl.col("end").dt.epoch("us"),
-        read_us=pl.col("last_read").dt.epoch("us"),
-    )
-    newest = frames.select(pl.col("read_us").max()).item()
+    frames = frames.sort("start").with_columns(raw_mode=raw_mode(), compressor_running=compressor_running(rules))
+    newest: datetime = frames.select(pl.col("last_read").max()).item()
+    settled = newest - rules.provisional_after
+    frames = _windows(frames, start, end)
     known = modes(frames.filter(pl.col("raw_mode").is_not_null()), rules)
     frames = frames.join(
-        known.select("start", "mode", "gap", "session", "defrosting", "unseen_us"),
-        on="start",
+        known.select("from_us", "mode", "gap", "session", "defrosting", "unseen_us"),
+        on="from_us",
         how="left",
         maintain_order="left",
     )
-    frames = _cycles(frames)
-    provisional = pl.lit(False) if more_follows else pl.col("from_us") > newest - _us(rules.provisional_after)
-    result = frames.filter(pl.col("start") >= start, pl.col("start") < end).with_columns(
-        defrost=pl.col("defrosting"), provisional=provisional, unseen_s=pl.col("unseen_us") / 1e6
+    result = (
+        _cycles(frames, rules)
+        .filter("inside")
+        .with_columns(
+            defrost=pl.col("defrosting"),
+            provisional=pl.lit(False) if more_follows else pl.col("start") > settled,
+            unseen_s=pl.col("unseen_us") / 1e6,
+        )
     )
     return conform(result, "operation")
+
+
+_DAY = timedelta(days=1)
+
+
+def _windows(frames: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
+    """The frames of each day with their margins, one window behind the other, sorted.
+
+    Adds `inside` (not in a margin) and in microseconds `from_us` (start), `till_us` (end), `read_us` (last read), in
+    which the windows lie so far apart that nothing is handed on from one to the next.
+    """
+    count = -(-(end - start) // _DAY)
+    into = pl.col("start") - pl.lit(start)
+    frames = frames.with_columns(window=into.dt.total_microseconds() // _us(_DAY))
+    into_day = into.dt.total_microseconds() - pl.col("window") * _us(_DAY)
+    windows = pl.concat(
+        [
+            frames.with_columns(inside=pl.lit(True)),
+            frames.filter(into_day >= _us(_DAY - MARGIN)).with_columns(pl.col("window") + 1, inside=pl.lit(False)),
+            frames.filter(into_day < _us(MARGIN)).with_columns(pl.col("window") - 1, inside=pl.lit(False)),
+        ]
+    )
+    apart = pl.col("window") * _us(_DAY)
+    return (
+        windows.filter(pl.col("window").is_between(0, count - 1))
+        .with_columns(
+            from_us=pl.col("start").dt.epoch("us") + apart,
+            till_us=pl.col("end").dt.epoch("us") + apart,
+            read_us=pl.col("last_read").dt.epoch("us") + apart,
+        )
+        .sort("from_us")
+    )
 
 
 def raw_mode() -> pl.Expr:
@@ -192,8 +227,9 @@ def _absorbed(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     )
 
 
-def _cycles(frames: pl.DataFrame) -> pl.DataFrame:
-    """Add the state of the cycle and what begins with each frame. A frame without a mode begins nothing."""
+def _cycles(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """Add the state of the cycle and what begins with each frame. A frame without a mode begins no session, cycle or
+    defrost. A start of the compressor is one that was seen: at rest at most `session_gap` before."""
     known = pl.col("mode").is_not_null()
     frames = frames.with_columns(
         state=pl.when(pl.col("defrosting"))
@@ -206,12 +242,15 @@ def _cycles(frames: pl.DataFrame) -> pl.DataFrame:
     )
     before = pl.col("session").forward_fill().shift(1)
     session_start = (known & pl.col("session").ne_missing(before)).fill_null(False)
-    running_before = pl.col("compressor_running").forward_fill().shift(1)
+    running_known = pl.col("compressor_running").is_not_null()
+    rested = pl.when(running_known).then(~pl.col("compressor_running")).forward_fill().shift(1)
+    seen = pl.when(running_known).then("read_us").forward_fill().shift(1)
+    seen_at_rest = rested & (pl.col("from_us") - seen <= _us(rules.session_gap))
     state_before = pl.col("state").forward_fill().shift(1)
     defrosting_before = pl.when(known).then(pl.col("defrosting")).forward_fill().shift(1).fill_null(False)
     frames = frames.with_columns(
         session_start=session_start,
-        compressor_start=(pl.col("compressor_running") & ~running_before).fill_null(False),
+        compressor_start=(pl.col("compressor_running") & seen_at_rest).fill_null(False),
         defrost_start=(pl.col("defrosting") & (~defrosting_before | pl.col("gap"))).fill_null(False),
     )
     cycle_start = (

@@ -11,6 +11,7 @@ from hp_pipeline.transforms.calendar import (
     PeriodName,
     day_start,
     grouped,
+    hour_end,
     local_date,
     local_iso,
     next_period,
@@ -18,7 +19,7 @@ from hp_pipeline.transforms.calendar import (
     with_period,
 )
 from hp_pipeline.transforms.figures import Known, exact, merge, shown
-from hp_pipeline.transforms.schema import conform
+from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.rules import Rules
 
 
@@ -34,7 +35,7 @@ def hourly(
     if pieces.is_empty():
         return conform(None, "hourly")
     rows = merge(pieces, "cut").rename({"cut": "start"}).filter(pl.col("start") >= start, pl.col("start") < end)
-    rows = rows.with_columns(end=pl.col("start") + timedelta(hours=1))
+    rows = rows.with_columns(end=pl.Series([hour_end(begin, time_zone) for begin in rows["start"]], dtype=UTC))
     local = pl.Series("local_start", local_iso(rows["start"], time_zone), pl.String)
     return conform(shown(rows.with_columns(local, period=local.alias("period")), rules, known), "hourly")
 

@@ -60,7 +60,8 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class Spike:
-    """A reading that lies more than `max_jump` from both its neighbours (each within `within`) is not believed."""
+    """A reading that jumps by more than `max_jump` from the one before it and back again with the one after it (each
+    within `within`, at most a day) is not believed. A steep rise that stays is no spike."""
 
     max_jump: float
     within: timedelta
@@ -193,7 +194,7 @@ def _mapping(name: str, entry: object) -> SignalMapping:
         values=_values(signal, entry.get("values")),
         reject=_numbers(name, entry.get("reject", ())),
         spike=_spike(name, entry.get("spike")),
-        max_age=_duration(entry.get("max_age", signal.max_age), (name, "max_age")),
+        max_age=_age(entry.get("max_age", signal.max_age), (name, "max_age")),
     )
 
 
@@ -247,7 +248,7 @@ def _values(signal: Signal, raw: object) -> Mapping[str, str] | None:
                 signal.values,
                 str(state),
             )
-        result[str(word)] = str(written)
+        result[str(word).lower() if isinstance(word, bool) else str(word)] = str(written)
     return result
 
 
@@ -262,7 +263,20 @@ def _spike(name: str, raw: object) -> Spike | None:
         return None
     if not isinstance(raw, Mapping) or set(raw) - {"max_jump", "within"} or "max_jump" not in raw:
         raise ProfileError("`spike` says `max_jump` and `within`", (name, "spike"), ("max_jump", "within"))
-    return Spike(float(raw["max_jump"]), _duration(raw.get("within", "1h"), (name, "spike", "within")))
+    jump = raw["max_jump"]
+    if isinstance(jump, bool) or not isinstance(jump, int | float) or jump <= 0:
+        raise ProfileError(f"`max_jump` is a number above 0, not {jump!r}", (name, "spike", "max_jump"))
+    within = _duration(raw.get("within", "1h"), (name, "spike", "within"))
+    if not timedelta() < within <= timedelta(days=1):
+        raise ProfileError("`within` is more than nothing and at most 1d", (name, "spike", "within"))
+    return Spike(float(jump), within)
+
+
+def _age(raw: object, path: tuple[str, ...]) -> timedelta:
+    age = _duration(raw, path)
+    if age <= timedelta():
+        raise ProfileError("`max_age` is more than nothing", path)
+    return age
 
 
 def _duration(raw: object, path: tuple[str, ...]) -> timedelta:
