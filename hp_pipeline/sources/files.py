@@ -66,7 +66,11 @@ _BYTE_ORDER_MARKS = (
 
 OTHER_NOTATION = "a number in another notation than the settings say (decimal, thousands)"
 NO_NUMBER = "not a number"
-_LOOKS_LIKE_A_NUMBER = r"^[+-]?(?:[0-9]{1,3}(?:[.,' _\x{2019}\x{a0}\x{202f}][0-9]{3})*|[0-9]+)[.,][0-9]+$"
+_THOUSANDS = r"[.,' _\x{2019}\x{a0}\x{202f}]"
+_LOOKS_LIKE_A_NUMBER = (
+    rf"^[+-]?(?:[0-9]{{1,3}}(?:{_THOUSANDS}[0-9]{{3}})*[.,][0-9]+|[0-9]+[.,][0-9]+|[0-9][0-9.]*,[0-9.,]*[0-9])$"
+)
+"""Digits with signs between them; 1.2.3 and 192.168.0.1 are names, not numbers."""
 
 
 class FileError(ValueError):

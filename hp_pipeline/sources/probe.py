@@ -227,8 +227,8 @@ def format_probe(report: ProbeReport) -> str:
         for signal in matched:
             for index, one in enumerate(signal.found):
                 name = signal.signal if index == 0 else ""
-                mark = " !" if signal.is_ambiguous else "  "
-                lines.append(f" {mark}{name:{width}}  {one.last:>12.12}  {_shown(one.time)}  {one.point}")
+                mark = "!" if signal.is_ambiguous else " "
+                lines.append(f" {mark} {name:{width}}  {one.last:>12.12}  {_shown(one.time)}  {one.point}")
     if report.ambiguous:
         lines += [
             "",
