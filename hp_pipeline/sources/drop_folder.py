@@ -8,7 +8,9 @@ nothing; killed after it, the file is known by its content and only moves.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -206,10 +208,8 @@ def take_in(
     if known is not None and known.settings == settings:
         moved = taking.to_archive(digest)
         return TakenIn("duplicate", path.name, digest, moved_to=moved)
-    ledger_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{_SPILL_PREFIX}{os.getpid()}-", dir=ledger_dir) as folder:
-        remove_leftovers(ledger_dir)
-        spill = _Spill(Path(folder))
+    with _spill_folder(ledger_dir) as folder:
+        spill = _Spill(folder)
         try:
             result = read_file(path, source, start=start, now=now, wanted=wanted)
             for chunk in result.chunks:
@@ -234,22 +234,32 @@ def take_in(
 _SPILL_PREFIX = ".reading-"
 
 
-def remove_leftovers(ledger_dir: Path) -> None:
-    """Remove what a killed process had read and not yet stored; that of a living one stays."""
-    for folder in ledger_dir.glob(f"{_SPILL_PREFIX}*"):
-        owner = folder.name.removeprefix(_SPILL_PREFIX).partition("-")[0]
-        if not owner.isdecimal() or not _is_alive(int(owner)):
+@contextlib.contextmanager
+def _spill_folder(ledger_dir: Path) -> Iterator[Path]:
+    """A folder for what is read and not yet stored. A lock, which dies with its process, says that it is in use."""
+    ledger_dir.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(ledger_dir)
+    unlocked = Path(tempfile.mkdtemp(prefix=".making-", dir=ledger_dir))
+    with (unlocked / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = unlocked.rename(unlocked.with_name(unlocked.name.replace(".making-", _SPILL_PREFIX, 1)))
+        try:
+            yield folder
+        finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def remove_leftovers(ledger_dir: Path) -> None:
+    """Remove what a killed process had read and not yet stored; that of a living one stays."""
+    for folder in ledger_dir.glob(f"{_SPILL_PREFIX}*"):
+        try:
+            with (folder / "lock").open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest(path: Path) -> str:

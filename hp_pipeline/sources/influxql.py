@@ -105,17 +105,18 @@ class _Part:
     texts: list[str | None] = field(default_factory=list)
 
     def add(self, point: str, stamps: Sequence[int], cells: Sequence[Any], *, is_number: bool) -> None:
-        present = [(stamp, cell) for stamp, cell in zip(stamps, cells, strict=True) if cell is not None]
-        if not present:
-            return
-        self.points += [point] * len(present)
-        self.times += [stamp for stamp, _ in present]
+        if None in cells:
+            present = [(stamp, cell) for stamp, cell in zip(stamps, cells, strict=True) if cell is not None]
+            stamps, cells = [stamp for stamp, _ in present], [cell for _, cell in present]
+        count = len(cells)
+        self.points += [point] * count
+        self.times += stamps
         if is_number:
-            self.values += [float(cell) for _, cell in present]
-            self.texts += [None] * len(present)
+            self.values += map(float, cells)
+            self.texts += [None] * count
         else:
-            self.values += [None] * len(present)
-            self.texts += [str(cell).lower() if isinstance(cell, bool) else str(cell) for _, cell in present]
+            self.values += [None] * count
+            self.texts += [str(cell).lower() if isinstance(cell, bool) else str(cell) for cell in cells]
 
     def __len__(self) -> int:
         return len(self.points)

@@ -274,16 +274,29 @@ def test_killed_on_the_way_to_quarantine(folder: Path, moment: str) -> None:
     assert names(folder) == ["quarantine/old/a.csv", "quarantine/old/a.csv.report.txt"]
 
 
-def test_what_a_living_process_reads_is_left_alone(tmp_path: Path) -> None:
-    ours = tmp_path / f".reading-{os.getpid()}-x"
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    theirs = tmp_path / f".reading-{dead.pid}-x"
-    for folder in (ours, theirs):
-        folder.mkdir()
-    remove_leftovers(tmp_path)
-    assert ours.exists()
-    assert not theirs.exists()
+def test_what_a_living_process_reads_is_left_alone(folder: Path) -> None:
+    during: list[list[str]] = []
+
+    def look(_: pl.DataFrame) -> None:
+        remove_leftovers(folder / "ledger")
+        during.append(sorted(path.name for path in (folder / "ledger").iterdir()))
+
+    dead = folder / "ledger" / ".reading-dead"
+    dead.mkdir(parents=True)
+    (dead / "lock").touch()
+    take_in(
+        folder / "drop" / "a.csv",
+        source(),
+        store=look,
+        archive_dir=folder / "archive",
+        quarantine_dir=folder / "quarantine",
+        ledger_dir=folder / "ledger",
+        start=date(2024, 1, 1),
+        now=NOW,
+    )
+    ((ours,),) = during
+    assert ours.startswith(".reading-")
+    assert ours != dead.name
 
 
 def test_files_that_wait(tmp_path: Path) -> None:
