@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -20,7 +21,7 @@ from typing import ClassVar
 import polars as pl
 
 from hp_pipeline.assets.workspace import Plant, Workspace
-from hp_pipeline.lake import Receipt
+from hp_pipeline.lake import DamagedPartitionError, Lake, Receipt
 from hp_pipeline.transforms import calendar, events, figures, frames, operation, periods
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.decode import Decoded, decode
@@ -90,12 +91,31 @@ class Stage(ABC):
         self.plant = plant
         self.lake = plant.lake
         self._listed: dict[str, list[str]] = {}
+        self._receipts: dict[tuple[str, str], Receipt | None] = {}
 
     def listed(self, asset: str) -> list[str]:
         """The stored partitions of an asset, ascending, as they were when first asked for."""
         if asset not in self._listed:
             self._listed[asset] = self.lake.keys(asset)
         return self._listed[asset]
+
+    def receipt(self, asset: str, key: str) -> Receipt | None:
+        """The receipt of a partition that this stage is made from, as it was when first asked for."""
+        if (asset, key) not in self._receipts:
+            self._receipts[asset, key] = self.lake.receipt(asset, key)
+        return self._receipts[asset, key]
+
+    @cached_property
+    def stored(self) -> list[str]:
+        """The partitions that this stage has made before, ascending, as they were when first asked for."""
+        return sorted({key for table in self.tables for key in self.lake.keys(self.asset(table))})
+
+    @cached_property
+    def reach(self) -> int:
+        """How many days on a reading may still be held, or may tell that one before it was a spike."""
+        mappings = self.plant.mappings.values()
+        longest = max((mapping.max_age for mapping in mappings), default=timedelta())
+        return max(1, -(-longest // timedelta(days=1)))
 
     @cached_property
     def known(self) -> figures.Known:
@@ -108,7 +128,10 @@ class Stage(ABC):
 
     def _frame_time(self, asset: str, keys: Iterable[str], column: str) -> datetime | None:
         for key in keys:
-            rows = self.lake.read(asset, [key], columns=[column])
+            try:
+                rows = self.lake.read(asset, [key], columns=[column])
+            except DamagedPartitionError:
+                continue  # it fails whatever is made from it, and that alone
             if rows is not None and rows.height:
                 moment: datetime = rows[column].min() if column == "start" else rows[column].max()  # type: ignore[assignment]
                 return moment
@@ -132,10 +155,32 @@ class Stage(ABC):
         """The lake's path of this heat pump's part of a table."""
         return f"{table}/{self.plant.id}"
 
-    @abstractmethod
     def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
-        """The partitions that there are to have, ascending; those only that readings of the UTC days from `first`
-        to `last` can touch, when these are given."""
+        """The partitions to look at, ascending: those that there are to have, and those stored that there are not
+        any more. When `first` and `last` are given, those only that readings of these UTC days can touch."""
+        if first is None or last is None:
+            return sorted(self.candidates(None, None) | set(self.stored))
+        chosen = self.candidates(first, last) | self._ends()
+        return sorted(key for key in chosen if self.is_wanted(key) or key in self._stored_set)
+
+    @cached_property
+    def _stored_set(self) -> frozenset[str]:
+        return frozenset(self.stored)
+
+    def _ends(self) -> set[str]:
+        """The first and the last partitions made before, and the one after them. That they were the first or the last
+        is in them (the newest frame is short, nothing before the oldest is missed), and newer or older readings, from
+        however far off, change it."""
+        ends = {*self.stored[:2], *self.stored[-2:]}
+        return ends | {_shift(key, 1) for key in self.stored[-1:]}
+
+    @abstractmethod
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
+        """At least all partitions that there are to have; within a range, those that its readings touch directly."""
+
+    @abstractmethod
+    def is_wanted(self, key: str) -> bool:
+        """Whether there is such a partition to have."""
 
     @abstractmethod
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
@@ -165,13 +210,17 @@ class Stage(ABC):
         """What a partition's receipt says of its inputs when it is up to date."""
         digest = hashlib.sha256(f"{type(self).__name__} {self.version} {self.shape(key)}".encode())
         for asset, part in self.inputs(key):
-            receipt = self.lake.receipt(asset, part)
+            receipt = self.receipt(asset, part)
             digest.update(f"\n{asset} {part} {receipt.content if receipt else '-'}".encode())
         return digest.hexdigest()[:32]
 
     def due(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys that must be made (again)."""
-        return [key for key in keys if not self._is_current(key, self.fingerprint(key))]
+        """Those of the keys that must be made (again), or be taken away."""
+        return [
+            key
+            for key in keys
+            if (not self._is_current(key, self.fingerprint(key)) if self.is_wanted(key) else key in self._stored_set)
+        ]
 
     def _is_current(self, key: str, fingerprint: str) -> bool:
         for table in self.tables:
@@ -188,14 +237,23 @@ class Stage(ABC):
         A partition that cannot be made does not keep the others from it; it is in `Outcome.failed`.
         """
         outcome = Outcome()
-        fingerprints = {key: self.fingerprint(key) for key in keys}
-        due = [key for key in keys if force or not self._is_current(key, fingerprints[key])]
+        wanted = [key for key in keys if self.is_wanted(key)]
+        for key in sorted(set(keys) - set(wanted)):
+            self._remove(key, outcome)
+        fingerprints = {key: self.fingerprint(key) for key in wanted}
+        due = [key for key in wanted if force or not self._is_current(key, fingerprints[key])]
         outcome.kept = len(keys) - len(due)
         progress(outcome.kept)
         for stretch in self.stretches(due):
             self._make_and_store(stretch, fingerprints, outcome)
             progress(len(stretch))
         return outcome
+
+    def _remove(self, key: str, outcome: Outcome) -> None:
+        for table in self.tables:
+            if self.lake.receipt(self.asset(table), key) is not None:
+                outcome.changed.add(key)
+            self.lake.remove(self.asset(table), key)
 
     def _make_and_store(self, stretch: Sequence[str], fingerprints: Mapping[str, str], outcome: Outcome) -> None:
         try:
@@ -233,15 +291,20 @@ def _shift(key: str, days: int) -> str:
     return (_day(key) + timedelta(days=days)).isoformat()
 
 
-def _between(keys: Iterable[str], first: date | None, last: date | None, margin: int) -> list[str]:
-    """The keys within the days and `margin` around them, and the one before those: it may have been the newest."""
-    ordered = sorted(keys)
+def _between(keys: Iterable[str], first: date | None, last: date | None, margin: int) -> set[str]:
+    """The keys within the days and `margin` around them; all when no days are given."""
     if first is None or last is None:
-        return ordered
+        return set(keys)
     low, high = (first - timedelta(days=margin)).isoformat(), (last + timedelta(days=margin)).isoformat()
-    within = [key for key in ordered if low <= key <= high]
-    before = [key for key in ordered if key < low][-1:]
-    return before + within
+    return {key for key in keys if low <= key <= high}
+
+
+def _around_first(keys: Sequence[str], holds: Callable[[str], bool]) -> set[str]:
+    """The first of the keys for which it holds, and those beside it."""
+    for index, key in enumerate(keys):
+        if holds(key):
+            return set(keys[max(index - 1, 0) : index + 2])
+    return set()
 
 
 def _by_day(frame: pl.DataFrame, keys: Sequence[str], table: str) -> dict[str, pl.DataFrame]:
@@ -264,31 +327,31 @@ class FramesStage(Stage):
         return {key for asset in self.plant.readings for key in self.listed(asset)}
 
     @cached_property
-    def _reach(self) -> int:
-        """How many days back a reading may still be held."""
-        longest = max((mapping.max_age for mapping in self.plant.mappings.values()), default=timedelta())
-        return max(1, -(-longest // timedelta(days=1)))
+    def _newest_key(self) -> str:
+        return max(self._reading_keys, default="")
 
-    def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with readings, and the day after one, into which its last frame may reach."""
-        read = self._reading_keys
-        newest = max(read, default="")
-        following = {after for after in (_shift(key, 1) for key in read) if after < newest}
-        return _between(read | following, first, last, self._reach)
+        following = {_shift(key, 1) for key in self._reading_keys}
+        return {key for key in _between(self._reading_keys | following, first, last, self.reach) if self.is_wanted(key)}
+
+    def is_wanted(self, key: str) -> bool:
+        return key in self._reading_keys or (_shift(key, -1) in self._reading_keys and key < self._newest_key)
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
-        return [(asset, _shift(key, days)) for asset in self.plant.readings for days in range(-self._reach, 2)]
+        return [(asset, _shift(key, days)) for asset in self.plant.readings for days in range(-self.reach, 2)]
 
     def shape(self, key: str) -> str:
         profiles = [line for _, profile in self.plant.inputs for line in profile.fingerprint_data()]
         return repr((profiles, self.plant.rules, self._more_follows(key)))
 
     def _more_follows(self, key: str) -> bool:
-        return max(self._reading_keys, default="") > key
+        return self._newest_key > key
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         start, end = _midnight(_day(keys[0])), _midnight(_day(keys[-1]) + timedelta(days=1))
         decoded = self._decoded(start, end)
+        newest = decoded.times.filter(decoded.times < end).max()
         built = frames.build_frames(
             decoded,
             dict(self.plant.mappings),
@@ -296,14 +359,14 @@ class FramesStage(Stage):
             start,
             end,
             self.plant.rules,
-            self._more_follows(keys[-1]),
+            isinstance(newest, datetime) and self._more_follows(newest.date().isoformat()),
         )
         outcome.doubts += decoded.doubts
         outcome.ambiguous |= decoded.ambiguous
         return {"frames": _by_day(built, keys, "frames")}
 
     def _decoded(self, start: datetime, end: datetime) -> Decoded:
-        first = (start - timedelta(days=self._reach)).date()
+        first = (start - timedelta(days=self.reach)).date()
         days = [(first + timedelta(days=i)).isoformat() for i in range((end.date() - first).days + 1)]
         beyond = end + max([self.plant.rules.hold, *self._spike_windows])
         inputs = []
@@ -312,7 +375,7 @@ class FramesStage(Stage):
                 f"readings/{source}", days, columns=["point", "time", "value", "text"], where=pl.col("time") < beyond
             )
             if rows is not None:
-                inputs.append((conform(rows, "readings").drop("source").sort("point", "time"), profile))
+                inputs.append((conform(rows, "readings").drop("source"), profile))
         return decode(inputs)
 
     @property
@@ -325,9 +388,16 @@ class OperationStage(Stage):
 
     tables = ("operation",)
 
-    def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with frames."""
-        return _between(self.listed(self.asset("frames")), first, last, 2)
+        return _between(self.listed(self.asset("frames")), first, last, self.reach + 1)
+
+    def is_wanted(self, key: str) -> bool:
+        return key in self._framed
+
+    @cached_property
+    def _framed(self) -> frozenset[str]:
+        return frozenset(self.listed(self.asset("frames")))
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         return [(self.asset("frames"), _shift(key, days)) for days in (-1, 0, 1)]
@@ -336,7 +406,7 @@ class OperationStage(Stage):
         return repr((self.plant.rules, self._more_follows(_shift(key, 1))))
 
     def _more_follows(self, key: str) -> bool:
-        return max(self.listed(self.asset("frames")), default="") > key
+        return max(self._framed, default="") > key
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         start, end = _midnight(_day(keys[0])), _midnight(_day(keys[-1]) + timedelta(days=1))
@@ -354,9 +424,28 @@ class FiguresStage(Stage):
 
     tables = ("segments", "hourly")
 
-    def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with operation."""
-        return _between(self.listed(self.asset("operation")), first, last, 2)
+        return _between(self._operated, first, last, self.reach + 1)
+
+    def is_wanted(self, key: str) -> bool:
+        return key in self._operated
+
+    @cached_property
+    def _operated(self) -> frozenset[str]:
+        return frozenset(self.listed(self.asset("operation")))
+
+    def _ends(self) -> set[str]:
+        """Also those around the first and the last that is not empty: there the oldest and the newest frame lie."""
+        return (
+            super()._ends()
+            | _around_first(self.stored, self._has_rows)
+            | _around_first(self.stored[::-1], self._has_rows)
+        )
+
+    def _has_rows(self, key: str) -> bool:
+        receipt = self.lake.receipt(self.asset("segments"), key)
+        return receipt is not None and receipt.rows > 0
 
     def _days(self, key: str) -> list[str]:
         part_hours = calendar.has_part_hours(self.plant.time_zone, _day(key))
@@ -377,18 +466,13 @@ class FiguresStage(Stage):
         seen = conform(self.lake.read(self.asset("frames"), days), "frames").sort("start")
         modes = conform(self.lake.read(self.asset("operation"), days), "operation").sort("start")
         zone = self.plant.time_zone
-        pieces = figures.pieces(seen, modes, calendar.hour_start("start", zone)).with_columns(
-            day=pl.col("start").dt.date()
-        )
-        parts = {str(day[0]): part for day, part in pieces.partition_by("day", as_dict=True).items()}
-        none = pieces.clear()
-        result: dict[str, dict[str, pl.DataFrame]] = {"segments": {}, "hourly": {}}
-        for key in keys:
-            start, end = _midnight(_day(key)), _midnight(_day(key) + timedelta(days=1))
-            result["segments"][key] = events.segments(parts.get(key, none))
-            around = pl.concat([parts.get(day, none) for day in self._days(key)])
-            result["hourly"][key] = periods.hourly(around, start, end, zone, self.plant.rules, self._known(key))
-        return result
+        pieces = figures.pieces(seen, modes, calendar.hour_start("start", zone))
+        start, end = _midnight(_day(keys[0])), _midnight(_day(keys[-1]) + timedelta(days=1))
+        hours = periods.hourly(pieces, start, end, zone, self.plant.rules, self.known)
+        return {
+            "segments": _by_day(events.segments(pieces), keys, "segments"),
+            "hourly": _by_day(hours, keys, "hourly"),
+        }
 
 
 class EventsStage(Stage):
@@ -398,65 +482,88 @@ class EventsStage(Stage):
 
     def __init__(self, plant: Plant) -> None:
         super().__init__(plant)
-        self._seen: dict[str, tuple[str, bool, bool]] = {}
+        self._links_by_day: dict[str, events.Links | None] = {}
+
+    @cached_property
+    def _segmented(self) -> frozenset[str]:
+        return frozenset(self.listed(self.asset("segments")))
+
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
+        """Days with segments."""
+        return _between(self._segmented, first, last, self.reach + 1)
+
+    def is_wanted(self, key: str) -> bool:
+        return key in self._segmented
 
     def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
-        """Days with segments; within a range, also those whose sessions reach into it or begin in it."""
-        days = self.listed(self.asset("segments"))
-        chosen = _between(days, first, last, 2)
-        if first is None or not chosen:
+        """Within a range, also the days back to the begin of a session that reaches into it, and on to the end of one
+        that reaches out of it."""
+        chosen = super().keys(first, last)
+        if first is None:
             return chosen
-        window = self._window(chosen[0]) | self._window(chosen[-1]) | set(chosen)
-        return [day for day in days if day in window]
+        days = set(chosen)
+        for key in chosen:
+            back = key
+            while self._continues(back) and (back := _shift(back, -1)) not in days:
+                days.add(back)
+            ahead = key
+            while self._continues(ahead := _shift(ahead, 1)) and ahead not in days:
+                days.add(ahead)
+        return sorted(day for day in days if self.is_wanted(day) or day in self._stored_set)
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
-        return [(self.asset("segments"), day) for day in sorted(self._window(key))]
+        return [(self.asset("segments"), day) for day in self._window(key)]
 
     def shape(self, key: str) -> str:
-        return repr(self.plant.rules)
+        return repr((self.plant.rules, self._session_began(key)))
 
-    def _links(self, key: str) -> tuple[bool, bool] | None:
-        """Whether the day's begin continues a session, and whether a session begins on it; None without segments."""
-        receipt = self.lake.receipt(self.asset("segments"), key)
-        if receipt is None:
+    def _links(self, key: str) -> events.Links | None:
+        """How a day hangs together with its neighbours; None when it has no segments that can be read."""
+        if key not in self._links_by_day:
+            self._links_by_day[key] = self._read_links(key) if key in self._segmented else None
+        return self._links_by_day[key]
+
+    def _read_links(self, key: str) -> events.Links | None:
+        try:
+            rows = self.lake.read(self.asset("segments"), [key], columns=events.LINK_COLUMNS)
+        except DamagedPartitionError:
             return None
-        if key not in self._seen or self._seen[key][0] != receipt.content:
-            rows = conform(self.lake.read(self.asset("segments"), [key]), "segments")
-            self._seen[key] = (receipt.content, events.continues(rows), events.has_session_start(rows))
-        return self._seen[key][1:]
+        return events.links(conform(rows, "segments"))
 
-    def _window(self, key: str) -> set[str]:
-        """The days that the events beginning on this day need: back to the begin of the session that goes on at its
-        begin, forward to where the last session of the day has ended."""
-        window = {key}
-        back = key
-        while (links := self._links(back)) is not None and links[0]:
-            back = _shift(back, -1)
-            if self._links(back) is None:
+    def _continues(self, key: str) -> bool:
+        found = self._links(key)
+        return found is not None and found.continues
+
+    def _session_began(self, key: str) -> datetime | None:
+        """Begin of the session that goes on at the begin of a day."""
+        while self._continues(key):
+            key = _shift(key, -1)
+            before = self._links(key)
+            if before is not None and before.session_start is not None:
+                return before.session_start
+        return None
+
+    def _window(self, key: str) -> list[str]:
+        """The days that the events beginning on this day need: on to where the last of them has ended."""
+        window = [key]
+        own = self._links(key)
+        if own is None or not own.starts:
+            return window
+        while (found := self._links(_shift(window[-1], 1))) is not None:
+            window.append(_shift(window[-1], 1))
+            ended = found.session_start is not None or (own.session_start is None and found.cycle_starts)
+            if ended or not found.continues:
                 break
-            window.add(back)
-            if self._has_start(back):
-                break
-        ahead = _shift(key, 1)
-        while (links := self._links(ahead)) is not None:
-            window.add(ahead)
-            if not links[0] or links[1]:
-                break
-            ahead = _shift(ahead, 1)
         return window
 
-    def _has_start(self, key: str) -> bool:
-        links = self._links(key)
-        return links is not None and links[1]
-
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
-        days = sorted({day for key in (keys[0], keys[-1]) for day in self._window(key)} | set(keys))
+        days = sorted({day for key in keys for day in self._window(key)})
         rows = conform(self.lake.read(self.asset("segments"), days), "segments")
         start, end = _midnight(_day(keys[0])), _midnight(_day(keys[-1]) + timedelta(days=1))
         rules = self.plant.rules
         made = {
             "sessions": events.sessions(rows, start, end, rules),
-            "cycles": events.cycles(rows, start, end, rules),
+            "cycles": events.cycles(rows, start, end, rules, self._session_began(keys[0])),
             "defrosts": events.defrosts(rows, start, end, rules),
         }
         return {table: _by_day(frame, keys, table) for table, frame in made.items()}
@@ -467,18 +574,39 @@ class DailyStage(Stage):
 
     tables = ("daily",)
 
-    def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
-        """Local days that have an hour in a UTC day with hours."""
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
+        """Local days that have an hour of figures."""
         zone = self.plant.time_zone
-        hours = _between(self.listed(self.asset("hourly")), first, last, 2)
         days = set()
-        for key in hours:
+        for key in _between(self.listed(self.asset("hourly")), first, last, self.reach + 2):
             start = _midnight(_day(key))
             days |= {
                 calendar.local_date(start, zone),
                 calendar.local_date(start + timedelta(hours=24, seconds=-1), zone),
             }
-        return sorted(day.isoformat() for day in days)
+        return {day.isoformat() for day in days if self.is_wanted(day.isoformat())}
+
+    def is_wanted(self, key: str) -> bool:
+        zone = self.plant.time_zone
+        start = calendar.day_start(_day(key), zone)
+        end = calendar.day_start(calendar.next_period("daily", _day(key)), zone)
+        for asset, part in self.inputs(key):
+            receipt = self.receipt(asset, part)
+            if receipt is None or not receipt.rows:
+                continue
+            if receipt.rows >= 24:
+                return True
+            try:
+                hours = self.lake.read(asset, [part], columns=["start"])
+            except DamagedPartitionError:
+                return True  # making it will say so
+            if hours is not None and not hours.filter(pl.col("start") >= start, pl.col("start") < end).is_empty():
+                return True
+        return False
+
+    def _ends(self) -> set[str]:
+        """The days of the house that a first or last UTC day touches."""
+        return super()._ends() | {*self.stored[:3], *self.stored[-3:]}
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         zone = self.plant.time_zone
@@ -493,9 +621,15 @@ class DailyStage(Stage):
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         days = sorted({part for key in keys for _, part in self.inputs(key)})
         hours = conform(self.lake.read(self.asset("hourly"), days), "hourly")
-        zone, rules = self.plant.time_zone, self.plant.rules
-        made = {key: periods.daily(hours, _day(key), zone, rules, self.known_in_period("daily", key)) for key in keys}
-        return {"daily": {key: row for key, row in made.items() if row.height}}
+        return {"daily": _by_period(self, "daily", hours, keys)}
+
+
+def _by_period(stage: Stage, name: PeriodName, rows: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """Rows of the next shorter period merged into those of the keys; a period without any is left out."""
+    plant = stage.plant
+    merged = periods.by_calendar(rows, name, [_day(key) for key in keys], plant.time_zone, plant.rules, stage.known)
+    firsts = [calendar.local_date(start, plant.time_zone).isoformat() for start in merged["start"]]
+    return {key: merged[index : index + 1] for index, key in enumerate(firsts)}
 
 
 class PeriodStage(Stage):
@@ -504,16 +638,26 @@ class PeriodStage(Stage):
     name: ClassVar[PeriodName]
     below: ClassVar[PeriodName]
 
-    def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Periods that have a shorter period in them."""
-        days = _between(self.listed(self.asset(self.below)), *self._reach(first, last), 0)
-        return sorted({calendar.first_day(self.name, _day(key)).isoformat() for key in days})
+        days = _between(self._below, *self._touched(first, last), 0)
+        return {calendar.first_day(self.name, _day(key)).isoformat() for key in days}
 
-    def _reach(self, first: date | None, last: date | None) -> tuple[date | None, date | None]:
+    @cached_property
+    def _below(self) -> list[str]:
+        return self.listed(self.asset(self.below))
+
+    def _touched(self, first: date | None, last: date | None) -> tuple[date | None, date | None]:
         if first is None or last is None:
             return None, None
-        low, high = first - timedelta(days=3), last + timedelta(days=3)
-        return calendar.first_day(self.below, low), high
+        margin = timedelta(days=self.reach + 3)
+        return calendar.first_day(self.below, first - margin), last + margin
+
+    def is_wanted(self, key: str) -> bool:
+        until = calendar.next_period(self.name, _day(key)).isoformat()
+        index = bisect_left(self._below, key)
+        is_first_day = calendar.first_day(self.name, _day(key)) == _day(key)
+        return is_first_day and index < len(self._below) and self._below[index] < until
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         until = calendar.next_period(self.name, _day(key)).isoformat()
@@ -527,18 +671,15 @@ class PeriodStage(Stage):
         return repr((self.plant.rules, self.plant.time_zone, self.known_in_period(self.name, key)))
 
     def stretches(self, keys: Sequence[str]) -> Iterator[list[str]]:
-        """Each by itself."""
-        return ([key] for key in keys)
+        """As many as lie within the days that are computed at once, at least one."""
+        days_of_one = (calendar.next_period(self.name, date(2001, 1, 1)) - date(2001, 1, 1)).days
+        count = max(1, 12 * STRETCH_DAYS // days_of_one)
+        return (list(keys[first : first + count]) for first in range(0, len(keys), count))
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
-        made = {}
-        for key in keys:
-            rows = conform(self.lake.read(self.asset(self.below), [part for _, part in self.inputs(key)]), self.below)
-            known = self.known_in_period(self.name, key)
-            row = periods.period(rows, self.name, _day(key), self.plant.time_zone, self.plant.rules, known)
-            if row.height:
-                made[key] = row
-        return {self.name: made}
+        parts = [part for key in keys for _, part in self.inputs(key)]
+        rows = conform(self.lake.read(self.asset(self.below), parts), self.below)
+        return {self.name: _by_period(self, self.name, rows, keys)}
 
 
 class WeeklyStage(PeriodStage):
@@ -570,9 +711,15 @@ class AllTimeStage(Stage):
 
     tables = ("all_time",)
 
-    def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
         """The one partition, once there is a year."""
-        return [""] if self.listed(self.asset("yearly")) else []
+        return {""} if self.is_wanted("") else set()
+
+    def is_wanted(self, key: str) -> bool:
+        return bool(self.listed(self.asset("yearly")))
+
+    def _ends(self) -> set[str]:
+        return set()
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         return [(self.asset("yearly"), part) for part in self.listed(self.asset("yearly"))]
@@ -623,23 +770,39 @@ def store_readings(workspace: Workspace, source: str, readings: pl.DataFrame) ->
 
     Returns:
         The receipts of the partitions whose content has changed, by key.
+
+    Raises:
+        DamagedPartitionError: a partition cannot be read, so nothing was merged into it; all others are stored.
     """
     asset, lake = f"readings/{source}", workspace.lake
-    changed = {}
+    changed: dict[str, Receipt] = {}
+    damaged: list[DamagedPartitionError] = []
     days = readings.with_columns(_day=pl.col("time").dt.date()).partition_by("_day", as_dict=True)
     for (day,), part in sorted(days.items()):
         key = str(day)
         new = conform(part.with_columns(source=pl.lit(source)), "readings")
-        with lake.locked(asset, key):
-            before = lake.receipt(asset, key)
-            stored = lake.read(asset, [key]) if lake.path(asset, key).exists() else None
-            merged = merge_readings(new if stored is None else pl.concat([conform(stored, "readings"), new]))
-            if stored is not None and merged.equals(conform(stored, "readings")):
-                continue
-            receipt = lake.write(asset, key, merged)
-            if before is None or before.content != receipt.content:
-                changed[key] = receipt
+        try:
+            receipt = _merge_into(lake, asset, key, new)
+        except DamagedPartitionError as error:
+            damaged.append(error)
+            continue
+        if receipt is not None:
+            changed[key] = receipt
+    for other in damaged[1:]:
+        damaged[0].add_note(str(other))
+    if damaged:
+        raise damaged[0]
     return changed
+
+
+def _merge_into(lake: Lake, asset: str, key: str, new: pl.DataFrame) -> Receipt | None:
+    """Merge readings into one partition; its receipt when its content has changed."""
+    with lake.locked(asset, key):
+        if not lake.path(asset, key).exists():
+            return lake.write(asset, key, merge_readings(new))
+        stored = conform(lake.read(asset, [key]), "readings")
+        merged = merge_readings(pl.concat([stored, new]))
+        return None if merged.equals(stored) else lake.write(asset, key, merged)
 
 
 def merge_readings(readings: pl.DataFrame) -> pl.DataFrame:

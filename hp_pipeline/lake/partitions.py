@@ -133,6 +133,8 @@ class Lake:
     ) -> pl.DataFrame | None:
         """The rows of the partitions that are stored, in the order of the keys; None when none is.
 
+        A column that knows nothing is not stored: one of `columns` that a file lacks is null.
+
         Raises:
             DamagedPartitionError: a file cannot be read.
         """
@@ -140,7 +142,7 @@ class Lake:
         for key in keys:
             path = self.path(asset, key)
             try:
-                frame = pl.read_parquet(path, columns=list(columns) if columns else None, hive_partitioning=False)
+                frame = _read(path, columns)
             except FileNotFoundError:
                 continue
             except (pl.exceptions.PolarsError, OSError) as error:
@@ -206,6 +208,18 @@ class Lake:
         for path in left:
             path.unlink(missing_ok=True)
         return len(left)
+
+
+def _read(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
+    if columns is None:
+        return pl.read_parquet(path, hive_partitioning=False)
+    try:
+        return pl.read_parquet(path, columns=list(columns), hive_partitioning=False)
+    except pl.exceptions.ColumnNotFoundError:
+        stored = list(pl.read_parquet_schema(path))
+        there = [name for name in columns if name in stored] or stored[:1]
+        frame = pl.read_parquet(path, columns=there, hive_partitioning=False)
+        return frame.select(pl.col(name) if name in there else pl.lit(None).alias(name) for name in columns)
 
 
 def replace_file(path: Path, data: bytes) -> None:

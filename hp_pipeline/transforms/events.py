@@ -6,22 +6,24 @@ segments, however many days it lasts; the cost of a day is its own segments and 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from hp_pipeline.transforms.figures import Known, exact, in_units, merge, shown
-from hp_pipeline.transforms.schema import conform
+from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.rules import Rules
 
 _EXTRA_SUMS = ["valve_dhw_s", "valve_space_s"]
 
 
 def segments(rows: pl.DataFrame) -> pl.DataFrame:
-    """Table `segments` from the `pieces` of a day: those that only an hour had cut are put together again."""
+    """Table `segments` from `pieces`: those that only an hour had cut are put together again, midnight (UTC) cuts."""
     if rows.is_empty():
         return conform(None, "segments")
     begins = pl.col("gap") | pl.col("session_start") | pl.col("cycle_start") | pl.col("defrost_start")
+    begins |= pl.col("start").dt.date() != pl.col("start").shift(1).dt.date()
     for name in ("mode", "state", "defrost"):
         begins |= pl.col(name).ne_missing(pl.col(name).shift(1))
     merged = merge(
@@ -35,15 +37,42 @@ def segments(rows: pl.DataFrame) -> pl.DataFrame:
     return conform(in_units(merged).with_columns(pl.col(_EXTRA_SUMS) / 1e6), "segments")
 
 
-def continues(segments_of_day: pl.DataFrame) -> bool:
-    """Whether the session of the day before may go on into this day: no session begins with its first known mode."""
-    known = segments_of_day.filter(pl.col("mode").is_not_null())
-    return known.is_empty() or not known["session_start"][0]
+@dataclass(frozen=True)
+class Links:
+    """How a day hangs together with its neighbours.
+
+    Attributes:
+        continues: the session of the day before goes on into it.
+        session_start: begin of the last session that begins on it; none of before goes on behind that.
+        cycle_starts: whether a cycle begins on it.
+        starts: whether a session, cycle or defrost begins on it, which may go on into the next day.
+    """
+
+    continues: bool
+    session_start: datetime | None
+    cycle_starts: bool
+    starts: bool
 
 
-def has_session_start(segments_of_day: pl.DataFrame) -> bool:
-    """Whether a session begins on this day, so that none of before goes on behind it."""
-    return bool(segments_of_day["session_start"].any())
+LINK_COLUMNS = ["start", "mode", "session_start", "cycle_start", "defrost_start"]
+"""What `links` reads of the segments."""
+
+
+def links(segments_of_day: pl.DataFrame) -> Links:
+    """How the segments (`LINK_COLUMNS`) of a UTC day hang together with those of its neighbours.
+
+    Through a day without a known mode no session goes on: it is longer than any `session_gap`.
+    """
+    known = segments_of_day.filter(pl.col("mode").is_not_null()).sort("start")
+    if known.is_empty():
+        return Links(continues=False, session_start=None, cycle_starts=False, starts=False)
+    begins = known.filter("session_start")["start"]
+    return Links(
+        continues=not known["session_start"][0],
+        session_start=begins[-1] if len(begins) else None,
+        cycle_starts=bool(known["cycle_start"].any()),
+        starts=bool(known.select(pl.any_horizontal("session_start", "cycle_start", "defrost_start").any()).item()),
+    )
 
 
 def sessions(rows: pl.DataFrame, start: datetime, end: datetime, rules: Rules) -> pl.DataFrame:
@@ -51,10 +80,19 @@ def sessions(rows: pl.DataFrame, start: datetime, end: datetime, rules: Rules) -
     return _events(rows.filter(pl.col("mode").is_not_null()), "session_start", "sessions", start, end, rules)
 
 
-def cycles(rows: pl.DataFrame, start: datetime, end: datetime, rules: Rules) -> pl.DataFrame:
-    """Table `cycles`: those that begin within [start, end); `rows` must reach back to the begin of their session."""
-    known = rows.filter(pl.col("mode").is_not_null()).with_columns(
-        session_began=pl.when(pl.col("session_start")).then(pl.col("start")).forward_fill()
+def cycles(
+    rows: pl.DataFrame, start: datetime, end: datetime, rules: Rules, session_began: datetime | None = None
+) -> pl.DataFrame:
+    """Table `cycles`: those that begin within [start, end).
+
+    Args:
+        session_began: begin of the session that goes on at the begin of `rows`.
+    """
+    began = pl.when(pl.col("session_start")).then(pl.col("start")).forward_fill()
+    known = (
+        rows.filter(pl.col("mode").is_not_null())
+        .sort("start")
+        .with_columns(session_began=began.fill_null(pl.lit(session_began, UTC)))
     )
     return _events(
         known.filter(pl.col("state").is_not_null()),
@@ -69,7 +107,9 @@ def cycles(rows: pl.DataFrame, start: datetime, end: datetime, rules: Rules) -> 
 
 def defrosts(rows: pl.DataFrame, start: datetime, end: datetime, rules: Rules) -> pl.DataFrame:
     """Table `defrosts`: those that begin within [start, end)."""
-    flagged = rows.filter(pl.col("mode").is_not_null()).with_columns(unseen_after=pl.col("unseen_s").shift(-1))
+    flagged = (
+        rows.filter(pl.col("mode").is_not_null()).sort("start").with_columns(unseen_after=pl.col("unseen_s").shift(-1))
+    )
     flagged = flagged.filter(pl.col("defrost"))
     tank, space = pl.col("valve_dhw_s").sum() > 0, pl.col("valve_space_s").sum() > 0
     kind = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
 import polars as pl
@@ -10,6 +11,7 @@ from hp_pipeline.transforms.calendar import (
     Grouping,
     PeriodName,
     day_start,
+    first_day,
     grouped,
     hour_end,
     local_date,
@@ -26,10 +28,10 @@ from hp_pipeline.vocabulary.rules import Rules
 def hourly(
     pieces: pl.DataFrame, start: datetime, end: datetime, time_zone: str, rules: Rules, known: Known
 ) -> pl.DataFrame:
-    """Table `hourly`: the local hours that begin within the UTC day [start, end).
+    """Table `hourly`: the local hours that begin within the UTC days [start, end).
 
     Args:
-        pieces: `figures.pieces`, cut at local hours, of that day and of the rest of its last hour.
+        pieces: `figures.pieces`, cut at local hours, of these days and of the rest of the last hour.
         known: the time in which there are readings at all.
     """
     if pieces.is_empty():
@@ -40,28 +42,27 @@ def hourly(
     return conform(shown(rows.with_columns(local, period=local.alias("period")), rules, known), "hourly")
 
 
-def daily(hours: pl.DataFrame, day: date, time_zone: str, rules: Rules, known: Known) -> pl.DataFrame:
-    """Table `daily`: one row for a local day, from the `hourly` rows around it; none when nothing was read on it."""
-    start, end = day_start(day, time_zone), day_start(next_period("daily", day), time_zone)
-    return _period(hours.filter(pl.col("start") >= start, pl.col("start") < end), "daily", day, time_zone, rules, known)
-
-
-def period(
-    days: pl.DataFrame, name: PeriodName, first: date, time_zone: str, rules: Rules, known: Known
+def by_calendar(
+    rows: pl.DataFrame, name: PeriodName, periods: Sequence[date], time_zone: str, rules: Rules, known: Known
 ) -> pl.DataFrame:
-    """One row of table `weekly`, `monthly` or `yearly`, from the rows of the shorter periods within it."""
-    start, end = day_start(first, time_zone), day_start(next_period(name, first), time_zone)
-    within = days.filter(pl.col("start") >= start, pl.col("start") < end)
-    return _period(within, name, first, time_zone, rules, known)
+    """Table `daily`, `weekly`, `monthly` or `yearly`: a row for each of the periods in which something was read.
 
-
-def _period(
-    rows: pl.DataFrame, name: PeriodName, first: date, time_zone: str, rules: Rules, known: Known
-) -> pl.DataFrame:
+    Args:
+        rows: rows of the next shorter period that lie within the periods (more do not matter).
+        periods: first local days of the periods wanted.
+        known: the time in which there are readings at all.
+    """
     if rows.is_empty():
         return conform(None, name)
-    merged = merge(exact(rows), None)
-    placed = with_period(merged, first, next_period(name, first), period_label(name, first), time_zone)
+    firsts = pl.Series([first_day(name, local_date(start, time_zone)) for start in rows["start"]], dtype=pl.Date)
+    merged = merge(exact(rows.with_columns(first=firsts)).filter(pl.col("first").is_in(list(periods))), "first")
+    starts = [day_start(first, time_zone) for first in merged["first"]]
+    placed = merged.with_columns(
+        start=pl.Series(starts, dtype=UTC),
+        end=pl.Series([day_start(next_period(name, first), time_zone) for first in merged["first"]], dtype=UTC),
+        period=pl.Series([period_label(name, first) for first in merged["first"]], dtype=pl.String),
+        local_start=pl.Series(local_iso(starts, time_zone), dtype=pl.String),
+    )
     return conform(shown(placed, rules, known), name)
 
 
