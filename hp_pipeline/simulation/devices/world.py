@@ -1,0 +1,270 @@
+"""What the devices of a simulated house would say at a moment, and the clock they go by.
+
+A `House` looks a moment up in a simulated run: levels as they hold in that step, counters integrated exactly up to
+the moment. A `Clock` gives the virtual time; history and live are one trajectory, read at different times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import numpy as np
+
+from hp_pipeline.simulation.house import BoolArray, Operation, Trajectory
+from hp_pipeline.simulation.truth import MODES
+from hp_pipeline.simulation.weather import FloatArray, IntArray
+
+WATT_PER_KW: Final = 1000.0
+SECONDS_PER_HOUR: Final = 3600.0
+
+
+class State(Mapping[str, "float | str | bool"]):
+    """What holds in the house at one moment, by name; numbers in the units of the canonical signals.
+
+    The names are those of the canonical signals where there is one (°C, W, kWh, l/h, Hz, h), and besides:
+    `time` (unix s), `compressor_power`, `auxiliary_power` (W), `dhw_lower_temperature`, `outdoor_temperature_24h`
+    (mean of the day before), `heat_pump_hours_total`, `heating_hours_total`, `dhw_hours_total`,
+    `backup_heater_hours_total` (h), `thermal_energy_net_total` (kWh, falls while a defrost takes heat, as the truth
+    counts), `defrosts_total`, `last_defrost` (unix s of the end of the newest one, 0 before the first),
+    `mode_since`, `compressor_since` (unix s of the newest change), `legionella`.
+    """
+
+    def __init__(self, values: Mapping[str, float | str | bool]) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str) -> float | str | bool:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def number(self, name: str) -> float:
+        """The number of this name; a flag is 0 or 1. Raises TypeError for a word."""
+        value = self._values[name]
+        if isinstance(value, str):
+            raise TypeError(f"{name} is the word {value!r}")
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        """Whether it holds."""
+        return bool(self.number(name))
+
+    def word(self, name: str) -> str:
+        """The word of this name. Raises TypeError for a number."""
+        value = self._values[name]
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is the number {value!r}")
+        return value
+
+
+class Clock:
+    """Virtual time: starts at `start` and runs `speed` times as fast as the wall. Speed 0 stands until it is moved.
+
+    Args:
+        start: the virtual time now.
+        speed: virtual seconds per second.
+        monotonic: the clock it goes by, in seconds.
+    """
+
+    def __init__(self, start: datetime, speed: float = 1.0, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        if start.tzinfo is None:
+            raise ValueError("the start of a clock has no time zone")
+        self._start = start.astimezone(UTC)
+        self._monotonic = monotonic
+        self._began = monotonic()
+        self.speed = speed
+
+    def now(self) -> datetime:
+        """The virtual time, in UTC."""
+        return self._start + timedelta(seconds=(self._monotonic() - self._began) * self.speed)
+
+    def move(self, by: timedelta) -> None:
+        """Let `by` pass at once."""
+        self._start += by
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The compressor stopped: when (unix s), and `reason` (no_demand, defrost, mode_change)."""
+
+    time: int
+    reason: str
+
+
+def _running_sum(per_step: FloatArray) -> FloatArray:
+    """Sum before each step and, last, of all."""
+    return np.concatenate(((0.0,), np.cumsum(per_step)))
+
+
+def _newest(flag: BoolArray, unix_s: IntArray, before: int) -> IntArray:
+    """For each step the begin of the newest step in which the flag holds, `before` where there was none."""
+    return np.maximum.accumulate(np.where(flag, unix_s, before))
+
+
+def _changed(series: IntArray | BoolArray) -> BoolArray:
+    """Steps whose value differs from the one before."""
+    changed = np.zeros(len(series), dtype=np.bool_)
+    changed[1:] = series[1:] != series[:-1]
+    return changed
+
+
+class House:
+    """A simulated run, asked for one moment at a time.
+
+    Args:
+        run: what happened.
+        initial: what counters (kWh, h, count) showed at the begin of the run; 0 for those that are not named.
+    """
+
+    def __init__(self, run: Trajectory, initial: Mapping[str, float] | None = None) -> None:
+        self.run = run
+        self.start = datetime.fromtimestamp(run.start_s, UTC)
+        self.end = self.start + timedelta(seconds=run.steps * run.step_s)
+        self._initial = dict(initial or {})
+        turns = run.compressor_hz > 0
+        heating, dhw = (run.operation == operation for operation in (Operation.HEATING, Operation.DHW))
+        gross_kw = np.clip(run.heat_kw, 0.0, None)
+        source_kw = run.condenser_kw - run.compressor_kw
+        self._levels: dict[str, FloatArray] = {
+            "flow_temperature": run.flow_temperature_c,
+            "return_temperature": run.return_temperature_c,
+            "delta_t": run.flow_temperature_c - run.return_temperature_c,
+            "outdoor_temperature": run.outdoor_temperature_c,
+            "room_temperature": run.room_temperature_c,
+            "room_setpoint": run.room_setpoint_c,
+            "flow_setpoint": run.flow_setpoint_c,
+            "dhw_temperature": run.dhw_upper_c,
+            "dhw_lower_temperature": run.dhw_lower_c,
+            "dhw_setpoint": run.dhw_setpoint_c,
+            "source_in_temperature": run.outdoor_temperature_c,
+            "source_out_temperature": run.outdoor_temperature_c - 0.6 * np.clip(source_kw, 0.0, None),
+            "hot_gas_temperature": np.where(turns, run.flow_temperature_c + 25.0, run.outdoor_temperature_c + 8.0),
+            "flow_rate": run.flow_rate_l_per_min * 60,
+            "compressor_frequency": run.compressor_hz,
+            "electrical_power": run.electrical_kw * WATT_PER_KW,
+            "compressor_power": run.compressor_kw * WATT_PER_KW,
+            "auxiliary_power": run.auxiliary_kw * WATT_PER_KW,
+            "backup_heater_power": run.backup_kw * WATT_PER_KW,
+            "immersion_heater_power": run.immersion_kw * WATT_PER_KW,
+            "thermal_power": run.heat_kw * WATT_PER_KW,
+        }
+        self._flags: dict[str, BoolArray] = {
+            "compressor_on": turns,
+            "defrost": run.defrost,
+            "thermostat": run.thermostat,
+            "backup_heater_step1": run.backup_step >= 1,
+            "backup_heater_step2": run.backup_step >= 2,
+            "freeze_protection": run.freeze_protection,
+            "silent_mode": run.silent,
+            "legionella": run.legionella,
+        }
+        hours = run.step_s / SECONDS_PER_HOUR
+        per_step: dict[str, FloatArray] = {
+            "electrical_energy_total": run.electrical_kw * hours,
+            "electrical_energy_heating_total": np.where(dhw, 0.0, run.electrical_kw) * hours,
+            "electrical_energy_dhw_total": np.where(dhw, run.electrical_kw, 0.0) * hours,
+            "backup_heater_energy_total": run.backup_kw * hours,
+            "immersion_heater_energy_total": run.immersion_kw * hours,
+            "thermal_energy_total": gross_kw * hours,
+            "thermal_energy_heating_total": np.where(dhw, 0.0, gross_kw) * hours,
+            "thermal_energy_dhw_total": np.where(dhw, gross_kw, 0.0) * hours,
+            "thermal_energy_net_total": run.heat_kw * hours,
+            "compressor_hours_total": np.where(turns, hours, 0.0),
+            "heat_pump_hours_total": np.where(heating | dhw, hours, 0.0),
+            "heating_hours_total": np.where(heating, hours, 0.0),
+            "dhw_hours_total": np.where(dhw, hours, 0.0),
+            "backup_heater_hours_total": np.where(run.backup_step >= 1, hours, 0.0),
+        }
+        self._counters = {name: _running_sum(series) for name, series in per_step.items()}
+        unix_s = run.unix_s
+        starts = _changed(turns) & turns
+        self._counts = {
+            "compressor_starts_total": np.cumsum(starts),
+            "defrosts_total": np.cumsum(_changed(run.defrost) & run.defrost),
+        }
+        self._moments = {
+            "last_defrost": _newest(_changed(run.defrost) & ~run.defrost, unix_s, 0),
+            "mode_since": _newest(_changed(run.operation.astype(np.int64)), unix_s, run.start_s),
+            "compressor_since": _newest(_changed(turns), unix_s, run.start_s),
+        }
+        self._outdoor_sum = _running_sum(run.outdoor_temperature_c)
+        self._stops = np.flatnonzero(_changed(turns) & ~turns)
+
+    def at(self, moment: datetime) -> State:
+        """What holds at a moment.
+
+        Raises:
+            ValueError: the moment lies outside of the simulated run.
+        """
+        run = self.run
+        step, share = self._step(moment)
+        day = max(1, round(86_400 / run.step_s))
+        first = max(0, step + 1 - day)
+        values: dict[str, float | str | bool] = {name: float(series[step]) for name, series in self._levels.items()}
+        values |= {name: bool(series[step]) for name, series in self._flags.items()}
+        for name, sums in self._counters.items():
+            until = sums[step] + (sums[step + 1] - sums[step]) * share
+            values[name] = float(until) + self._initial.get(name, 0.0)
+        for name, counts in self._counts.items():
+            values[name] = float(counts[step]) + self._initial.get(name, 0.0)
+        values |= {name: float(series[step]) for name, series in self._moments.items()}
+        values["outdoor_temperature_24h"] = float(
+            (self._outdoor_sum[step + 1] - self._outdoor_sum[first]) / (step + 1 - first)
+        )
+        values["operating_mode"] = MODES[run.operation[step]]
+        values["three_way_valve"] = "dhw" if run.valve_dhw[step] else "space"
+        values["fault"] = ""
+        values["time"] = run.start_s + (step + share) * run.step_s
+        return State(values)
+
+    def stops(self, moment: datetime, count: int) -> list[Stop]:
+        """The newest `count` stops of the compressor before a moment, the newest first."""
+        run = self.run
+        step, _ = self._step(moment)
+        found = []
+        for at in self._stops[: np.searchsorted(self._stops, step, side="right")][::-1][:count]:
+            if run.defrost[at]:
+                reason = "defrost"
+            elif run.operation[at] not in (run.operation[at - 1], Operation.STANDBY):
+                reason = "mode_change"
+            else:
+                reason = "no_demand"
+            found.append(Stop(int(run.start_s + at * run.step_s), reason))
+        return found
+
+    def mean_power(self, name: str, start: datetime, stop: datetime) -> float:
+        """Mean of a counter's rate in [start, stop), in W: what a meter's record of a minute says.
+
+        Args:
+            name: an energy counter, such as `electrical_energy_total`.
+            start: begin.
+            stop: end.
+        """
+        sums = self._counters[name]
+        values = []
+        for moment in (start, stop):
+            if moment >= self.end:
+                values.append(sums[-1])
+                continue
+            step, share = self._step(moment)
+            values.append(sums[step] + (sums[step + 1] - sums[step]) * share)
+        seconds = (min(stop, self.end) - start).total_seconds()
+        return float(values[1] - values[0]) * SECONDS_PER_HOUR / seconds * WATT_PER_KW if seconds > 0 else 0.0
+
+    def _step(self, moment: datetime) -> tuple[int, float]:
+        """The step that a moment lies in, and the share of the step that has passed."""
+        if not self.start <= moment < self.end:
+            raise ValueError(
+                f"{moment.isoformat()} lies outside of the simulated run ({self.start.isoformat()} to "
+                f"{self.end.isoformat()}). Simulate the house for longer."
+            )
+        steps = (moment - self.start).total_seconds() / self.run.step_s
+        step = min(int(steps), self.run.steps - 1)
+        return step, min(steps - step, 1.0)
