@@ -11,7 +11,7 @@ import pytest
 from hp_pipeline.services.instance import open_instance, prepare_instance
 from hp_pipeline.services.maintenance import ARCHIVED_FROM_RUN, Limits, maintain_instance
 
-DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-21")
+DAYS = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-11")
 READINGS, FRAMES, LATEST = dg.AssetKey("readings"), dg.AssetKey("frames"), dg.AssetKey("latest")
 A_MONTH_LATER = timedelta(days=31)
 
@@ -39,11 +39,11 @@ def plausible() -> dg.AssetCheckResult:
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder whose instance has seen 20 days, three of them twice, and a run that failed."""
+    """A data folder whose instance has seen 10 days, two of them twice, and an asset without partitions."""
     data = tmp_path_factory.mktemp("used")
     prepare_instance(data)
     with open_instance(data) as instance:
-        for day in [*DAYS.get_partition_keys(), "2026-01-02", "2026-01-03", "2026-01-04"]:
+        for day in [*DAYS.get_partition_keys(), "2026-01-02", "2026-01-03"]:
             dg.materialize([readings, frames], partition_key=day, instance=instance)
         for _ in range(3):
             dg.materialize([latest, plausible], instance=instance)
@@ -82,13 +82,13 @@ def test_old_runs_go_and_every_partition_stays_as_it_was(instance: dg.DagsterIns
 
     report = maintain_instance(instance, home, now=datetime.now(UTC) + A_MONTH_LATER)
 
-    assert report.runs_deleted == 25
+    assert report.runs_deleted == 14
     assert [run.run_id for run in instance.get_runs()] == [newest]
     assert {key: (materialisations(instance, key), instance.get_materialized_partitions(key)) for key in keys} == before
     assert instance.get_latest_storage_id_by_partition(READINGS, dg.DagsterEventType.ASSET_MATERIALIZATION) == versions
-    # 20 days of two assets; the unpartitioned one belongs to the newest run, which stays.
-    assert report.events_archived == 40
-    assert report.bytes_after < report.bytes_before / 4
+    # 10 days of two assets; the unpartitioned one belongs to the newest run, which stays.
+    assert report.events_archived == 20
+    assert report.bytes_after < report.bytes_before / 3
     assert len(list((home / "history" / "runs").glob("????????-*.db"))) == 1
 
 
@@ -167,7 +167,7 @@ def test_young_runs_stay_unless_the_size_asks_for_them(instance: dg.DagsterInsta
     a_week_later = datetime.now(UTC) + timedelta(days=7)
     assert maintain_instance(instance, home, now=a_week_later).runs_deleted == 0
     by_size = maintain_instance(instance, home, small, now=a_week_later)
-    assert by_size.runs_deleted == 25
+    assert by_size.runs_deleted == 14
     assert not by_size.within_limit  # the databases themselves are larger
     assert instance.get_materialized_partitions(READINGS) == set(DAYS.get_partition_keys())
 
