@@ -50,7 +50,9 @@ def build_frames(
         ticks = ticks.join_asof(
             series.rename({"value": name}), on="time", tolerance=mappings[name].max_age, check_sortedness=False
         )
-    ticks = _derive(ticks, rules).filter(pl.col("time") >= start, pl.col("time") < end)
+    ticks = _derive(_with_states_read(ticks, decoded, rules), rules).filter(
+        pl.col("time") >= start, pl.col("time") < end
+    )
     frames = _coarsen(ticks, rules.frame_interval)
     return conform(_in_words(frames).with_columns(heat_pump=pl.lit(heat_pump)), "frames")
 
@@ -77,6 +79,17 @@ def _ticks(times: pl.Series, start: datetime, end: datetime, rules: Rules, more_
         .sort("time")
         .with_columns(until=pl.min_horizontal("until", pl.col("time").shift(-1).fill_null(pl.col("until"))))
     )
+
+
+def _with_states_read(ticks: pl.DataFrame, decoded: Decoded, rules: Rules) -> pl.DataFrame:
+    """Add when any state was last read before each tick, within `hold`: between the two an edge may lie.
+
+    Other readings (a meter's, with a pace of its own) say nothing of the states.
+    """
+    times = [series["time"] for name, series in decoded.signals.items() if signals()[name].kind == "state"]
+    read = pl.concat(times).unique().sort() if times else pl.Series([], dtype=UTC)
+    states = pl.DataFrame({"time": read, "states_read": read})
+    return ticks.join_asof(states, on="time", tolerance=rules.hold, allow_exact_matches=False, check_sortedness=False)
 
 
 def _derive(ticks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
@@ -116,7 +129,7 @@ def _coarsen(ticks: pl.DataFrame, interval: timedelta) -> pl.DataFrame:
     ticks = ticks.with_columns(frame=begins.fill_null(True).cum_sum())
     ticks = ticks.with_columns(alone=pl.len().over("frame") == 1)
     single = ticks.filter("alone").rename({"time": "start", "until": "end"})
-    columns = ["start", "end", "last_read", *states, *gauges, *held]
+    columns = ["start", "end", "last_read", "states_read", *states, *gauges, *held]
     if single.height == ticks.height:
         return single.select(columns)
     span = (pl.col("until") - pl.col("time")).dt.total_microseconds()
@@ -128,6 +141,7 @@ def _coarsen(ticks: pl.DataFrame, interval: timedelta) -> pl.DataFrame:
             pl.col("time").first().alias("start"),
             pl.col("until").last().alias("end"),
             pl.col("last_read").last(),
+            pl.col("states_read").first(),
             *(pl.col(name).first() for name in states),
             *(_weighted_mean(name) for name in gauges),
             *(pl.col(name).last() for name in held),

@@ -29,7 +29,17 @@ MARGIN = timedelta(hours=2)
 """How many frames before and after the days wanted the rule must see."""
 
 FRAME_COLUMNS = [
-    *("heat_pump", "start", "end", "last_read", "operating_mode", "three_way_valve", "defrost", "thermostat"),
+    *(
+        "heat_pump",
+        "start",
+        "end",
+        "last_read",
+        "states_read",
+        "operating_mode",
+        "three_way_valve",
+        "defrost",
+        "thermostat",
+    ),
     *("compressor_on", "compressor_frequency", "compressor_current", "compressor_modulation", "electrical_power"),
 ]
 """What the rule reads of the frames."""
@@ -143,14 +153,16 @@ def modes(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
     Returns:
         The frames with `gap`, `excursion`, `mode`, `session` (number of the session), `defrosting` (in a believable
-        defrost) and `unseen_us` (time since the reading before it; null after a gap).
+        defrost) and `unseen_us` (time since the states were read before it; null after a gap).
     """
     silence = pl.col("from_us") - pl.col("read_us").shift(1)
     frames = frames.with_columns(
         gap=(silence > _us(rules.session_gap)).fill_null(True), flag=pl.col("defrost").fill_null(False)
     )
     frames = frames.with_columns(
-        unseen_us=pl.when(~pl.col("gap")).then(silence),
+        unseen_us=pl.when(~pl.col("gap")).then(
+            pl.col("from_us") - pl.coalesce("states_us", pl.col("read_us").shift(1))
+        ),
         episode=_island(_changes("flag")),
         run=_island(_changes("raw_mode")),
         block=_island(_changes_of_heat_demand()),

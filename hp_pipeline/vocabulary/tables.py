@@ -210,6 +210,9 @@ def tables() -> dict[str, Table]:
             (
                 *_INTERVAL,
                 Column("last_read", TIME, None, "Last time that something was read, before its end"),
+                Column(
+                    "states_read", TIME, None, "Last time that a state was read before its start; null if too long ago"
+                ),
                 *_frame_columns(),
             ),
         ),
