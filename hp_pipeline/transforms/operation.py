@@ -84,8 +84,8 @@ _DAY = timedelta(days=1)
 def _windows(frames: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
     """The frames of each day with their margins, one window behind the other, sorted.
 
-    Adds `inside` (not in a margin) and in microseconds `from_us` (start), `till_us` (end), `read_us` (last read), in
-    which the windows lie so far apart that nothing is handed on from one to the next.
+    Adds `inside` (not in a margin) and in microseconds `from_us` (start), `till_us` (end), `read_us` (last read) and
+    `states_us` (states read before), in which the windows lie so far apart that nothing is handed on between them.
     """
     count = -(-(end - start) // _DAY)
     into = pl.col("start") - pl.lit(start)
@@ -105,6 +105,7 @@ def _windows(frames: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFra
             from_us=pl.col("start").dt.epoch("us") + apart,
             till_us=pl.col("end").dt.epoch("us") + apart,
             read_us=pl.col("last_read").dt.epoch("us") + apart,
+            states_us=pl.col("states_read").dt.epoch("us") + apart,
         )
         .sort("from_us")
     )
@@ -149,7 +150,8 @@ def modes(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """The session rule on frames of known raw mode.
 
     Args:
-        frames: `raw_mode`, `defrost`, and in microseconds `from_us` (start), `till_us` (end), `read_us` (last read).
+        frames: `raw_mode`, `defrost`, and in microseconds `from_us` (start), `till_us` (end), `read_us` (last read),
+            `states_us` (the states were last read before it).
 
     Returns:
         The frames with `gap`, `excursion`, `mode`, `session` (number of the session), `defrosting` (in a believable
