@@ -528,7 +528,7 @@ class EventsStage(Stage):
             rows = self.lake.read(self.asset("segments"), [key], columns=events.LINK_COLUMNS)
         except DamagedPartitionError:
             return None
-        return events.links(conform(rows, "segments"))
+        return events.links(conform(None, "segments") if rows is None else rows)
 
     def _continues(self, key: str) -> bool:
         found = self._links(key)

@@ -24,8 +24,9 @@ def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]
 
     `receipt` is kept in the footer, together with the content hash under `hp.content`; it is not part of the content.
     """
-    known = [name for name in frame.columns if frame[name].null_count() < frame.height] or frame.columns[:1]
-    table = frame.select(known).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    columns = frame.get_columns()
+    known = pl.DataFrame([column for column in columns if column.null_count() < frame.height] or columns[:1])
+    table = known.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
     delta = [
         field.name for field in table.schema if pa.types.is_integer(field.type) or pa.types.is_temporal(field.type)
     ]
@@ -34,14 +35,14 @@ def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]
         sink,
         table.schema,
         compression="zstd",
-        use_dictionary=[name for name in known if _repeats(frame[name])],
+        use_dictionary=[column.name for column in known.get_columns() if _repeats(column)],
         column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED") or None,
         write_statistics=delta or False,
         store_schema=False,
         write_page_checksum=True,
     ) as writer:
         writer.write_table(table, row_group_size=max(table.num_rows, 1))
-        digest = hashlib.sha256(str(frame.select(known).schema).encode())
+        digest = hashlib.sha256(str(known.schema).encode())
         digest.update(sink.getbuffer())
         content = digest.hexdigest()[:32]
         writer.add_key_value_metadata({**receipt, "hp.content": content})

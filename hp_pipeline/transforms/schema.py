@@ -35,7 +35,22 @@ def conform(frame: pl.DataFrame | None, table: str) -> pl.DataFrame:
     if frame is None:
         return empty(table)
     wanted = schema(table)
-    return frame.select(
-        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(dtype).alias(name)
-        for name, dtype in wanted.items()
-    )
+    there = frame.schema
+    if there == wanted:
+        return frame
+    # Series by series: an expression for each of 130 columns costs more than the work of a day's rows.
+    unknown = _unknown(table)
+    columns = []
+    for name, dtype in wanted.items():
+        if name not in there:
+            columns.append(unknown[name].new_from_index(0, frame.height))
+        else:
+            column = frame.get_column(name)
+            columns.append(column if there[name] == dtype else column.cast(dtype))
+    return pl.DataFrame(columns)
+
+
+@cache
+def _unknown(table: str) -> dict[str, pl.Series]:
+    """One null of each of the table's columns."""
+    return {name: pl.Series(name, [None], dtype) for name, dtype in schema(table).items()}
