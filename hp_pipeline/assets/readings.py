@@ -1,6 +1,6 @@
 """Readings of each source as assets: pulled from archives, or taken in from files."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,7 @@ from hp_pipeline.assets.stages import store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.lake import Receipt
 from hp_pipeline.settings import FilesSource, InfluxdbSource
-from hp_pipeline.sources.drop_folder import TakenIn, take_in, waiting_files
-from hp_pipeline.sources.influxdb import InfluxdbArchive, selector_of
+from hp_pipeline.sources.drop_folder import TakenIn, WaitingFile, take_in, waiting_files
 from hp_pipeline.sources.readings import Rejects
 from hp_pipeline.vocabulary.points import Selector
 
@@ -46,6 +45,8 @@ def readings_assets(
 
 def selectors_of(workspace: Workspace, source: InfluxdbSource) -> list[Selector]:
     """Which series of a database are wanted: those that profiles ask for, and the owner's extra ones."""
+    from hp_pipeline.sources.influxdb import selector_of  # here for the reason that `pull` names
+
     settings = workspace.settings
     wanted = [
         selector for _, entry in settings.inputs_of(source.id) for selector in settings.profile_of(entry).selectors()
@@ -55,17 +56,21 @@ def selectors_of(workspace: Workspace, source: InfluxdbSource) -> list[Selector]
 
 def pull(
     workspace: Workspace, source: InfluxdbSource, start: datetime, stop: datetime, rejects: Rejects
-) -> dict[str, Receipt]:
-    """Readings of [start, stop) from an archive into the lake. Returns the partitions that changed.
+) -> Iterator[dict[str, Receipt]]:
+    """Readings of [start, stop) from an archive into the lake, in the order of time by page.
+
+    Yields:
+        The partitions that changed, whenever some were stored: they stay stored, whatever comes after.
 
     Raises:
         SourceError: the archive cannot be asked.
     """
-    changed: dict[str, Receipt] = {}
+    # Here, because its client takes long to load and definitions are to load quickly.
+    from hp_pipeline.sources.influxdb import InfluxdbArchive
+
     with InfluxdbArchive(source) as archive:
         for chunk in archive.pull(selectors_of(workspace, source), start, stop, rejects=rejects):
-            changed |= store_readings(workspace, source.id, chunk)
-    return changed
+            yield store_readings(workspace, source.id, chunk)
 
 
 def newest_reading(workspace: Workspace, source: str) -> datetime | None:
@@ -106,17 +111,28 @@ def _influxdb_asset(
         stop = min(_midnight(date.fromisoformat(keys[-1])) + timedelta(days=1), datetime.now(UTC))
         since = context.run.tags.get(SINCE)
         if since is not None:
-            start = max(start, datetime.fromisoformat(since))
+            newest = newest_reading(workspace, source.id)
+            wanted = datetime.fromisoformat(since)
+            start = max(start, min(wanted, newest - source.overlap) if newest else wanted)
         rejects = Rejects()
-        changed = pull(workspace, source, start, stop, rejects)
-        workspace.publish()
+        changed: dict[str, Receipt] = {}
+        try:
+            for stored in pull(workspace, source, start, stop, rejects):
+                changed |= stored
+        except Exception:
+            # What is stored stays: those who follow the readings are to know of it, although this run fails.
+            for key, receipt in changed.items():
+                context.log_event(
+                    dg.AssetMaterialization(described.key, partition=key, metadata=_about(receipt, changed=True))
+                )
+            raise
+        finally:
+            workspace.publish()
         for key in keys:
-            receipt = workspace.lake.receipt(f"readings/{source.id}", key)
-            if receipt is not None:
+            receipt_of = workspace.lake.receipt(f"readings/{source.id}", key)
+            if receipt_of is not None:
                 context.add_asset_metadata(
-                    {"dagster/partition_row_count": receipt.rows, "changed": key in changed},
-                    asset_key=described.key,
-                    partition_key=key,
+                    _about(receipt_of, changed=key in changed), asset_key=described.key, partition_key=key
                 )
         yield dg.MaterializeResult(
             asset_key=described.key,
@@ -132,36 +148,77 @@ def _influxdb_asset(
     return readings
 
 
+def _about(receipt: Receipt, *, changed: bool) -> dict[str, Any]:
+    return {"dagster/partition_row_count": receipt.rows, "content": receipt.content, "changed": changed}
+
+
 def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
+class NotStoredError(RuntimeError):
+    """Files whose readings could not be stored: they wait where they are, all others were taken in."""
+
+
+Touched = Callable[[Path, str, bool], None]
+"""Called for each day of readings of a file that is stored: the file, the day, whether the partition changed."""
+
+
+def files_that_wait(workspace: Workspace, source: FilesSource, now: datetime) -> list[WaitingFile]:
+    """Whole files in a source's drop folder, the oldest first."""
+    return waiting_files(source, workspace.drop_folder(source), now)
+
+
 def take_in_files(
-    workspace: Workspace, source: FilesSource, paths: list[Path], now: datetime, *, move: bool = True
+    workspace: Workspace,
+    source: FilesSource,
+    paths: list[Path],
+    now: datetime,
+    *,
+    move: bool = True,
+    touched: Touched = lambda path, key, changed: None,
 ) -> Iterator[tuple[TakenIn, dict[str, Receipt]]]:
     """Take files into a source, one after the other; one that is refused does not keep the others from it.
 
+    `touched` is called before a file counts as taken in. Who dies in the midst is told of all its days the next time,
+    also of those that had been stored already.
+
     Yields:
         What became of each file, and the partitions that it changed.
+
+    Raises:
+        NotStoredError: after all files, when some could not be stored.
     """
+    waiting: list[str] = []
     for path in paths:
         changed: dict[str, Receipt] = {}
 
-        def store(readings: pl.DataFrame, into: dict[str, Receipt] = changed) -> None:
-            into |= store_readings(workspace, source.id, readings)
+        def store(readings: pl.DataFrame, file: Path = path, into: dict[str, Receipt] = changed) -> None:
+            now_changed = store_readings(workspace, source.id, readings)
+            into |= now_changed
+            for day in readings["time"].dt.date().unique().sort():
+                touched(file, str(day), str(day) in now_changed)
 
-        taken = take_in(
-            path,
-            source,
-            store=store,
-            archive_dir=workspace.archive,
-            quarantine_dir=workspace.quarantine,
-            ledger_dir=workspace.ledger,
-            start=workspace.settings.site.start,
-            now=now,
-            move=move,
-        )
+        try:
+            taken = take_in(
+                path,
+                source,
+                store=store,
+                archive_dir=workspace.archive,
+                quarantine_dir=workspace.quarantine,
+                ledger_dir=workspace.ledger,
+                start=workspace.settings.site.start,
+                now=now,
+                move=move,
+            )
+        except OSError as error:
+            waiting.append(f"{path.name}: {error}")
+            continue
         yield taken, changed
+    if waiting:
+        raise NotStoredError(
+            f"{len(waiting)} of {len(paths)} files could not be stored and wait where they are. " + " | ".join(waiting)
+        )
 
 
 def take_in_job(workspace: Workspace, source: FilesSource) -> dg.JobDefinition:
@@ -170,26 +227,34 @@ def take_in_job(workspace: Workspace, source: FilesSource) -> dg.JobDefinition:
     @dg.op(name=f"take_in_{source.id}_files", pool=f"source_{source.id}")
     def take_in_waiting_files(context: dg.OpExecutionContext) -> None:
         now = datetime.now(UTC)
-        paths = [file.path for file in waiting_files(source, workspace.drop_folder(source), now)]
+        paths = [file.path for file in files_that_wait(workspace, source, now)]
         refused = []
-        for taken, changed in take_in_files(workspace, source, paths, now):
-            workspace.publish()
-            context.log.info(describe_taken(taken))
-            if taken.outcome == "quarantined":
-                refused.append(f"{taken.name}: {taken.reason} (report: {taken.report})")
-            for key, receipt in changed.items():
+
+        def touched(path: Path, key: str, changed: bool) -> None:
+            receipt = workspace.lake.receipt(f"readings/{source.id}", key)
+            if receipt is not None:
+                metadata = {**_about(receipt, changed=changed), "file": path.name}
                 context.log_event(
-                    dg.AssetMaterialization(
-                        asset_key("readings", source.id),
-                        partition=key,
-                        metadata={"dagster/partition_row_count": receipt.rows, "file": taken.name},
-                    )
+                    dg.AssetMaterialization(asset_key("readings", source.id), partition=key, metadata=metadata)
                 )
+
+        waiting = ""
+        try:
+            for taken, _ in take_in_files(workspace, source, paths, now, touched=touched):
+                workspace.publish()
+                context.log.info(describe_taken(taken))
+                if taken.outcome == "quarantined":
+                    refused.append(f"{taken.name}: {taken.reason} (report: {taken.report})")
+        except NotStoredError as error:
+            waiting = str(error)
         if refused:
+            refusals = " | ".join(refused[:5])
             raise dg.Failure(
                 description=f"{len(refused)} of {len(paths)} files were refused, all others were taken in. "
-                + " | ".join(refused[:5])
+                f"{refusals} {waiting}".rstrip()
             )
+        if waiting:
+            raise dg.Failure(description=waiting)
 
     @dg.job(name=f"take_in_{source.id}", description=f"Take in the files that wait in the drop folder of {source.id}")
     def take_in_waiting() -> None:

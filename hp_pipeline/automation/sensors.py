@@ -11,10 +11,10 @@ import dagster as dg
 
 from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.partitions import BEAT, range_tags
+from hp_pipeline.assets.readings import files_that_wait
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation.jobs import Job, figures_selection
 from hp_pipeline.settings import FilesSource
-from hp_pipeline.sources.drop_folder import waiting_files
 
 RETRY_AFTER = timedelta(minutes=10)
 """Files that still wait after a run had been asked for are asked for again after this."""
@@ -40,10 +40,10 @@ def drop_folder_sensor(workspace: Workspace, source: FilesSource, job: dg.JobDef
     )
     def drop_folder(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)
-        files = waiting_files(source, workspace.drop_folder(source), now)
+        files = files_that_wait(workspace, source, now)
         if not files:
             return dg.SkipReason("no file waits")
-        if _in_progress(context.instance, job.name):
+        if in_progress(context.instance, job.name):
             return dg.SkipReason("a run that takes in files is in progress")
         waiting = hashlib.sha256("\n".join(file.key for file in files).encode()).hexdigest()[:16]
         last = json.loads(context.cursor) if context.cursor else {}
@@ -70,7 +70,7 @@ def new_readings_sensor(workspace: Workspace, job: Job) -> dg.SensorDefinition:
     )
     def new_readings(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         cursor: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
-        if _in_progress(context.instance, job.name):
+        if in_progress(context.instance, job.name):
             return dg.SkipReason("figures are being made; what came meanwhile is asked for afterwards")
         requests = []
         for source in workspace.settings.sources:
@@ -92,7 +92,8 @@ def new_readings_sensor(workspace: Workspace, job: Job) -> dg.SensorDefinition:
     return new_readings
 
 
-def _in_progress(instance: dg.DagsterInstance, job_name: str) -> bool:
+def in_progress(instance: dg.DagsterInstance, job_name: str) -> bool:
+    """Whether a run of a job waits or is under way."""
     statuses = [
         dg.DagsterRunStatus.QUEUED,
         dg.DagsterRunStatus.NOT_STARTED,
