@@ -11,6 +11,7 @@ from datetime import datetime
 
 import polars as pl
 
+from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.figures import Known, exact, in_units, merge, shown
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.rules import Rules
@@ -34,7 +35,7 @@ def segments(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("end", "provisional").last(),
         pl.col(_EXTRA_SUMS).sum(),
     )
-    return conform(in_units(merged).with_columns(pl.col(_EXTRA_SUMS) / 1e6), "segments")
+    return conform(in_units(merged).with_columns(divided(pl.col(_EXTRA_SUMS), 1e6)), "segments")
 
 
 @dataclass(frozen=True)

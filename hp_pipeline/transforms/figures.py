@@ -14,6 +14,7 @@ from datetime import datetime
 
 import polars as pl
 
+from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import UTC
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.signals import summary_signals
@@ -86,7 +87,7 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, cut: pl.Expr) -> pl.Da
 
 def _energy(power: str) -> pl.Expr:
     """Power in W times the frame's microseconds → millijoules."""
-    return (pl.col(power) * pl.col("span") / 1000).round().cast(pl.Int64)
+    return divided(pl.col(power) * pl.col("span"), 1000).round().cast(pl.Int64)
 
 
 def _known_time(name: str, alias: str, when: pl.Expr | None = None) -> list[pl.Expr]:
@@ -189,8 +190,8 @@ def in_units(rows: pl.DataFrame) -> pl.DataFrame:
         for name in MEANS
     ]
     return rows.with_columns(weighted).with_columns(
-        *((pl.col(name) / _MJ_PER_KWH).alias(name) for name in ENERGIES),
-        *((pl.col(name) / _US_PER_S).alias(name) for name in DURATIONS),
+        *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in ENERGIES),
+        *(divided(pl.col(name), _US_PER_S).alias(name) for name in DURATIONS),
     )
 
 
@@ -211,7 +212,7 @@ def shown(rows: pl.DataFrame, rules: Rules, known: Known) -> pl.DataFrame:
     """Rows in the exact form with `start` and `end` → units that people read, with the ratios."""
     first = pl.col("start") if known.since is None else pl.max_horizontal("start", pl.lit(known.since, UTC))
     last = pl.col("end") if known.until is None else pl.min_horizontal("end", pl.lit(known.until, UTC))
-    elapsed = (last - first).dt.total_microseconds() / _US_PER_S
+    elapsed = divided((last - first).dt.total_microseconds(), _US_PER_S)
     return with_ratios(in_units(rows), elapsed, rules)
 
 

@@ -154,7 +154,7 @@ def _weighted_mean(name: str) -> pl.Expr:
     """Mean of a gauge that is known all through the frame, or null. Sums of whole numbers, so that it is the same
     however ticks are grouped."""
     weighted = (pl.col(name) * pl.col("span") * _SCALE).round().cast(pl.Int64).sum()
-    mean = weighted / pl.col("span").sum() / _SCALE
+    mean = weighted / (pl.col("span").sum() * _SCALE)
     same = pl.col(name).min() == pl.col(name).max()
     return (
         pl.when(pl.col(name).first().is_not_null())

@@ -22,6 +22,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 
@@ -72,7 +73,7 @@ def operation(frames: pl.DataFrame, start: datetime, end: datetime, rules: Rules
         .with_columns(
             defrost=pl.col("defrosting"),
             provisional=pl.lit(False) if more_follows else pl.col("start") > settled,
-            unseen_s=pl.col("unseen_us") / 1e6,
+            unseen_s=divided(pl.col("unseen_us"), 1e6),
         )
     )
     return conform(result, "operation")
