@@ -160,19 +160,28 @@ class Stage(ABC):
         any more. When `first` and `last` are given, those only that readings of these UTC days can touch."""
         if first is None or last is None:
             return sorted(self.candidates(None, None) | set(self.stored))
-        chosen = self.candidates(first, last) | self._ends()
+        chosen = self.candidates(first, last) | self._ends(first, last)
         return sorted(key for key in chosen if self.is_wanted(key) or key in self._stored_set)
 
     @cached_property
     def _stored_set(self) -> frozenset[str]:
         return frozenset(self.stored)
 
-    def _ends(self) -> set[str]:
+    def _ends(self, first: date, last: date) -> set[str]:
         """The first and the last partitions made before, and the one after them. That they were the first or the last
         is in them (the newest frame is short, nothing before the oldest is missed), and newer or older readings, from
         however far off, change it."""
         ends = {*self.stored[:2], *self.stored[-2:]}
         return ends | {_shift(key, 1) for key in self.stored[-1:]}
+
+    def _around_filled(self, keys: Sequence[str]) -> set[str]:
+        """The first of the keys whose partition of the stage's first table has rows, and those beside it."""
+        asset = self.asset(self.tables[0])
+        for index, key in enumerate(keys):
+            receipt = self.lake.receipt(asset, key)
+            if receipt is not None and receipt.rows:
+                return set(keys[max(index - 1, 0) : index + 2])
+        return set()
 
     @abstractmethod
     def candidates(self, first: date | None, last: date | None) -> set[str]:
@@ -299,14 +308,6 @@ def _between(keys: Iterable[str], first: date | None, last: date | None, margin:
     return {key for key in keys if low <= key <= high}
 
 
-def _around_first(keys: Sequence[str], holds: Callable[[str], bool]) -> set[str]:
-    """The first of the keys for which it holds, and those beside it."""
-    for index, key in enumerate(keys):
-        if holds(key):
-            return set(keys[max(index - 1, 0) : index + 2])
-    return set()
-
-
 def _by_day(frame: pl.DataFrame, keys: Sequence[str], table: str) -> dict[str, pl.DataFrame]:
     parts = {
         str(day[0]): part.drop("_day")
@@ -406,7 +407,20 @@ class OperationStage(Stage):
         return repr((self.plant.rules, self._more_follows(_shift(key, 1))))
 
     def _more_follows(self, key: str) -> bool:
-        return max(self._framed, default="") > key
+        return self._newest_framed > key
+
+    @cached_property
+    def _newest_framed(self) -> str:
+        filled = (key for key in reversed(self.listed(self.asset("frames"))) if self._has_frames(key))
+        return next(filled, "")
+
+    def _has_frames(self, key: str) -> bool:
+        receipt = self.receipt(self.asset("frames"), key)
+        return receipt is not None and receipt.rows > 0
+
+    def _ends(self, first: date, last: date) -> set[str]:
+        """Also those around the last that is not empty: there the newest frame lies."""
+        return super()._ends(first, last) | self._around_filled(self.stored[::-1])
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         start, end = _midnight(_day(keys[0])), _midnight(_day(keys[-1]) + timedelta(days=1))
@@ -435,17 +449,10 @@ class FiguresStage(Stage):
     def _operated(self) -> frozenset[str]:
         return frozenset(self.listed(self.asset("operation")))
 
-    def _ends(self) -> set[str]:
+    def _ends(self, first: date, last: date) -> set[str]:
         """Also those around the first and the last that is not empty: there the oldest and the newest frame lie."""
-        return (
-            super()._ends()
-            | _around_first(self.stored, self._has_rows)
-            | _around_first(self.stored[::-1], self._has_rows)
-        )
-
-    def _has_rows(self, key: str) -> bool:
-        receipt = self.lake.receipt(self.asset("segments"), key)
-        return receipt is not None and receipt.rows > 0
+        filled = self._around_filled(self.stored) | self._around_filled(self.stored[::-1])
+        return super()._ends(first, last) | filled
 
     def _days(self, key: str) -> list[str]:
         part_hours = calendar.has_part_hours(self.plant.time_zone, _day(key))
@@ -494,6 +501,16 @@ class EventsStage(Stage):
 
     def is_wanted(self, key: str) -> bool:
         return key in self._segmented
+
+    def _ends(self, first: date, last: date) -> set[str]:
+        """Also those around the last segments before these days: until now they may have been the newest."""
+        days = self.listed(self.asset("segments"))
+        before = days[: bisect_left(days, (first - timedelta(days=self.reach + 1)).isoformat())]
+        for index in reversed(range(len(before))):
+            receipt = self.receipt(self.asset("segments"), before[index])
+            if receipt is not None and receipt.rows:
+                return super()._ends(first, last) | set(before[max(index - 1, 0) :][:3])
+        return super()._ends(first, last)
 
     def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
         """Within a range, also the days back to the begin of a session that reaches into it, and on to the end of one
@@ -604,9 +621,9 @@ class DailyStage(Stage):
                 return True
         return False
 
-    def _ends(self) -> set[str]:
+    def _ends(self, first: date, last: date) -> set[str]:
         """The days of the house that a first or last UTC day touches."""
-        return super()._ends() | {*self.stored[:3], *self.stored[-3:]}
+        return super()._ends(first, last) | {*self.stored[:3], *self.stored[-3:]}
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         zone = self.plant.time_zone
@@ -718,7 +735,7 @@ class AllTimeStage(Stage):
     def is_wanted(self, key: str) -> bool:
         return bool(self.listed(self.asset("yearly")))
 
-    def _ends(self) -> set[str]:
+    def _ends(self, first: date, last: date) -> set[str]:
         return set()
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
