@@ -350,8 +350,8 @@ def _pull_archives(
             for day in range(days):
                 rejects = Rejects()
                 ends = min(start + timedelta(days=day + 1), stop)
-                changed = pull(workspace, source, start + timedelta(days=day), ends, rejects)
-                stored |= {(f"readings/{source.id}", key): receipt for key, receipt in changed.items()}
+                for changed in pull(workspace, source, start + timedelta(days=day), ends, rejects):
+                    stored |= {(f"readings/{source.id}", key): receipt for key, receipt in changed.items()}
                 if rejects:
                     progress.console.print(f"{source.id}: {rejects.summary()}", highlight=False)
                 progress.advance(task)

@@ -38,6 +38,16 @@ class Check:
     judge: Callable[[pl.DataFrame, Outcome], _Verdict]
 
 
+def _made(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    lines = ["| partition | why it could not be made |", "|---|---|"]
+    lines += [f"| {key} | {str(error).replace('|', '/')} |" for key, error in list(outcome.failed.items())[:30]]
+    reasons = "; ".join(f"{key}: {error}" for key, error in list(outcome.failed.items())[:5])
+    return not outcome.failed, {
+        "failed": len(outcome.failed),
+        **({"reasons": reasons, "partitions": dg.MetadataValue.md("\n".join(lines))} if outcome.failed else {}),
+    }
+
+
 def _understood(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     doubts = (
         doubts_frame(outcome.doubts)
@@ -96,20 +106,36 @@ def _settled(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 
+MADE = "made"
+"""Name of the check that says which partitions of a stage could not be made."""
+
+_MADE = {MADE: Check("Every partition that was due could be made", _ERROR, _made)}
+
 CHECKS: Mapping[str, Mapping[str, Check]] = {
-    "frames": {"understood": Check("Every word and number of the device was understood", _WARN, _understood)},
+    "frames": {
+        **_MADE,
+        "understood": Check("Every word and number of the device was understood", _WARN, _understood),
+    },
+    "operation": {**_MADE},
+    "segments": {**_MADE},
     "sessions": {
+        **_MADE,
         "below_carnot": Check("No COP is above what physics allows between the temperatures", _WARN, _below_carnot),
         "settled": Check("At most the newest session is provisional", _WARN, _settled),
     },
     "daily": {
+        **_MADE,
         "coverage": Check(f"Electricity and heat are known for {COVERAGE_WANTED:.0%} of each day", _WARN, _coverage),
         "parts_and_whole": Check("The energies of the modes sum to the whole", _ERROR, _parts_and_whole),
     },
+    "weekly": {**_MADE},
     "monthly": {
+        **_MADE,
         "parts_and_whole": Check("The energies of the modes sum to the whole", _ERROR, _parts_and_whole),
         "below_carnot": Check("No COP is above what physics allows between the temperatures", _WARN, _below_carnot),
     },
+    "yearly": {**_MADE},
+    "all_time": {**_MADE},
 }
 """All checks, by table and name."""
 

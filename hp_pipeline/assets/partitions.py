@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 
@@ -40,6 +41,9 @@ def range_of(tags: Mapping[str, str]) -> tuple[date | None, date | None]:
 
 def around(before: int, after: int) -> dg.TimeWindowPartitionMapping:
     """A day is made from the days from `before` days before it to `after` days after it."""
-    return dg.TimeWindowPartitionMapping(
-        start_offset=-before, end_offset=after, allow_nonexistent_upstream_partitions=True
-    )
+    with warnings.catch_warnings():
+        # One release of Dagster is pinned: that this parameter may change in another one is no news at every start.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.TimeWindowPartitionMapping(
+            start_offset=-before, end_offset=after, allow_nonexistent_upstream_partitions=True
+        )

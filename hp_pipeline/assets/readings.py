@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from hp_pipeline.assets.describe import asset_key, spec
+from hp_pipeline.assets.partitions import BEAT
 from hp_pipeline.assets.stages import store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.lake import Receipt
@@ -19,6 +20,12 @@ from hp_pipeline.vocabulary.points import Selector
 
 SINCE = "hp_pipeline/since"
 """Tag of a run that asks an archive only for readings since then (ISO 8601), not for whole days."""
+
+KEPT_UP_UNTIL = "kept_up_until"
+"""Metadata of readings that a beat brought: until then (ISO 8601) the archive was asked without a gap."""
+
+SLICE = timedelta(days=7)
+"""A long range is asked for in pieces: what fails in the midst goes on from the last whole piece."""
 
 
 def readings_assets(
@@ -111,29 +118,32 @@ def _influxdb_asset(
         stop = min(_midnight(date.fromisoformat(keys[-1])) + timedelta(days=1), datetime.now(UTC))
         since = context.run.tags.get(SINCE)
         if since is not None:
-            newest = newest_reading(workspace, source.id)
-            wanted = datetime.fromisoformat(since)
-            start = max(start, min(wanted, newest - source.overlap) if newest else wanted)
+            start = max(start, datetime.fromisoformat(since))
         rejects = Rejects()
         changed: dict[str, Receipt] = {}
+        asked = start
+
+        def about(receipt: Receipt, key: str) -> dict[str, Any]:
+            beat = {KEPT_UP_UNTIL: asked.isoformat()} if BEAT in context.run.tags else {}
+            return {**_about(receipt, changed=key in changed), **beat}
+
         try:
-            for stored in pull(workspace, source, start, stop, rejects):
-                changed |= stored
+            while asked < stop:
+                until = min(asked + SLICE, stop)
+                for stored in pull(workspace, source, asked, until, rejects):
+                    changed |= stored
+                asked = until
         except Exception:
             # What is stored stays: those who follow the readings are to know of it, although this run fails.
             for key, receipt in changed.items():
-                context.log_event(
-                    dg.AssetMaterialization(described.key, partition=key, metadata=_about(receipt, changed=True))
-                )
+                context.log_event(dg.AssetMaterialization(described.key, partition=key, metadata=about(receipt, key)))
             raise
         finally:
             workspace.publish()
         for key in keys:
-            receipt_of = workspace.lake.receipt(f"readings/{source.id}", key)
-            if receipt_of is not None:
-                context.add_asset_metadata(
-                    _about(receipt_of, changed=key in changed), asset_key=described.key, partition_key=key
-                )
+            there = workspace.lake.receipt(f"readings/{source.id}", key)
+            if there is not None:
+                context.add_asset_metadata(about(there, key), asset_key=described.key, partition_key=key)
         yield dg.MaterializeResult(
             asset_key=described.key,
             metadata={
@@ -141,6 +151,7 @@ def _influxdb_asset(
                 "asked_until": stop.isoformat(),
                 "partitions_changed": len(changed),
                 "rejected": len(rejects),
+                **({KEPT_UP_UNTIL: asked.isoformat()} if BEAT in context.run.tags else {}),
                 **({"rejects": dg.MetadataValue.md(rejects.summary())} if rejects else {}),
             },
         )

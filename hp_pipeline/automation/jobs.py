@@ -9,7 +9,6 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.stages import Outcome, stages
 from hp_pipeline.assets.workspace import Workspace
-from hp_pipeline.services.maintenance import maintain_instance
 from hp_pipeline.vocabulary.tables import tables
 
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
@@ -70,6 +69,9 @@ def maintenance_job() -> dg.JobDefinition:
 
     @dg.op(description="Delete old runs, keep what they materialised")
     def tidy_up(context: dg.OpExecutionContext) -> None:
+        # Here, because it loads what Dagster's databases need: definitions are to load quickly.
+        from hp_pipeline.services.maintenance import maintain_instance
+
         report = maintain_instance(context.instance, Path(os.environ["DAGSTER_HOME"]))
         context.log.info(
             f"{report.runs_deleted} old runs deleted, {report.events_archived} of their materialisations kept; "

@@ -111,13 +111,18 @@ def _touched(instance: dg.DagsterInstance, key: dg.AssetKey, after: int) -> tupl
     """
     days: set[date] = set()
     seen = after
+    runs: dict[str, dg.DagsterRun | None] = {}  # thousands of events may come from one run
     while True:
         page = instance.fetch_materializations(
             dg.AssetRecordsFilter(key, after_storage_id=seen), limit=_PAGE, ascending=True
         )
         for record in page.records:
-            if not _is_done_otherwise(instance, record):
-                if _waits(instance, record):
+            if record.run_id not in runs:
+                runs[record.run_id] = instance.get_run_by_id(record.run_id) if record.run_id else None
+            run = runs[record.run_id]
+            makes_figures = run is not None and INCLUDES_FIGURES in run.tags
+            if not (_is_archived(record) or (run is not None and makes_figures and run.is_success)):
+                if run is not None and makes_figures and not run.is_finished:
                     return days, seen
                 if record.partition_key:
                     days.add(date.fromisoformat(record.partition_key))
@@ -126,25 +131,12 @@ def _touched(instance: dg.DagsterInstance, key: dg.AssetKey, after: int) -> tupl
             return days, seen
 
 
-def _run_with_figures(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> dg.DagsterRun | None:
-    run = instance.get_run_by_id(record.run_id) if record.run_id else None
-    return run if run is not None and INCLUDES_FIGURES in run.tags else None
+def _is_archived(record: dg.EventLogRecord) -> bool:
+    """Whether the event has outlived its run: then it is older than anything that could still wait."""
+    from hp_pipeline.services.maintenance import ARCHIVED_FROM_RUN  # here: it takes a while to load
 
-
-def _waits(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> bool:
-    run = _run_with_figures(instance, record)
-    return run is not None and not run.is_finished
-
-
-def _is_done_otherwise(instance: dg.DagsterInstance, record: dg.EventLogRecord) -> bool:
     materialization = record.asset_materialization
-    if materialization is not None and "archived_from_run" in {
-        **materialization.metadata,
-        **(materialization.tags or {}),
-    }:
-        return True
-    run = _run_with_figures(instance, record)
-    return run is not None and run.is_success
+    return materialization is not None and ARCHIVED_FROM_RUN in (materialization.tags or {})
 
 
 def ranges(days: Iterable[date]) -> Sequence[tuple[date, date]]:
