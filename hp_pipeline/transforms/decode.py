@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from hp_pipeline.transforms.schema import UTC
-from hp_pipeline.vocabulary.profiles import Profile, SignalMapping, Spike
+from hp_pipeline.vocabulary.profiles import WITNESS_AGE, Profile, SignalMapping, Spike
 
 DECODED = pl.Schema({"time": UTC, "value": pl.Float64()})
 """Readings of one signal: canonical number, or the index of the state among the signal's values; null is unknown."""
@@ -137,7 +137,7 @@ def _one_series(
 def _is_spike(spike: Spike) -> pl.Expr:
     time, value = pl.col("time"), pl.col("value")
     jumps = [value - value.shift(step) for step in (1, -1)]
-    near = [(time - time.shift(step)).abs() <= spike.within for step in (1, -1)]
+    near = [time - time.shift(1) <= WITNESS_AGE, time.shift(-1) - time <= spike.within]
     far = [jump.abs() > spike.max_jump for jump in jumps]
     out_and_back = jumps[0].sign() == jumps[1].sign()
     return (near[0] & near[1] & far[0] & far[1] & out_and_back).fill_null(False)

@@ -24,6 +24,10 @@ from hp_pipeline.vocabulary.points import Selector
 from hp_pipeline.vocabulary.signals import Signal, signals
 from hp_pipeline.vocabulary.units import UNITS, conversion
 
+WITNESS_AGE = timedelta(hours=12)
+"""How old a reading may be to show that the one after it is a spike; also the longest `within`. With both, whether a
+reading on one day is a spike is told by that day and its neighbours."""
+
 FLAG_WORDS: Mapping[str, str] = {
     **dict.fromkeys(("on", "true", "1", "1.0", "yes", "active", "open"), "on"),
     **dict.fromkeys(("off", "false", "0", "0.0", "no", "inactive", "closed"), "off"),
@@ -60,8 +64,11 @@ class ProfileError(ValueError):
 
 @dataclass(frozen=True)
 class Spike:
-    """A reading that jumps by more than `max_jump` from the one before it and back again with the one after it (each
-    within `within`, at most a day) is not believed. A steep rise that stays is no spike."""
+    """A reading that jumps by more than `max_jump` from the one before it, and back again with the one after it at most
+    `within` later, is not believed. A steep rise that stays is no spike.
+
+    The one before may be older, for many devices tell a value only when it changes, but at most `WITNESS_AGE`.
+    """
 
     max_jump: float
     within: timedelta
@@ -267,8 +274,8 @@ def _spike(name: str, raw: object) -> Spike | None:
     if isinstance(jump, bool) or not isinstance(jump, int | float) or jump <= 0:
         raise ProfileError(f"`max_jump` is a number above 0, not {jump!r}", (name, "spike", "max_jump"))
     within = _duration(raw.get("within", "1h"), (name, "spike", "within"))
-    if not timedelta() < within <= timedelta(days=1):
-        raise ProfileError("`within` is more than nothing and at most 1d", (name, "spike", "within"))
+    if not timedelta() < within <= WITNESS_AGE:
+        raise ProfileError("`within` is more than nothing and at most 12h", (name, "spike", "within"))
     return Spike(float(jump), within)
 
 

@@ -1,0 +1,298 @@
+"""The assets of heat pumps, run by Dagster in this process over a small simulated house."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from hp_pipeline.assets.checks import check_results
+from hp_pipeline.assets.partitions import BEAT
+from hp_pipeline.assets.stages import Outcome, store_readings
+from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.definitions import build_definitions
+from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.tables import tables
+from hp_pipeline_tests.assets.small_house import (
+    DAYS,
+    FIRST,
+    LAST,
+    contents,
+    house_with_readings,
+    make_all,
+    readings,
+    run_job,
+    write_house,
+)
+
+DUE_ONLY = {BEAT: "test"}
+DAILY = {name for name in tables() if name not in {"readings", "weekly", "monthly", "yearly", "all_time"}}
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def newest(instance: dg.DagsterInstance, asset: str, partition: str | None = None) -> dg.AssetMaterialization:
+    """The newest materialisation of an asset (and partition)."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(
+            dg.AssetKey(asset.split("/")), asset_partitions=[partition] if partition is not None else None
+        ),
+        limit=1,
+    ).records
+    assert records, f"{asset} {partition} was never materialised"
+    event = records[0].asset_materialization
+    assert event is not None
+    return event
+
+
+def failed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
+    """The checks that did not pass, as `asset name`."""
+    return {
+        f"{check.asset_key.to_user_string()} {check.check_name}"
+        for check in result.get_asset_check_evaluations()
+        if not check.passed
+    }
+
+
+def test_a_run_over_a_range_makes_every_table_and_shows_it(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    workspace = house_with_readings(tmp_path / "dagster")
+    result = run_job(workspace, "figures", instance, first=FIRST, last=LAST, tags=DUE_ONLY)
+    assert result.success
+    plain = house_with_readings(tmp_path / "plain")
+    make_all(plain)
+    assert contents(workspace.lake) == contents(plain.lake), "Dagster makes what the command line makes"
+
+    for pump in ("daikin", "annex"):
+        for table in tables():
+            if table == "readings":
+                continue
+            asset = dg.AssetKey([table, pump])
+            partitions = instance.get_materialized_partitions(asset)
+            assert partitions == (set(DAYS) if table in DAILY else set()), asset
+            for day in DAYS if table in DAILY else ():
+                shown = newest(instance, f"{table}/{pump}", day).metadata
+                receipt = workspace.lake.receipt(f"{table}/{pump}", day)
+                assert receipt is not None
+                assert shown["dagster/partition_row_count"].value == receipt.rows
+                assert shown["content"].value == receipt.content
+    sessions = newest(instance, "sessions/daikin").metadata
+    assert "| heating |" in str(sessions["preview"].value)
+    day = newest(instance, "daily/daikin").metadata
+    assert str(day["day"].value).startswith("![day](data:image/png;base64,")
+    assert len(str(day["day"].value)) < 80_000, "pictures are kept for ever"
+    assert float(str(day["electrical_energy_kwh"].value)) > 0
+    assert {"settled", "made", "below_carnot"} <= {
+        check.check_name for check in result.get_asset_check_evaluations() if check.asset_key.path[0] == "sessions"
+    }
+    assert all(check.passed for check in result.get_asset_check_evaluations())
+    assert workspace.database.exists()
+
+
+def test_a_second_run_makes_nothing_unless_a_person_asks(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    workspace = house_with_readings(tmp_path, ["files_a"])
+    daikin = [dg.AssetKey([table, "daikin"]) for table in ("frames", "operation")]
+    run_job(workspace, "figures", instance, first=FIRST, last=LAST, tags=DUE_ONLY, selection=daikin)
+    assert newest(instance, "frames/daikin").metadata["partitions_made"].value == 3
+    before = contents(workspace.lake)
+    run_job(workspace, "figures", instance, first=FIRST, last=LAST, tags=DUE_ONLY, selection=daikin)
+    assert newest(instance, "frames/daikin").metadata["partitions_made"].value == 0
+    assert newest(instance, "frames/daikin").metadata["partitions_up_to_date"].value == 3
+    run_job(workspace, "figures", instance, first=FIRST, last=LAST, selection=daikin)
+    assert newest(instance, "frames/daikin").metadata["partitions_made"].value == 3
+    assert contents(workspace.lake) == before
+
+
+def test_neighbours_that_change_are_reported(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    """Readings of one day change frames of the day before: the partition of that day is told, too."""
+    workspace = write_house(tmp_path)
+    store_readings(workspace, "files_a", readings().filter(pl.col("time") < datetime(2025, 1, 14, tzinfo=UTC)))
+    pump = [dg.AssetKey([table, "daikin"]) for table in tables() if table != "readings"]
+    assert run_job(workspace, "figures", instance, first=FIRST, last=FIRST, tags=DUE_ONLY, selection=pump).success
+    store_readings(workspace, "files_a", readings())
+    run_job(workspace, "figures", instance, first=LAST, last=LAST, tags=DUE_ONLY, selection=pump)
+    assert instance.get_materialized_partitions(dg.AssetKey(["frames", "daikin"])) == set(DAYS)
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey(["frames", "daikin"]), asset_partitions=["2025-01-13"]), limit=5
+    ).records
+    assert len(records) == 2, "its last frame ends where the first one of the next day begins"
+    plain = house_with_readings(tmp_path / "plain", ["files_a"])
+    make_all(plain)
+    assert contents(workspace.lake) == contents(plain.lake)
+
+
+def test_partitions_that_fail_stop_neither_other_days_nor_the_other_heat_pump(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    workspace = house_with_readings(tmp_path / "broken")
+    plain = house_with_readings(tmp_path / "plain")
+    make_all(plain)
+    whole = contents(plain.lake)
+    damaged = workspace.lake.path("readings/files_a", "2025-01-13")
+    sound = damaged.read_bytes()
+    damaged.write_bytes(sound[:-200] + b"\0" * 200)
+
+    result = run_job(workspace, "figures", instance, first=FIRST, last=LAST, tags=DUE_ONLY)
+    assert not result.success
+    assert {event.step_key for event in result.get_step_failure_events()} == {"daikin__periods"}
+    message = str(result.get_step_failure_events()[0].step_failure_data.error)
+    assert str(damaged) in message
+    assert "import the files of that day again or restore it from a backup" in message
+    assert failed_checks(result) >= {"frames/daikin made"}
+    made = contents(workspace.lake)
+    for asset, parts in whole.items():
+        if asset.endswith("/annex"):
+            assert made[asset] == parts, asset
+    # The day after the next one does not need what is damaged.
+    assert made["frames/daikin"]["2025-01-15"] == whole["frames/daikin"]["2025-01-15"]
+    assert {"hourly/daikin", "sessions/daikin", "monthly/daikin"} <= made.keys()
+
+    alone = run_job(
+        workspace, "figures", instance, first=FIRST, last=LAST, selection=[dg.AssetKey(["frames", "daikin"])]
+    )
+    assert not alone.success, "who asks for one asset is told by that run"
+
+    damaged.write_bytes(sound)
+    assert run_job(workspace, "figures", instance, first=FIRST, last=LAST, tags=DUE_ONLY).success
+    assert contents(workspace.lake) == whole
+
+
+def test_the_sweep_goes_on_after_a_failure_and_says_it(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    workspace = house_with_readings(tmp_path)
+    damaged = workspace.lake.path("readings/files_b", "2025-01-15")
+    sound = damaged.read_bytes()
+    damaged.write_bytes(b"")
+    result = run_job(workspace, "sweep", instance)
+    assert not result.success
+    message = str(result.get_step_failure_events()[0].step_failure_data.error)
+    assert "frames/annex" in message
+    assert str(damaged) in message
+    assert instance.get_materialized_partitions(dg.AssetKey(["daily", "daikin"])) == set(DAYS)
+    damaged.write_bytes(sound)
+    assert run_job(workspace, "sweep", instance).success
+    assert instance.get_materialized_partitions(dg.AssetKey(["daily", "annex"])) == set(DAYS)
+
+
+def test_a_wrong_unit_or_word_is_said_by_a_check(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    workspace = write_house(tmp_path)
+    mode = pl.col("point").str.contains("Operation Mode")
+    assert readings().filter(mode).height > 0
+    odd = readings().with_columns(text=pl.when(mode).then(pl.lit("Turbo")).otherwise("text"))
+    store_readings(workspace, "files_a", odd)
+    frames = dg.AssetKey(["frames", "daikin"])
+    result = run_job(workspace, "figures", instance, first=FIRST, last=LAST, tags=DUE_ONLY, selection=[frames])
+    assert result.success, "a word that is not known is a warning, all else is made"
+    (told,) = [check for check in result.get_asset_check_evaluations() if check.check_name == "understood"]
+    assert not told.passed
+    assert told.severity == dg.AssetCheckSeverity.WARN
+    assert "Turbo" in str(told.metadata["doubts"].value)
+
+
+def test_a_point_that_changes_its_type_is_said_by_a_check(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    workspace = write_house(tmp_path)
+    late = (pl.col("time") > datetime(2025, 1, 14, 6, tzinfo=UTC)) & pl.col("point").str.contains("(?i)outdoor|outside")
+    assert readings().filter(late).height > 0
+    changed = readings().with_columns(
+        text=pl.when(late).then(pl.lit("warm")).otherwise("text"),
+        value=pl.when(late).then(None).otherwise("value"),
+    )
+    store_readings(workspace, "files_a", changed)
+    frames = dg.AssetKey(["frames", "daikin"])
+    result = run_job(workspace, "figures", instance, first=FIRST, last=LAST, tags=DUE_ONLY, selection=[frames])
+    (told,) = [check for check in result.get_asset_check_evaluations() if check.check_name == "understood"]
+    assert not told.passed
+    assert "not a number" in str(told.metadata["doubts"].value)
+    rows = conform(workspace.lake.read("frames/daikin", DAYS), "frames")
+    before = rows.filter(pl.col("start") < datetime(2025, 1, 14, 6, tzinfo=UTC))
+    assert before["outdoor_temperature"].null_count() < before.height
+    assert rows["flow_temperature"].null_count() < rows.height * 0.1, "the other points go on"
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = house_with_readings(tmp_path_factory.mktemp("house"), ["files_a"])
+    make_all(workspace)
+    return workspace
+
+
+def verdicts(table: str, rows: pl.DataFrame) -> dict[str, bool]:
+    """What the checks of a table say of its rows."""
+    return {str(result.check_name): result.passed for result in check_results(table, "daikin", rows, Outcome())}
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "fails"),
+    [
+        ("daily", pl.col("electrical_energy_kwh") + 0.5, "parts_and_whole"),
+        ("daily", pl.col("thermal_energy_heating_kwh") * 1.001, "parts_and_whole"),
+        ("daily", pl.lit(0.94).alias("thermal_coverage"), "coverage"),
+        ("daily", pl.lit(None, pl.Float64).alias("electrical_coverage"), "coverage"),
+        ("sessions", pl.lit(40.0).alias("cop"), "below_carnot"),
+        ("sessions", pl.lit("above what Carnot allows").alias("cop_reason"), "below_carnot"),
+        ("sessions", pl.lit(True).alias("provisional"), "settled"),
+        ("monthly", pl.lit(40.0).alias("cop"), "below_carnot"),
+        ("monthly", pl.col("electrical_energy_dhw_kwh") + 1, "parts_and_whole"),
+    ],
+)
+def test_a_corrupted_figure_fails_its_check(figures: Workspace, table: str, change: pl.Expr, fails: str) -> None:
+    keys = figures.lake.keys(f"{table}/daikin")
+    rows = conform(figures.lake.read(f"{table}/daikin", keys), table)
+    if table == "daily":
+        rows = rows.head(2)  # the third one is not over
+    assert set(verdicts(table, rows).values()) == {True}
+    corrupted = verdicts(table, rows.with_columns(change))
+    assert [name for name, passed in corrupted.items() if not passed] == [fails]
+
+
+def test_daily_and_weekly_files(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    workspace = house_with_readings(tmp_path, ["files_a"])
+    make_all(workspace)
+    result = run_job(workspace, "daily_csv", instance, first=date(2025, 1, 12), last=date(2025, 1, 14))
+    assert result.success
+    folder = workspace.exports / "daikin" / "daily"
+    assert sorted(path.name for path in folder.iterdir()) == ["2025-01-13.csv", "2025-01-14.csv"]
+    rows = pl.read_csv(folder / "2025-01-14.csv")
+    assert rows.columns[0].startswith("heat_pump")
+    assert rows["start"][0] == "2025-01-14T00:00:00+01:00"
+    assert rows["end"][-1] == "2025-01-15T00:00:00+01:00"
+    assert {"flow_temperature [°C]", "electrical_power [W]", "mode", "state"} <= set(rows.columns)
+    assert newest(instance, "daily_csv/daikin").metadata["files"].value == 2
+
+    assert run_job(workspace, "weekly_csv", instance, first=date(2025, 1, 13), last=date(2025, 1, 19)).success
+    (week,) = (workspace.exports / "daikin" / "weekly").iterdir()
+    assert week.name == "2025-W03.csv"
+    hours = pl.read_csv(week)
+    assert "electrical_energy_kwh [kWh]" in hours.columns or "electrical_energy_kwh" in hours.columns
+    assert hours.height == 24 + 24 + 13
+
+
+def test_assets_without_any_readings_are_empty_and_right(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    workspace = write_house(tmp_path)
+    assert run_job(workspace, "figures", instance, first=FIRST, last=LAST, tags=DUE_ONLY).success
+    assert run_job(workspace, "sweep", instance).success
+    assert contents(workspace.lake) == {}
+    assert not list(workspace.data.glob("exports/**/*.csv"))
+
+
+def test_every_asset_is_materialised_by_a_plain_call(tmp_path: Path) -> None:
+    """As the UI's "Materialize all" over all partitions does, without tags of the pipeline's own."""
+    workspace = house_with_readings(tmp_path, ["files_a"])
+    assets = [asset for asset in build_definitions(workspace).assets or () if isinstance(asset, dg.AssetsDefinition)]
+    chosen = [asset for asset in assets if any(key.path[-1] == "daikin" for key in asset.keys)]
+    result = dg.materialize(
+        chosen,
+        tags={
+            "dagster/asset_partition_range_start": DAYS[0],
+            "dagster/asset_partition_range_end": DAYS[-1],
+        },
+    )
+    assert result.success
+    assert workspace.lake.keys("all_time/daikin") == [""]
+    assert len(list((workspace.exports / "daikin" / "daily").iterdir())) == 3
