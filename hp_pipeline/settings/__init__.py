@@ -11,7 +11,16 @@ from hp_pipeline.settings.mistakes import Mistake, SettingsError, format_mistake
 from hp_pipeline.settings.outputs import CsvOutput, Outputs
 from hp_pipeline.settings.rules import Rules
 from hp_pipeline.settings.settings import Settings, settings_json_schema
-from hp_pipeline.settings.sources import Columns, FilesSource, InfluxdbSource, SeriesSelector, Source
+from hp_pipeline.settings.sources import (
+    Columns,
+    FilesSource,
+    InfluxdbSource,
+    LuxtronikSource,
+    SeriesSelector,
+    ShellySource,
+    Source,
+    ViessmannSource,
+)
 from hp_pipeline.settings.tariffs import Tariff, TariffWindow
 
 __all__ = [
@@ -24,6 +33,7 @@ __all__ = [
     "HeatPump",
     "InfluxdbSource",
     "Input",
+    "LuxtronikSource",
     "Meter",
     "Mistake",
     "Outputs",
@@ -31,10 +41,12 @@ __all__ = [
     "SeriesSelector",
     "Settings",
     "SettingsError",
+    "ShellySource",
     "Site",
     "Source",
     "Tariff",
     "TariffWindow",
+    "ViessmannSource",
     "check_settings",
     "data_dir",
     "format_mistakes",

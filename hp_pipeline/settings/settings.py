@@ -22,13 +22,13 @@ from hp_pipeline.settings.model import (
 )
 from hp_pipeline.settings.outputs import Outputs
 from hp_pipeline.settings.rules import Rules
-from hp_pipeline.settings.sources import SOURCE_KINDS, FilesSource, InfluxdbSource, Source
+from hp_pipeline.settings.sources import SOURCE_KINDS, Source
 from hp_pipeline.settings.tariffs import Tariff
 from hp_pipeline.vocabulary.durations import format_duration
 from hp_pipeline.vocabulary.profiles import Profile, load_profile
 from hp_pipeline.vocabulary.rules import Rules as OperationRules
 
-_Part = TypeVar("_Part", HeatPump, InfluxdbSource | FilesSource)
+_Part = TypeVar("_Part", HeatPump, Source)
 
 
 class Settings(SettingsModel):
@@ -58,7 +58,7 @@ class Settings(SettingsModel):
         """The heat pump with this id. Raises `LookupError`, which names those that there are."""
         return _by_id("heat pump", self.heat_pumps, heat_pump_id)
 
-    def source(self, source_id: str) -> InfluxdbSource | FilesSource:
+    def source(self, source_id: str) -> Source:
         """The source with this id. Raises `LookupError`, which names those that there are."""
         return _by_id("source", self.sources, source_id)
 

@@ -4,6 +4,7 @@ A further kind is a further class with its literal `kind`, added to `Source`: th
 schema follow from it.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -13,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from hp_pipeline.settings.durations import Duration, between
+from hp_pipeline.settings.durations import Duration, between, read_duration
 from hp_pipeline.settings.model import (
     Flag,
     Identifier,
@@ -24,7 +25,9 @@ from hp_pipeline.settings.model import (
     TimeZone,
     mapping,
     nearest_word,
+    within,
 )
+from hp_pipeline.vocabulary.durations import format_duration
 
 
 def _url(value: str) -> str:
@@ -275,15 +278,165 @@ class FilesSource(SettingsModel):
                 )
 
 
+class ViessmannSource(SettingsModel):
+    """All devices of one account in Viessmann's cloud, which counts every request of the account."""
+
+    id: Identifier = Field(description="Id of the source: a to z, 0 to 9 and _.")
+    kind: Literal["viessmann"] = "viessmann"
+    client_id: Secret = Field(
+        exclude=True, description="Client ID made on app.developer.viessmann-climatesolutions.com, as ${NAME}."
+    )
+    username: Text | None = Field(None, description="E-mail address of the account.")
+    password: Secret | None = Field(None, exclude=True, description="Password of the account, as ${NAME}.")
+    refresh_token: Secret | None = Field(
+        None, exclude=True, description="Refresh token of a login in the browser instead of a password, as ${NAME}."
+    )
+    redirect_uri: Text = Field(
+        "vicare://oauth-callback/everest", description="Redirect URI that the client ID was made with."
+    )
+    base_url: Url = Field(
+        "https://api.viessmann-climatesolutions.com/iot/v2", description="Address of the cloud's interface."
+    )
+    login_url: Url = Field(
+        "https://iam.viessmann-climatesolutions.com/idp/v3", description="Address of the cloud's login."
+    )
+    gateway: Text | None = Field(
+        None, description="Serial number of the gateway whose points have no prefix; the first one without it."
+    )
+    whole_gateway: Flag = Field(
+        True, description="One request brings all devices of a gateway; false: one request for each device."
+    )
+    every: Annotated[Duration, between("1min", "1d")] = Field(
+        timedelta(minutes=5), description="How often the cloud is asked, 1min to 1d."
+    )
+    timeout: Annotated[Duration, between("1s", "2min")] = Field(
+        timedelta(seconds=60), description="How long one poll may take, with its login."
+    )
+    calls_per_day: Annotated[int, Field(strict=True), within(1, 1_000_000)] = Field(
+        1450, description="Requests that the account may make in 24 hours; 3000 with the Advanced plan."
+    )
+    calls_per_10min: Annotated[int, Field(strict=True), within(1, 1_000_000)] = Field(
+        120, description="Requests that the account may make in 10 minutes."
+    )
+    reserve: Annotated[int, Field(strict=True), within(0, 1_000_000)] = Field(
+        100, description="Requests of the day that are left to others, such as the app."
+    )
+    time_zone: TimeZone | None = Field(
+        None, description="Time zone of the days in the device's energy tables; the site's without it."
+    )
+
+    @classmethod
+    def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+        """One way to log in, and a pace that the budget bears."""
+        given = {key for key in ("username", "password", "refresh_token") if written.get(key) is not None}
+        if not given:
+            yield Inconsistency(("username",), "username and password, or refresh_token", "nothing", at_key=True)
+        elif len(given & {"username", "password"}) == 1:
+            (absent,) = {"username", "password"} - given
+            (present,) = {"username", "password"} & given
+            yield Inconsistency(
+                (absent,),
+                f"both username and password, or only refresh_token; {present} is given",
+                "nothing",
+                at_key=True,
+            )
+
+        def number(key: str) -> int:
+            value = written.get(key)
+            return value if type(value) is int else cls.model_fields[key].default
+
+        left = number("calls_per_day") - number("reserve")
+        if left <= _CALLS_BESIDES_POLLS:
+            yield Inconsistency(
+                ("reserve",),
+                f"more than {_CALLS_BESIDES_POLLS} below calls_per_day ({number('calls_per_day')})",
+                f"{number('reserve')}",
+            )
+            return
+        every = read_duration(written.get("every", cls.model_fields["every"].default))
+        needed = timedelta(days=1) / (left - _CALLS_BESIDES_POLLS)
+        if every is not None and every < needed:
+            pace = timedelta(seconds=math.ceil(needed.total_seconds()))
+            yield Inconsistency(
+                ("every",),
+                f"{format_duration(pace)} or longer, because of calls_per_day, reserve and the logins",
+                format_duration(every),
+            )
+
+
+_CALLS_BESIDES_POLLS = 50
+"""Requests of a day for logins: two an hour when nothing can be refreshed."""
+
+
+def _host(value: str) -> str:
+    """A host name or an IP address, without a protocol, a port or a path."""
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*", value, re.ASCII):
+        found = re.fullmatch(r"(?:[a-z]+://)?([A-Za-z0-9][A-Za-z0-9._-]*)(?::[0-9]+)?/?.*", value, re.ASCII)
+        raise PydanticCustomError(
+            "host",
+            "allowed: {allowed}",
+            {
+                "allowed": "a host name or an IP address such as 192.168.1.20",
+                "nearest": found[1] if found and "@" not in value else "",
+            },
+        )
+    return value
+
+
+Host = Annotated[str, AfterValidator(_host)]
+Port = Annotated[int, Field(strict=True), within(1, 65535)]
+
+
+class LuxtronikSource(SettingsModel):
+    """A Luxtronik controller in the local network, polled over its own protocol; it is only read."""
+
+    id: Identifier = Field(description="Id of the source: a to z, 0 to 9 and _.")
+    kind: Literal["luxtronik"] = "luxtronik"
+    host: Host = Field(description="Host name or IP address of the controller.")
+    port: Port = Field(8889, description="TCP port: 8889; 8888 with firmware before 1.76.")
+    every: Annotated[Duration, between("10s", "1h")] = Field(
+        timedelta(seconds=30), description="How often all values are read."
+    )
+    timeout: Annotated[Duration, between("1s", "60s")] = Field(
+        timedelta(seconds=10), description="How long one poll may take in all."
+    )
+
+
+class ShellySource(SettingsModel):
+    """A Shelly energy meter of the second or a later generation in the local network."""
+
+    id: Identifier = Field(description="Id of the source: a to z, 0 to 9 and _.")
+    kind: Literal["shelly"] = "shelly"
+    host: Host = Field(description="Host name or IP address of the meter.")
+    port: Port = Field(80, description="TCP port of its HTTP server.")
+    password: Secret | None = Field(
+        None, exclude=True, description="Password of its user admin, where it asks for one, as ${NAME}."
+    )
+    every: Annotated[Duration, between("1s", "1h")] = Field(
+        timedelta(seconds=10), description="How often the meter is read."
+    )
+    timeout: Annotated[Duration, between("1s", "60s")] = Field(
+        timedelta(seconds=5), description="How long one poll may take in all."
+    )
+
+
 def _list(written: Mapping[str, Any], key: str) -> list[Any]:
     entries = written.get(key)
     return entries if isinstance(entries, list) else []
 
 
-Source = Annotated[InfluxdbSource | FilesSource, Field(discriminator="kind")]
+Source = Annotated[
+    InfluxdbSource | FilesSource | ViessmannSource | LuxtronikSource | ShellySource, Field(discriminator="kind")
+]
 """Any source. Its key `kind` says which one."""
 
-SOURCE_KINDS: dict[str, type[SettingsModel]] = {"files": FilesSource, "influxdb": InfluxdbSource}
+SOURCE_KINDS: dict[str, type[SettingsModel]] = {
+    "files": FilesSource,
+    "influxdb": InfluxdbSource,
+    "luxtronik": LuxtronikSource,
+    "shelly": ShellySource,
+    "viessmann": ViessmannSource,
+}
 """The models of the kinds of sources."""
 
 SECRET_KEYS = frozenset(

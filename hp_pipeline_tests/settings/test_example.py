@@ -16,9 +16,18 @@ from hp_pipeline.settings import (
     load_settings,
     settings_json_schema,
 )
+from hp_pipeline.settings.sources import SOURCE_KINDS
 
 EXAMPLE = Path(__file__).parents[2] / "hp.example.yaml"
-ENVIRONMENT = {"INFLUXDB_TOKEN": "token-2", "INFLUXDB_PASSWORD": "password-1", "INFLUXDB3_TOKEN": "token-3"}
+ENVIRONMENT = {
+    "INFLUXDB_TOKEN": "token-2",
+    "INFLUXDB_PASSWORD": "password-1",
+    "INFLUXDB3_TOKEN": "token-3",
+    "SHELLY_PASSWORD": "password-5",
+    "VIESSMANN_CLIENT_ID": "client-4",
+    "VIESSMANN_USERNAME": "me@example.org",
+    "VIESSMANN_PASSWORD": "password-4",
+}
 
 
 @pytest.fixture
@@ -47,8 +56,8 @@ def test_the_example_states_the_defaults_of_the_rules() -> None:
 
 def test_the_example_with_everything_switched_on(all_on: Path) -> None:
     settings = load_settings(all_on, ENVIRONMENT)
-    kinds = [(source.kind, getattr(source, "version", None)) for source in settings.sources]
-    assert kinds == [("influxdb", 2), ("influxdb", 1), ("influxdb", 3), ("files", None), ("files", None)]
+    assert {source.kind for source in settings.sources} == set(SOURCE_KINDS)
+    assert [source.version for source in settings.sources if isinstance(source, InfluxdbSource)] == [2, 1, 3]
     old_files, spreadsheets = settings.source("old_files"), settings.source("spreadsheets")
     assert isinstance(old_files, FilesSource)
     assert isinstance(spreadsheets, FilesSource)

@@ -24,6 +24,7 @@ from hp_pipeline.settings import (
     settings_json_schema,
     settings_path,
 )
+from hp_pipeline.settings.sources import SOURCE_KINDS
 from hp_pipeline.vocabulary.rules import Rules as OperationRules
 from hp_pipeline_tests.settings.house import ENVIRONMENT, HOUSE
 
@@ -208,7 +209,7 @@ def test_the_data_folder_is_the_option_then_the_environment_then_data(monkeypatc
 def test_the_json_schema_names_kinds_and_keys() -> None:
     schema = settings_json_schema()
     assert set(schema["required"]) == {"site", "heat_pumps", "sources"}
-    assert set(schema["properties"]["sources"]["items"]["discriminator"]["mapping"]) == {"files", "influxdb"}
+    assert set(schema["properties"]["sources"]["items"]["discriminator"]["mapping"]) == set(SOURCE_KINDS)
     assert "from" in schema["$defs"]["Tariff"]["properties"]
 
 
