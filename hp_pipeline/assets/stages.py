@@ -439,11 +439,12 @@ class FiguresStage(Stage):
     tables = ("segments", "hourly")
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
-        """Days with operation."""
-        return _between(self._operated, first, last, self.reach + 1)
+        """Days with operation, and the day before one when its last hour goes on into it."""
+        days = self._operated | {_shift(key, -1) for key in self._operated}
+        return {key for key in _between(days, first, last, self.reach + 1) if self.is_wanted(key)}
 
     def is_wanted(self, key: str) -> bool:
-        return key in self._operated
+        return any(day in self._operated for day in self._days(key))
 
     @cached_property
     def _operated(self) -> frozenset[str]:
