@@ -28,6 +28,7 @@ from hp_pipeline.settings.model import (
     within,
 )
 from hp_pipeline.vocabulary.durations import format_duration
+from hp_pipeline.vocabulary.registers import shipped_maps
 
 
 def _url(value: str) -> str:
@@ -425,8 +426,258 @@ def _list(written: Mapping[str, Any], key: str) -> list[Any]:
     return entries if isinstance(entries, list) else []
 
 
+class ModbusSource(SettingsModel):
+    """One unit that speaks Modbus, over TCP or a serial line. Sources at the same address or port share the line."""
+
+    id: Identifier = Field(description="Id of the source: a to z, 0 to 9 and _.")
+    kind: Literal["modbus"] = "modbus"
+    map: Text = Field(
+        description="What its registers mean: a shipped register map, or the path of a YAML file, relative to this "
+        "settings file."
+    )
+    connection: Literal["tcp", "rtu_over_tcp", "rtu"] = Field(
+        "tcp", description="tcp; rtu: a serial line; rtu_over_tcp: a serial line behind a network adapter."
+    )
+    host: Text | None = Field(None, description="Host name or IP address (not for rtu).")
+    port: Annotated[int, Field(strict=True), within(1, 65535)] | None = Field(
+        None, description="TCP port; the map's own (mostly 502) without it."
+    )
+    serial_port: Text | None = Field(None, description="Serial port, such as /dev/ttyUSB0 (rtu).")
+    baud_rate: Annotated[int, Field(strict=True), within(300, 1_000_000)] = Field(
+        9600, description="Bits per second of the serial line (rtu)."
+    )
+    parity: Literal["none", "even", "odd"] = Field("none", description="Parity of the serial line (rtu).")
+    stop_bits: Literal[1, 2] = Field(1, description="Stop bits of the serial line (rtu).")
+    data_bits: Literal[7, 8] = Field(8, description="Data bits of the serial line (rtu).")
+    unit: Annotated[int, Field(strict=True), within(0, 255)] | None = Field(
+        None, description="Unit number of the device on the line; the map's own (mostly 1) without it."
+    )
+    model: Text | None = Field(None, description="Model, one of the map's; without it the device is asked.")
+    instance: Annotated[int, Field(strict=True), within(1, 100)] = Field(
+        1, description="Which of several heat pumps behind one controller, 1 is the first."
+    )
+    word_order: Literal["big", "little"] | None = Field(
+        None, description="Which word of a long number comes first, where it differs from the map: big is the high one."
+    )
+    skip: tuple[Text, ...] = Field((), description="Groups and registers of the map that are not read.")
+    most_words: Annotated[int, Field(strict=True), within(1, 125)] | None = Field(
+        None, description="Registers that one request may ask for, 1 to 125; the map's own limit without it."
+    )
+    most_gap: Annotated[int, Field(strict=True), within(0, 125)] | None = Field(
+        None, description="Unneeded registers read to save a request; the map's own limit without it."
+    )
+    every: Annotated[Duration, between("2s", "1h")] = Field(
+        timedelta(seconds=10), description="How often the fast registers are read."
+    )
+    slow_every: Annotated[Duration, between("10s", "1d")] = Field(
+        timedelta(minutes=5), description="How often the slow registers are read (set-points, hours)."
+    )
+    timeout: Annotated[Duration, between("100ms", "1min")] = Field(
+        timedelta(seconds=3), description="How long one answer may take."
+    )
+    pause: Annotated[Duration, between("0s", "5s")] = Field(
+        timedelta(0), description="Silence before each request, for slow gateways."
+    )
+
+    @classmethod
+    def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+        """A network has a host, a serial line has a port, and a map that is no file is a shipped one."""
+        connection = written.get("connection", "tcp")
+        if connection in ("tcp", "rtu_over_tcp", "rtu"):
+            serial = ("serial_port", "baud_rate", "parity", "stop_bits", "data_bits")
+            network = ("host", "port")
+            needed, other = ("serial_port", network) if connection == "rtu" else ("host", serial)
+            if written.get(needed) is None:
+                yield Inconsistency((needed,), f"{cls.model_fields[needed].description}", "nothing", at_key=True)
+            for key in other:
+                if written.get(key) is not None:
+                    fitting = serial if connection == "rtu" else network
+                    yield Inconsistency(
+                        (key,), f"with connection {connection}: {', '.join(fitting)}", f"the key {key!r}", at_key=True
+                    )
+        name = written.get("map")
+        if isinstance(name, str) and not name.endswith((".yaml", ".yml")) and name not in shipped_maps():
+            yield Inconsistency(
+                ("map",),
+                f"{', '.join(shipped_maps())}, or the path of a YAML file",
+                nearest=nearest_word(name, shipped_maps()),
+            )
+
+
+def _topic_filter(value: str) -> str:
+    try:
+        check_filter(value)
+    except ValueError as error:
+        raise PydanticCustomError("topic", "allowed: {allowed}", {"allowed": str(error)}) from None
+    return value
+
+
+def _topic(value: str) -> str:
+    if "+" in value or "#" in value:
+        raise PydanticCustomError("topic", "allowed: {allowed}", {"allowed": "one topic, without the wildcards + and #"})
+    return _topic_filter(value)
+
+
+def _json_path(value: str) -> str:
+    try:
+        parse_json_path(value)
+    except ValueError as error:
+        raise PydanticCustomError("json_path", "allowed: {allowed}", {"allowed": str(error)}) from None
+    return value
+
+
+def _expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        allowed = f"a regular expression that can be read ({error.msg})"
+        raise PydanticCustomError("pattern", "allowed: {allowed}", {"allowed": allowed}) from None
+    return value
+
+
+def _message_time_format(value: str) -> str:
+    return value if value == "auto" else _time_format(value)
+
+
+TopicFilter = Annotated[str, AfterValidator(_topic_filter)]
+Topic = Annotated[str, AfterValidator(_topic)]
+JsonPathText = Annotated[str, AfterValidator(_json_path)]
+
+
+class MqttTopic(SettingsModel):
+    """Topics that are read, and what becomes of them. The first entry that fits a topic takes it."""
+
+    topic: TopicFilter = Field(description="Topics; + stands for one level, # for all that follow.")
+    pattern: Annotated[Text, AfterValidator(_expression)] | None = Field(
+        None, description="Regular expression that the whole topic must match besides."
+    )
+    point: Text = Field(
+        "{topic}",
+        description="Name of the point: {topic}, {path} of a value in JSON, {1} for the first wildcard or group, "
+        "{name} for a named group.",
+    )
+    qos: Literal[0, 1] = Field(1, description="1: what is sent meanwhile waits at the broker; 0: it does not.")
+    retained: Flag = Field(True, description="Take retained messages as what holds now.")
+    payload: Literal["auto", "number", "text", "json"] = Field(
+        "auto", description="What messages must be; auto: numbers, words or JSON, as they come."
+    )
+    values: tuple[JsonPathText, ...] | None = Field(
+        None, min_length=1, description="Paths of the values of a JSON message; every value without it."
+    )
+    time: JsonPathText | None = Field(None, description="Path of the message's own time; the time of arrival without.")
+    time_topic: Text | None = Field(
+        None, description="Last level of the topic beside it that says when it was so, such as last_updated."
+    )
+    time_format: Annotated[str, AfterValidator(_message_time_format)] = Field(
+        "auto", description="auto (ISO or unix time), iso, unix_s, unix_ms, unix_us, unix_ns or a pattern such as %H:%M."
+    )
+    time_zone: TimeZone = Field("UTC", description="Time zone of times that name none.")
+    missing: tuple[str, ...] = Field(
+        ("", "-", "unavailable", "unknown", "None", "null"), description="Words that mean that there is no reading."
+    )
+
+    @classmethod
+    def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+        """The point names groups that there are, and there is one way to tell the time."""
+        topic, pattern, point = (written.get(key, default) for key, default in _TOPIC_DEFAULTS.items())
+        try:
+            if isinstance(topic, str) and isinstance(point, str) and (pattern is None or isinstance(pattern, str)):
+                check_filter(topic)
+                re.compile(pattern or "")
+                TopicPattern(topic, pattern, point)
+        except re.error:
+            pass
+        except ValueError as error:
+            if written.get("point") is not None:
+                yield Inconsistency(("point",), str(error))
+        if written.get("time") is not None and written.get("time_topic") is not None:
+            yield Inconsistency(("time_topic",), "either time or time_topic", "both", at_key=True)
+        beside = written.get("time_topic")
+        if isinstance(beside, str) and re.search(r"[+#/]", beside):
+            yield Inconsistency(("time_topic",), "one level of a topic, without +, # and /")
+        elif beside is not None and isinstance(topic, str) and (topic.endswith("#") or topic.endswith(f"/{beside}")):
+            yield Inconsistency(("topic",), "with time_topic a last level of its own, such as house/+/state")
+        if written.get("payload") in ("number", "text"):
+            for key in ("values", "time"):
+                if written.get(key) is not None:
+                    yield Inconsistency((key,), "with payload auto or json", f"the key {key!r}", at_key=True)
+
+
+_TOPIC_DEFAULTS: dict[str, str | None] = {"topic": None, "pattern": None, "point": "{topic}"}
+
+
+class MqttAvailability(SettingsModel):
+    """The topic in which a device, or the broker in its stead (last will), says whether it is there."""
+
+    topic: Topic = Field(description="The topic.")
+    online: Text = Field("online", description="What it says when the device is there.")
+    offline: Text = Field("offline", description="What it says when the device is away.")
+    covers: tuple[TopicFilter, ...] | None = Field(
+        None, min_length=1, description="Topics of this device; all beside and below the topic without it."
+    )
+
+
+class MqttSource(SettingsModel):
+    """Messages of an MQTT broker. What is sent while nobody listens waits at the broker (QoS 1, durable session)."""
+
+    id: Identifier = Field(description="Id of the source: a to z, 0 to 9 and _.")
+    kind: Literal["mqtt"] = "mqtt"
+    host: Host = Field(description="Host name or IP address of the broker.")
+    port: Port | None = Field(None, description="TCP port of the broker; 1883, and 8883 with TLS, without it.")
+    version: Literal["5", "3.1.1"] = Field("5", description="MQTT version that the broker speaks, in quotes.")
+    username: Text | None = Field(None, description="User name.")
+    password: Secret | None = Field(None, exclude=True, description="Password, as ${NAME}.")
+    tls: Flag = Field(False, description="Encrypt, and let nobody stand in for the broker.")
+    ca_file: Text | None = Field(
+        None, description="Certificate (PEM) of the authority that the broker's certificate is from; the system's without."
+    )
+    certificate_file: Text | None = Field(None, description="Certificate (PEM) to show to the broker.")
+    key_file: Text | None = Field(None, description="Private key (PEM) of that certificate.")
+    client_id: Text | None = Field(
+        None, description="Name by which the broker keeps the session, nobody else's; hp_pipeline_<id> without it."
+    )
+    session_expiry: Annotated[Duration, between("0s", "366d")] = Field(
+        timedelta(days=7), description="How long the broker keeps what was sent meanwhile (MQTT 5)."
+    )
+    topics: tuple[MqttTopic, ...] = Field(min_length=1, description="Topics that are read.")
+    availability: tuple[MqttAvailability, ...] = Field((), description="How devices say whether they are there.")
+    gather: Annotated[Duration, between("0s", "1min")] = Field(
+        timedelta(seconds=1), description="How long messages are gathered before they are stored together."
+    )
+    silence: Annotated[Duration, between("1s", "7d")] = Field(
+        timedelta(minutes=15), description="How long nothing may come before it counts as a failure."
+    )
+    keep_alive: Annotated[Duration, between("1s", "1h")] = Field(
+        timedelta(seconds=30), description="How often broker and connection are checked."
+    )
+    timeout: Annotated[Duration, between("1s", "2min")] = Field(
+        timedelta(seconds=10), description="How long connecting may take."
+    )
+
+    @property
+    def client(self) -> str:
+        """The name by which the broker keeps the session."""
+        return self.client_id or f"hp_pipeline_{self.id}"
+
+    @classmethod
+    def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+        """Credentials and certificates that belong together."""
+        for index, entry in mappings(written, "topics"):
+            for item in MqttTopic.inconsistencies(entry):
+                yield item.below("topics", index)
+        if written.get("password") is not None and written.get("username") is None:
+            yield Inconsistency(("username",), "username with password", "nothing", at_key=True)
+        for key, other in (("certificate_file", "key_file"), ("key_file", "certificate_file")):
+            if written.get(key) is not None and written.get(other) is None:
+                yield Inconsistency((other,), f"{other} with {key}", "nothing", at_key=True)
+        for key in ("ca_file", "certificate_file", "key_file"):
+            if written.get(key) is not None and written.get("tls") is not True:
+                yield Inconsistency((key,), "only with tls: true", f"the key {key!r}", at_key=True)
+
+
 Source = Annotated[
-    InfluxdbSource | FilesSource | ViessmannSource | LuxtronikSource | ShellySource, Field(discriminator="kind")
+    InfluxdbSource | FilesSource | ViessmannSource | LuxtronikSource | ShellySource | ModbusSource | MqttSource,
+    Field(discriminator="kind"),
 ]
 """Any source. Its key `kind` says which one."""
 
@@ -434,6 +685,8 @@ SOURCE_KINDS: dict[str, type[SettingsModel]] = {
     "files": FilesSource,
     "influxdb": InfluxdbSource,
     "luxtronik": LuxtronikSource,
+    "modbus": ModbusSource,
+    "mqtt": MqttSource,
     "shelly": ShellySource,
     "viessmann": ViessmannSource,
 }

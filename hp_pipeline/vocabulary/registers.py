@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ class Register:
         unit: of the value.
         signal: the canonical signal that it is.
         bit_signals: those that its bits are, by the bit's name.
-        states: for a signal that is a state: which state each word means.
+        states: for a signal that is a state: which state each word means (`*` is any other).
+        also: further signals that it tells, each with its states.
         cadence: fast (every poll) or slow.
         group: name of its group.
         models: only these models have it; empty: all.
@@ -109,6 +111,7 @@ class Register:
     signal: str | None = None
     bit_signals: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cadence: Cadence = "fast"
     group: str = ""
     models: tuple[str, ...] = ()
@@ -311,9 +314,9 @@ _MAP_KEYS = (
 _GROUP_KEYS = ("name", "description", "optional", "instance_step", "table", "models", "defaults", "registers")
 _REGISTER_KEYS = (
     "name", "address", "table", "type", "words", "word_order", "scale", "offset", "invalid", "pair", "bits", "enum",
-    "valid", "unit", "signal", "bit_signals", "states", "cadence", "models", "description",
+    "valid", "unit", "signal", "bit_signals", "states", "also", "cadence", "models", "description",
 )  # fmt: skip
-_DEFAULT_KEYS = tuple(key for key in _REGISTER_KEYS if key not in ("name", "address", "signal", "description"))
+_DEFAULT_KEYS = tuple(key for key in _REGISTER_KEYS if key not in ("name", "address", "signal", "also", "description"))
 
 
 @dataclass(frozen=True)
@@ -532,6 +535,10 @@ class _Reader:
         states = node.table_of("states", str)
         bit_signals = node.table_of("bit_signals", str)
         self._check_signal(node, signal, unit, states)
+        also = {}
+        for other in node.raw.get("also") or {}:
+            also[other] = _Node(node.raw["also"], node.below("also")).table_of(other, str)
+            self._check_signal(node, other, None, also[other], "also")
         for bit, bit_signal in bit_signals.items():
             if bit not in bits.values():
                 node.fail(f"{bit!r} is no bit of this register", "bit_signals", bits.values(), bit)
@@ -555,6 +562,7 @@ class _Reader:
             signal=signal,
             bit_signals=bit_signals,
             states=states,
+            also=also,
             cadence=cast("Cadence", node.word("cadence", get_args(Cadence), "slow")),
             group=group.name,
             models=models,
@@ -660,6 +668,8 @@ def profile_of(register_map: RegisterMap) -> dict[str, Any]:
 
     for register in register_map.registers:
         add(register.signal, register.name, register.unit, register.states)
+        for signal, states in register.also.items():
+            add(signal, register.name, None, states)
         for bit in register.bits.values():
             add(register.bit_signals.get(bit), f"{register.name}.{bit}", None, {})
     for meter in register_map.meters:
@@ -673,3 +683,15 @@ def profile_of(register_map: RegisterMap) -> dict[str, Any]:
         "description": f"{register_map.title}, read over Modbus with the register map {register_map.name}",
         "signals": {name: entries[name] for name in ordered},
     }
+
+
+def profile_text(register_map: RegisterMap) -> str:
+    """The same as a YAML file, for those that are shipped and for the owner who brings a map of his own."""
+    profile = profile_of(register_map)
+    lines = [
+        f"# Points are the names of the register map {register_map.name}: made from it, change the map instead.",
+        f"description: {json.dumps(profile['description'], ensure_ascii=False)}",
+        "signals:",
+        *(f"  {name}: {json.dumps(entry, ensure_ascii=False)}" for name, entry in profile["signals"].items()),
+    ]
+    return "\n".join([*lines, ""])

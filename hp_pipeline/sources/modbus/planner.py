@@ -14,6 +14,9 @@ from hp_pipeline.vocabulary.registers import MOST_BITS, MOST_WORDS, Register, Ta
 
 TABLES: Final[tuple[Table, ...]] = ("input", "holding", "discrete", "coil")
 
+MOST_DOCUMENTED: Final = 32
+"""Documented registers that are read without being wanted: 64 bytes, less than a further request costs."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -45,6 +48,7 @@ def plan(
     most_words: int = MOST_WORDS,
     most_gap: int = 24,
     holes: Mapping[Table, Collection[int]] | None = None,
+    documented: Mapping[Table, Collection[int]] | None = None,
     apart: Collection[str] = (),
 ) -> list[Block]:
     """The requests that read all registers, except those that lie on a hole.
@@ -53,11 +57,12 @@ def plan(
         registers: what is wanted, of any tables.
         most_words: registers that one request may ask for (a value that is longer alone is read alone, up to the
             protocol's 125); requests for bits may ask for sixteen times as many.
-        most_gap: registers that may be read without being wanted, between two that are.
+        most_gap: registers of which nothing is known that may be read without being wanted, between two that are.
         holes: addresses that the device refuses, by table; no request touches one.
+        documented: addresses that the device should have, by table: a gap of `MOST_DOCUMENTED` of them is bridged.
         apart: groups that share no request with others, because a device may lack them as a whole.
     """
-    known = holes or {}
+    known, known_well = holes or {}, documented or {}
     blocks: list[Block] = []
     parted: dict[tuple[Table, str], list[Register]] = {}
     for register in registers:
@@ -71,7 +76,7 @@ def plan(
         for register in sorted(parted[table, group], key=lambda one: (one.address, one.end, one.name)):
             joins = (
                 bool(members)
-                and register.address - end <= most_gap
+                and _bridged(range(end, register.address), most_gap, known_well.get(table, ()))
                 and max(end, register.end) - members[0].address <= most
                 and not any(address in refused for address in range(end, register.address))
             )
@@ -82,6 +87,12 @@ def plan(
             members.append(register)
         blocks.append(_block(table, members, end))
     return blocks
+
+
+def _bridged(gap: range, most_gap: int, documented: Collection[int]) -> bool:
+    if len(gap) <= most_gap:
+        return True
+    return len(gap) <= MOST_DOCUMENTED and sum(address not in documented for address in gap) <= most_gap
 
 
 def _block(table: Table, members: Sequence[Register], end: int) -> Block:

@@ -1,0 +1,390 @@
+"""One unit that speaks Modbus, polled by the collector.
+
+A poll asks for the fast registers, and for the slow ones too when they are due. Which requests that takes is planned
+once and again whenever the device shows that it has nothing at an address. What is known of the device, and where
+its meters stood, can be taken out as `state` and given back after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from hp_pipeline.settings.sources import ModbusSource
+from hp_pipeline.sources.errors import SourceError
+from hp_pipeline.sources.live import Outcome, Polled, PollError
+from hp_pipeline.sources.modbus.decode import MeterState, Picture
+from hp_pipeline.sources.modbus.planner import Block, Knowledge, plan
+from hp_pipeline.sources.modbus.wire import LINES, DeviceError, Line, LineAddress, Lines, WireError
+from hp_pipeline.vocabulary.registers import Register, RegisterMap, RegisterMapError, Table, load_map
+
+ILLEGAL: Final = frozenset({1, 2, 3})
+"""Exceptions that stay: the function, the address or the number of registers is none that the device knows."""
+BUSY: Final = frozenset({5, 6})
+"""Exceptions that pass: the device works at something else."""
+GATEWAY: Final = {10: "the gateway has no way to", 11: "the gateway had no answer from"}
+"""Exceptions of a gateway, when the device behind it is away."""
+BUSY_PAUSES: Final = (0.2, 0.5, 1.0)
+"""Seconds before a busy device is asked again."""
+STATE_VERSION: Final = 1
+
+
+@dataclass
+class PollReport:
+    """What happened in the newest poll, for `probe`, the health page and tests.
+
+    Attributes:
+        requests: requests sent.
+        reasons: points that gave no reading, and why.
+        refused: requests that the device did not answer as asked (`input 506+12: exception 2 (…)`).
+    """
+
+    requests: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+class RegisterSource:
+    """Polls the registers of one unit. Made by `open_source`."""
+
+    def __init__(
+        self,
+        settings: ModbusSource,
+        register_map: RegisterMap,
+        line: Line,
+        give_back: Callable[[Line], Any],
+        *,
+        state: Mapping[str, Any] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.map = register_map
+        self.report = PollReport()
+        self._line = line
+        self._give_back = give_back
+        self._monotonic, self._wall = monotonic, wall
+        self._unit = register_map.unit_id if settings.unit is None else settings.unit
+        self._timeout = settings.timeout.total_seconds()
+        self._apart = {group.name for group in register_map.groups if group.optional}
+        self._controller: int | None = None
+        self._model: str | None = settings.model
+        self._plans: dict[bool, list[Block]] = {}
+        self._slow_due = float("-inf")
+        self._closed = False
+        remembered = state if _fits(state, register_map) else None
+        self._state: Mapping[str, Any] = remembered or {}
+        self._knowledge = Knowledge()
+        self._meters: dict[str, MeterState] = {
+            meter.name: MeterState.from_state(self._state.get("meters", {}).get(meter.name))
+            for meter in register_map.meters
+        }
+        self._registers: list[Register] = []
+
+    @property
+    def identity(self) -> str:
+        """Map and model: when it changes, everything that is read has to be looked at anew."""
+        return f"{self.map.name}@{self.map.fingerprint} {self._model or ''}".strip()
+
+    @property
+    def model(self) -> str | None:
+        """The model, once it is known."""
+        return self._model
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What the device was found to have and not to have."""
+        return self._knowledge
+
+    def state(self) -> dict[str, Any]:
+        """What is worth keeping over a restart, as JSON can hold it."""
+        return {
+            "version": STATE_VERSION,
+            "map": self.map.fingerprint,
+            "model": self._model,
+            "controller": self._controller,
+            **self._knowledge.state(),
+            "meters": {name: meter.state() for name, meter in self._meters.items() if meter.at is not None},
+        }
+
+    async def poll(self) -> Polled:
+        """Read what is due.
+
+        What answers is told, even if some requests are refused.
+
+        Raises:
+            PollError: nothing could be read.
+        """
+        self._line_is_ours()
+        report = self.report = PollReport()
+        before = self._line.requests
+        try:
+            await self._recognise()
+            now = self._monotonic()
+            slow = now >= self._slow_due
+            picture = Picture()
+            failures: list[PollError] = []
+            for block in self._plan(slow):
+                try:
+                    await self._read(block, picture)
+                except PollError as error:
+                    if error.outcome in (Outcome.timeout, Outcome.refused, Outcome.broken):
+                        raise
+                    report.refused[_named(block)] = error.what
+                    failures.append(error)
+            if not picture.values and not picture.reasons:
+                raise failures[0] if failures else self._nothing_left()
+            if slow:
+                every = self.settings.slow_every.total_seconds()
+                # On the grid of the first slow poll, so that the pace does not drift.
+                self._slow_due = now + every if self._slow_due < now - every else self._slow_due + every
+            meters = [(meter, self._meters[meter.name]) for meter in self.map.meters]
+            picture.derive(meters, self.map.sums, self.map.operations, self._wall())
+            report.reasons = picture.reasons
+            return Polled(picture.readings(), identity=self.identity)
+        finally:
+            report.requests = self._line.requests - before
+
+    async def close(self) -> None:
+        """Give the line back; it is closed if nobody else uses it."""
+        if not self._closed:
+            self._closed = True
+            await self._give_back(self._line)
+
+    # ---- what is asked --------------------------------------------------------------------------------------
+
+    async def _recognise(self) -> None:
+        """Find out which model it is, once for each start, and take up what is known of it."""
+        if self._registers:
+            return
+        controller = self.map.controller
+        if controller is not None and self._model is None:
+            try:
+                (number,) = await self._ask(controller.table, controller.address, 1)
+            except DeviceError as error:
+                failure = self._failure(error)
+                if error.code not in ILLEGAL:
+                    raise failure from None
+                raise PollError(
+                    Outcome.unsupported,
+                    f"{self._whom()} does not say which model it is ({error})",
+                    f"Check the map ({self.map.name}), or set `model` to one of {', '.join(self.map.models)}.",
+                ) from None
+            self._controller = number
+            self._model = controller.models.get(number)
+            if self._model is None:
+                raise PollError(
+                    Outcome.unsupported,
+                    f"{self._whom()} is controller {number}, which the map {self.map.name} does not know",
+                    f"Known are {', '.join(f'{n} ({m})' for n, m in controller.models.items())}: choose another map "
+                    "(`hp-pipeline probe modbus` proposes one), or set `model`.",
+                )
+        if self._state.get("model") == self._model:
+            self._knowledge = Knowledge.from_state(self._state)
+        skipped = set(self.settings.skip)
+        self._registers = [
+            register
+            for register in self.map.registers_of(self._model, self.settings.instance, self.settings.word_order)
+            if register.name not in skipped and register.group not in skipped
+        ]
+        self._plans = {}
+
+    def _plan(self, slow: bool) -> list[Block]:
+        if slow not in self._plans:
+            documented: dict[Table, set[int]] = {}
+            for register in self._registers:
+                documented.setdefault(register.table, set()).update(range(register.address, register.end))
+            self._plans[slow] = plan(
+                [register for register in self._registers if slow or register.cadence == "fast"],
+                most_words=self.map.most_words if self.settings.most_words is None else self.settings.most_words,
+                most_gap=self.map.most_gap if self.settings.most_gap is None else self.settings.most_gap,
+                holes=self._knowledge.holes,
+                documented=documented,
+                apart=self._apart,
+            )
+        return self._plans[slow]
+
+    async def _read(self, block: Block, picture: Picture) -> None:
+        """Read a block; if the device has nothing at some of its addresses, find out at which."""
+        try:
+            words = await self._ask(block.table, block.address, block.count)
+        except DeviceError as error:
+            if error.code not in ILLEGAL:
+                raise self._failure(error) from None
+            await self._narrow(block, error, picture)
+            return
+        self._knowledge.answers(block)
+        for register in block.registers:
+            start = register.address - block.address
+            picture.add(register, words[start : start + register.words])
+
+    async def _narrow(self, block: Block, error: DeviceError, picture: Picture) -> None:
+        """A refused block: its runs without gaps, and those that are refused again register by register.
+
+        Addresses that the device answered before are not holes, whatever it says today: such a block is refused for
+        this poll only. A function that the device does not know is not asked again for any address.
+        """
+        if self._knowledge.has_answered(block):
+            raise self._failure(error)
+        self._plans = {}
+        if error.code == 1:
+            for table_block in self._plan_of_table(block.table):
+                self._knowledge.refuses(block.table, range(table_block.address, table_block.end))
+            raise self._failure(error)
+        runs = block.runs()
+        if len(runs) > 1:
+            for run in runs:
+                await self._read(run, picture)
+            # Which address of the gaps it was is not known, so none of them is read again without being wanted.
+            self._knowledge.refuses(block.table, block.gaps())
+            return
+        if len(block.registers) > 1:
+            for register in block.registers:
+                await self._read(Block(block.table, register.address, register.words, (register,)), picture)
+            return
+        self._knowledge.refuses(block.table, range(block.address, block.end))
+        self.report.refused[_named(block)] = str(error)
+
+    def _plan_of_table(self, table: Table) -> list[Block]:
+        return plan([register for register in self._registers if register.table == table], most_gap=0)
+
+    # ---- one request ----------------------------------------------------------------------------------------
+
+    async def _ask(self, table: Table, address: int, count: int) -> list[int]:
+        """One request; a busy device is asked again, and nothing else is."""
+        for pause in (*BUSY_PAUSES, None):
+            try:
+                return await self._line.read(self._unit, table, address, count, self._timeout)
+            except WireError as error:
+                raise self._wire_failure(error) from None
+            except DeviceError as error:
+                if error.code not in BUSY or pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("the last try returns or raises")
+
+    def _failure(self, error: DeviceError) -> PollError:
+        whom = self._whom()
+        if error.code in BUSY:
+            return PollError(Outcome.busy, f"{whom} is busy ({error})", retry=True)
+        if error.code in GATEWAY:
+            return PollError(
+                Outcome.offline,
+                f"{GATEWAY[error.code]} {whom} ({error})",
+                f"Check the unit number ({self._unit}) and the wiring behind the gateway.",
+            )
+        if error.code in ILLEGAL:
+            return PollError(
+                Outcome.unsupported, f"{whom} refuses ({error})", f"Check whether the map {self.map.name} fits it."
+            )
+        return PollError(Outcome.error, f"{whom} reports {error}", f"Check the unit number ({self._unit}).")
+
+    def _wire_failure(self, error: WireError) -> PollError:
+        remedy = {
+            Outcome.refused: "Check address and port, whether Modbus is switched on in the device, and whether "
+            "another program holds its only connection.",
+            Outcome.timeout: f"Check address, cable and unit number ({self._unit}).",
+            Outcome.broken: "Check cable, serial settings and whether the connection is really Modbus "
+            f"({self._line.address.transport}).",
+        }[error.outcome]
+        return PollError(error.outcome, str(error), remedy, retry=error.outcome is not Outcome.refused)
+
+    def _nothing_left(self) -> PollError:
+        return PollError(
+            Outcome.unsupported,
+            f"{self._whom()} has none of the registers of the map {self.map.name}",
+            "Choose another map: `hp-pipeline probe modbus` proposes one.",
+            wait=timedelta(minutes=10),
+        )
+
+    def _whom(self) -> str:
+        return f"unit {self._unit} at {self._line.address}"
+
+    def _line_is_ours(self) -> None:
+        if self._closed:
+            raise PollError(Outcome.error, f"{self._whom()} was closed")
+
+
+def line_address(settings: ModbusSource, register_map: RegisterMap | None = None) -> LineAddress:
+    """Where a source is reached, with the map's port if the settings name none."""
+    pause = settings.pause.total_seconds()
+    if settings.connection == "rtu":
+        return LineAddress(
+            "rtu",
+            device=settings.serial_port or "",
+            baud_rate=settings.baud_rate,
+            parity=settings.parity,
+            stop_bits=settings.stop_bits,
+            data_bits=settings.data_bits,
+            pause=pause,
+        )
+    port = settings.port if settings.port is not None else register_map.port if register_map else 502
+    return LineAddress(settings.connection, host=settings.host or "", port=port, pause=pause)
+
+
+def open_source(
+    settings: ModbusSource,
+    directory: Path | None = None,
+    state: Mapping[str, Any] | None = None,
+    *,
+    lines: Lines = LINES,
+    monotonic: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
+) -> RegisterSource:
+    """A source that polls one unit. Nothing is connected before the first poll.
+
+    Args:
+        settings: which unit, where, and by which map.
+        directory: that of the settings file, which the path of an own map is relative to.
+        state: what `state()` told before a restart.
+        lines: the lines that are in use; sources at one place share one.
+        monotonic, wall: the clocks, in seconds.
+
+    Raises:
+        SourceError: the map cannot be used, or another source uses the same line with other settings.
+    """
+    try:
+        register_map = load_map(settings.map, directory)
+    except RegisterMapError as error:
+        raise SourceError(settings.id, str(error), "Correct `map`, or the file that it names.") from error
+    for key, found, known in (
+        ("model", (settings.model and [settings.model]) or [], register_map.models),
+        ("skip", settings.skip, [*register_map.group, *(register.name for register in register_map.registers)]),
+    ):
+        for word in found:
+            if word not in known:
+                allowed = f"one of {', '.join(known)}" if known else "nothing: the map knows no models"
+                raise SourceError(
+                    settings.id, f"{key}: {word!r} is not in the map {register_map.name}", f"Write {allowed}."
+                )
+    if settings.instance > register_map.instances:
+        raise SourceError(
+            settings.id,
+            f"the map {register_map.name} has {register_map.instances} heat pump(s), not {settings.instance}",
+            "Correct `instance`.",
+        )
+    try:
+        line = lines.take(line_address(settings, register_map))
+    except ValueError as error:
+        raise SourceError(
+            settings.id, str(error), "Give all sources on one line the same connection, serial settings and pause."
+        ) from error
+    return RegisterSource(settings, register_map, line, lines.give_back, state=state, monotonic=monotonic, wall=wall)
+
+
+def _fits(state: Mapping[str, Any] | None, register_map: RegisterMap) -> bool:
+    return (
+        isinstance(state, Mapping)
+        and state.get("version") == STATE_VERSION
+        and state.get("map") == register_map.fingerprint
+        and isinstance(state.get("meters", {}), Mapping)
+    )
+
+
+def _named(block: Block) -> str:
+    return f"{block.table} {block.address}+{block.count}"
