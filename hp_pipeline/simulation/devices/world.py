@@ -7,7 +7,7 @@ the moment. A `Clock` gives the virtual time; history and live are one trajector
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -28,9 +28,10 @@ class State(Mapping[str, "float | str | bool"]):
     The names are those of the canonical signals where there is one (°C, W, kWh, l/h, Hz, h), and besides:
     `time` (unix s), `compressor_power`, `auxiliary_power` (W), `dhw_lower_temperature`, `outdoor_temperature_24h`
     (mean of the day before), `heat_pump_hours_total`, `heating_hours_total`, `dhw_hours_total`,
-    `backup_heater_hours_total` (h), `thermal_energy_net_total` (kWh, falls while a defrost takes heat, as the truth
-    counts), `defrosts_total`, `last_defrost` (unix s of the end of the newest one, 0 before the first),
-    `mode_since`, `compressor_since` (unix s of the newest change), `legionella`.
+    `backup_heater_hours_total` (h), `backup_heater_energy_dhw_total` (kWh, its part for hot water),
+    `thermal_energy_net_total` (kWh, falls while a defrost takes heat, as the truth counts), `defrosts_total`,
+    `last_defrost` (unix s of the end of the newest one, 0 before the first), `mode_since`,
+    `compressor_since` (unix s of the newest change), `legionella`.
     """
 
     def __init__(self, values: Mapping[str, float | str | bool]) -> None:
@@ -92,10 +93,67 @@ class Clock:
 
 @dataclass(frozen=True)
 class Stop:
-    """The compressor stopped: when (unix s), and `reason` (no_demand, defrost, mode_change)."""
+    """The compressor stopped: when (unix s), why (no_demand, defrost, mode_change), as the how manieth of the run."""
 
     time: int
     reason: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Injected:
+    """A fault that a server made: when (virtual time), which, and what exactly."""
+
+    time: datetime
+    fault: str
+    detail: str = ""
+
+
+class Faults:
+    """The faults that a server is told to make, and the log of those that it made.
+
+    Args:
+        clock: the time of the log.
+        known: the faults that this server can make.
+    """
+
+    def __init__(self, clock: Clock, known: Iterable[str]) -> None:
+        self._clock = clock
+        self._known = frozenset(str(name) for name in known)
+        self._left: dict[str, tuple[int | None, float]] = {}
+        self.injected: list[Injected] = []
+
+    def inject(self, fault: str, *, times: int | None = 1, value: float = 0.0) -> None:
+        """Make a fault the next `times` times that there is an occasion (None: until it is cleared).
+
+        Raises:
+            ValueError: this server cannot make it.
+        """
+        if str(fault) not in self._known:
+            raise ValueError(f"unknown fault {fault!r}; allowed: {', '.join(sorted(self._known))}")
+        self._left[str(fault)] = (times, value)
+
+    def clear(self, fault: str | None = None) -> None:
+        """Make this fault, or any, no longer."""
+        for name in [str(fault)] if fault else list(self._left):
+            self._left.pop(name, None)
+
+    def value(self, fault: str) -> float | None:
+        """The value of a fault that would be made now; None if it would not."""
+        return self._left[str(fault)][1] if str(fault) in self._left else None
+
+    def take(self, fault: str, detail: str = "") -> float | None:
+        """The value of a fault that is to be made now, which is logged; None if it is not."""
+        if str(fault) not in self._left:
+            return None
+        times, value = self._left[str(fault)]
+        if times is not None:
+            if times <= 1:
+                del self._left[str(fault)]
+            else:
+                self._left[str(fault)] = (times - 1, value)
+        self.injected.append(Injected(self._clock.now(), str(fault), detail))
+        return value
 
 
 def _running_sum(per_step: FloatArray) -> FloatArray:
@@ -171,6 +229,7 @@ class House:
             "electrical_energy_heating_total": np.where(dhw, 0.0, run.electrical_kw) * hours,
             "electrical_energy_dhw_total": np.where(dhw, run.electrical_kw, 0.0) * hours,
             "backup_heater_energy_total": run.backup_kw * hours,
+            "backup_heater_energy_dhw_total": np.where(dhw, run.backup_kw, 0.0) * hours,
             "immersion_heater_energy_total": run.immersion_kw * hours,
             "thermal_energy_total": gross_kw * hours,
             "thermal_energy_heating_total": np.where(dhw, 0.0, gross_kw) * hours,
@@ -229,14 +288,16 @@ class House:
         run = self.run
         step, _ = self._step(moment)
         found = []
-        for at in self._stops[: np.searchsorted(self._stops, step, side="right")][::-1][:count]:
+        until = int(np.searchsorted(self._stops, step, side="right"))
+        for number in range(until - 1, max(-1, until - 1 - count), -1):
+            at = int(self._stops[number])
             if run.defrost[at]:
                 reason = "defrost"
             elif run.operation[at] not in (run.operation[at - 1], Operation.STANDBY):
                 reason = "mode_change"
             else:
                 reason = "no_demand"
-            found.append(Stop(int(run.start_s + at * run.step_s), reason))
+            found.append(Stop(run.start_s + at * run.step_s, reason, number))
         return found
 
     def mean_power(self, name: str, start: datetime, stop: datetime) -> float:

@@ -92,11 +92,9 @@ class LuxtronikPoller:
             ) from error
         try:
             return await wire.read_picture(reader, writer)
-        except wire.Busy as error:
-            raise PollError(
-                Outcome.busy, f"{self._where} is busy ({error})", retry=True, wait=BUSY_PAUSE
-            ) from error
-        except wire.NotUnderstood as error:
+        except wire.BusyError as error:
+            raise PollError(Outcome.busy, f"{self._where} is busy ({error})", retry=True, wait=BUSY_PAUSE) from error
+        except wire.NotUnderstoodError as error:
             raise PollError(
                 Outcome.broken,
                 f"{self._where} answered wrongly: {error}",

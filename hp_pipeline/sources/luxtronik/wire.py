@@ -29,11 +29,11 @@ MOST_VALUES: Final = 10_000
 _REQUESTS: Final = {Group.parameter: 3003, Group.calculation: 3004, Group.visibility: 3005}
 
 
-class NotUnderstood(Exception):
+class NotUnderstoodError(Exception):
     """The answer is not one: wrong echo, impossible length, more bytes than announced, closed early."""
 
 
-class Busy(Exception):
+class BusyError(Exception):
     """The controller says that it cannot answer now."""
 
 
@@ -81,21 +81,21 @@ async def receive(reader: asyncio.StreamReader, group: Group) -> tuple[int, ...]
     """Read one answer.
 
     Raises:
-        NotUnderstood: it is none.
-        Busy: the controller says so.
+        NotUnderstoodError: it is none.
+        BusyError: the controller says so.
     """
     echo = await _integer(reader)
     if echo != _REQUESTS[group]:
-        raise NotUnderstood(f"the answer begins with {echo} instead of {_REQUESTS[group]}")
+        raise NotUnderstoodError(f"the answer begins with {echo} instead of {_REQUESTS[group]}")
     if group is Group.calculation:
         status = await _integer(reader)
         if status > 0:
-            raise Busy(f"status {status}")
+            raise BusyError(f"status {status}")
         if status < 0:
-            raise NotUnderstood(f"the status is {status}")
+            raise NotUnderstoodError(f"the status is {status}")
     count = await _integer(reader)
     if not 0 < count <= MOST_VALUES:
-        raise NotUnderstood(f"{count} values of group {group} announced, allowed: 1 to {MOST_VALUES}")
+        raise NotUnderstoodError(f"{count} values of group {group} announced, allowed: 1 to {MOST_VALUES}")
     code, width = ("b", 1) if group is Group.visibility else ("i", 4)
     return struct.unpack(f">{count}{code}", await _exactly(reader, count * width))
 
@@ -104,8 +104,8 @@ async def read_picture(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     """Ask for the three groups, one after the other.
 
     Raises:
-        NotUnderstood: the answers are not in order; nothing of them is to be used.
-        Busy: the controller says so.
+        NotUnderstoodError: the answers are not in order; nothing of them is to be used.
+        BusyError: the controller says so.
     """
     found: dict[Group, tuple[int, ...]] = {}
     for group in Group:
@@ -113,7 +113,7 @@ async def read_picture(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         await writer.drain()
         found[group] = await receive(reader, group)
     if await _waiting(reader):
-        raise NotUnderstood("more bytes came than were announced")
+        raise NotUnderstoodError("more bytes came than were announced")
     return Picture(found[Group.parameter], found[Group.calculation], found[Group.visibility])
 
 
@@ -126,7 +126,7 @@ async def _exactly(reader: asyncio.StreamReader, count: int) -> bytes:
     try:
         return await reader.readexactly(count)
     except asyncio.IncompleteReadError as error:
-        raise NotUnderstood(f"closed after {len(error.partial)} of {count} bytes") from error
+        raise NotUnderstoodError(f"closed after {len(error.partial)} of {count} bytes") from error
 
 
 async def _waiting(reader: asyncio.StreamReader) -> bool:
@@ -142,8 +142,8 @@ def parse_recording(content: bytes, group: Group) -> tuple[int, ...]:
     """The values of one recorded answer.
 
     Raises:
-        NotUnderstood: it is none, or incomplete, or has something behind it.
-        Busy: the controller was.
+        NotUnderstoodError: it is none, or incomplete, or has something behind it.
+        BusyError: the controller was.
     """
 
     async def parse() -> tuple[int, ...]:
@@ -152,7 +152,7 @@ def parse_recording(content: bytes, group: Group) -> tuple[int, ...]:
         reader.feed_eof()
         values = await receive(reader, group)
         if await reader.read(1):
-            raise NotUnderstood("more bytes came than were announced")
+            raise NotUnderstoodError("more bytes came than were announced")
         return values
 
     return asyncio.run(parse())
