@@ -158,7 +158,7 @@ def _run(
 
 def _raise_failures(context: dg.AssetExecutionContext, plant: Plant) -> None:
     """Fail with what the checks `made` of this heat pump said in this run."""
-    told = context.instance.get_records_for_run(context.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    told = context.instance.get_records_for_run(context.run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     missing = []
     count = 0
     for record in told.records:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ from hp_pipeline.settings import FilesSource, HeatPump, Settings
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables import tables
+
+log = logging.getLogger(__name__)
 
 UNDATED = frozenset({"all_time"})
 """Tables of which each asset is one file, without partitions."""
@@ -60,7 +63,11 @@ class Workspace:
         return self.data / source.folder
 
     def publish(self) -> bool:
-        """Bring the DuckDB catalogue up to date. Returns whether it was written."""
+        """Bring the DuckDB catalogue up to date. Returns whether it was written.
+
+        What keeps it from being written (a damaged partition file, which a view over it cannot bear) is logged and
+        stops nobody: it holds no data, and is written at the next call after the remedy.
+        """
         described = [
             Table(
                 table.name,
@@ -77,7 +84,11 @@ class Workspace:
             )
             for table in tables().values()
         ]
-        return publish_catalogue(self.lake, described, self.database)
+        try:
+            return publish_catalogue(self.lake, described, self.database)
+        except Exception as error:
+            log.warning("%s could not be written anew: %s", self.database, error)
+            return False
 
     def plant(self, heat_pump: str) -> Plant:
         """One heat pump with all that decides its figures."""
