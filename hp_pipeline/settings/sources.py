@@ -24,11 +24,14 @@ from hp_pipeline.settings.model import (
     Text,
     TimeZone,
     mapping,
+    mappings,
     nearest_word,
     within,
 )
 from hp_pipeline.vocabulary.durations import format_duration
+from hp_pipeline.vocabulary.json_paths import parse_json_path
 from hp_pipeline.vocabulary.registers import shipped_maps
+from hp_pipeline.vocabulary.topics import TopicPattern, check_filter
 
 
 def _url(value: str) -> str:
@@ -514,7 +517,9 @@ def _topic_filter(value: str) -> str:
 
 def _topic(value: str) -> str:
     if "+" in value or "#" in value:
-        raise PydanticCustomError("topic", "allowed: {allowed}", {"allowed": "one topic, without the wildcards + and #"})
+        raise PydanticCustomError(
+            "topic", "allowed: {allowed}", {"allowed": "one topic, without the wildcards + and #"}
+        )
     return _topic_filter(value)
 
 
@@ -569,7 +574,8 @@ class MqttTopic(SettingsModel):
         None, description="Last level of the topic beside it that says when it was so, such as last_updated."
     )
     time_format: Annotated[str, AfterValidator(_message_time_format)] = Field(
-        "auto", description="auto (ISO or unix time), iso, unix_s, unix_ms, unix_us, unix_ns or a pattern such as %H:%M."
+        "auto",
+        description="auto (ISO or unix time), iso, unix_s, unix_ms, unix_us, unix_ns or a pattern such as %H:%M.",
     )
     time_zone: TimeZone = Field("UTC", description="Time zone of times that name none.")
     missing: tuple[str, ...] = Field(
@@ -595,7 +601,7 @@ class MqttTopic(SettingsModel):
         beside = written.get("time_topic")
         if isinstance(beside, str) and re.search(r"[+#/]", beside):
             yield Inconsistency(("time_topic",), "one level of a topic, without +, # and /")
-        elif beside is not None and isinstance(topic, str) and (topic.endswith("#") or topic.endswith(f"/{beside}")):
+        elif beside is not None and isinstance(topic, str) and topic.endswith(("#", f"/{beside}")):
             yield Inconsistency(("topic",), "with time_topic a last level of its own, such as house/+/state")
         if written.get("payload") in ("number", "text"):
             for key in ("values", "time"):
@@ -629,7 +635,8 @@ class MqttSource(SettingsModel):
     password: Secret | None = Field(None, exclude=True, description="Password, as ${NAME}.")
     tls: Flag = Field(False, description="Encrypt, and let nobody stand in for the broker.")
     ca_file: Text | None = Field(
-        None, description="Certificate (PEM) of the authority that the broker's certificate is from; the system's without."
+        None,
+        description="Certificate (PEM) of the authority that the broker's certificate is from; the system's without.",
     )
     certificate_file: Text | None = Field(None, description="Certificate (PEM) to show to the broker.")
     key_file: Text | None = Field(None, description="Private key (PEM) of that certificate.")

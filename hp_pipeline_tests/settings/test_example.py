@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "INFLUXDB_TOKEN": "token-2",
     "INFLUXDB_PASSWORD": "password-1",
     "INFLUXDB3_TOKEN": "token-3",
+    "MQTT_PASSWORD": "password-6",
     "SHELLY_PASSWORD": "password-5",
     "VIESSMANN_CLIENT_ID": "client-4",
     "VIESSMANN_USERNAME": "me@example.org",
