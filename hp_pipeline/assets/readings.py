@@ -36,7 +36,7 @@ def readings_assets(
     for source in workspace.settings.sources:
         if isinstance(source, InfluxdbSource):
             assets.append(_influxdb_asset(workspace, source, days))
-        else:
+        elif isinstance(source, FilesSource):
             assets.append(
                 spec(
                     "readings",

@@ -85,10 +85,10 @@ def test_a_run_over_a_range_makes_every_table_and_shows_it(tmp_path: Path, insta
                 assert shown["content"].value == receipt.content
     sessions = newest(instance, "sessions/daikin").metadata
     assert "| heating |" in str(sessions["preview"].value)
-    day = newest(instance, "daily/daikin").metadata
-    assert str(day["day"].value).startswith("![day](data:image/png;base64,")
-    assert len(str(day["day"].value)) < 80_000, "pictures are kept for ever"
-    assert float(str(day["electrical_energy_kwh"].value)) > 0
+    today = newest(instance, "daily/daikin").metadata
+    assert str(today["day"].value).startswith("![day](data:image/png;base64,")
+    assert len(str(today["day"].value)) < 80_000, "pictures are kept for ever"
+    assert float(str(today["electrical_energy_kwh"].value)) > 0
     assert {"settled", "made", "below_carnot"} <= {
         check.check_name for check in result.get_asset_check_evaluations() if check.asset_key.path[0] == "sessions"
     }
@@ -197,7 +197,9 @@ def test_a_wrong_unit_or_word_is_said_by_a_check(tmp_path: Path, instance: dg.Da
 
 def test_a_point_that_changes_its_type_is_said_by_a_check(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     workspace = write_house(tmp_path)
-    late = (pl.col("time") > datetime(2025, 1, 14, 6, tzinfo=UTC)) & pl.col("point").str.contains("outdoor_air_temperature")
+    late = (pl.col("time") > datetime(2025, 1, 14, 6, tzinfo=UTC)) & pl.col("point").str.contains(
+        "outdoor_air_temperature"
+    )
     assert readings().filter(late).height > 0
     changed = readings().with_columns(
         text=pl.when(late).then(pl.lit("warm")).otherwise("text"),

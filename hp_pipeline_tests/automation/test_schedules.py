@@ -102,7 +102,7 @@ def test_keep_up_goes_on_from_the_newest_day_that_commands_brought(
     workspace: Workspace, instance: dg.DagsterInstance
 ) -> None:
     time = datetime(2025, 1, 18, 9, tzinfo=UTC)
-    schema = {"point": pl.String, "time": pl.Datetime("us", "UTC"), "value": pl.Float64, "text": pl.String}
+    schema = pl.Schema({"point": pl.String, "time": pl.Datetime("us", "UTC"), "value": pl.Float64, "text": pl.String})
     store_readings(workspace, "influx", pl.DataFrame([("p", time, 1.0, None)], schema=schema, orient="row"))
     first, last, since = asked(workspace, datetime(2025, 1, 20, 12, 30, tzinfo=UTC), instance)
     assert (first, last, since) == ("2025-01-17", "2025-01-20", "2025-01-17T22:00:00+00:00")

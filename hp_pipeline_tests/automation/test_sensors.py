@@ -51,7 +51,10 @@ class Ticks:
 
 def in_progress(instance: dg.DagsterInstance, job: str, tags: dict[str, str] | None = None) -> dg.DagsterRun:
     """A run of a job that goes on."""
-    return create_run_for_test(instance, job_name=job, status=dg.DagsterRunStatus.STARTED, tags=tags or {})
+    run: dg.DagsterRun = create_run_for_test(
+        instance, job_name=job, status=dg.DagsterRunStatus.STARTED, tags=tags or {}
+    )
+    return run
 
 
 def end(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEventType) -> None:
