@@ -1,12 +1,14 @@
 """Profiles: which native point is which canonical signal, as data (YAML), with the owner's overrides.
 
 A profile names, for each signal, the selectors that find its points (the first that finds one takes precedence),
-the unit it comes in, how text becomes a state, and what is not believed. The shipped profiles lie in `profiles/`.
+the unit it comes in and the scale of raw numbers (0.1 for a register that counts tenths of the unit), how text becomes
+a state, and what is not believed. The shipped profiles lie in `profiles/`.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -176,7 +178,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None, base: Pa
     )
 
 
-_KEYS = ("select", "unit", "values", "reject", "spike", "max_age")
+_KEYS = ("select", "unit", "scale", "values", "reject", "spike", "max_age")
 _SELECTOR_KEYS = ("point", "measurement", "field", "tags")
 
 
@@ -196,7 +198,7 @@ def _mapping(name: str, entry: object) -> SignalMapping:
     return SignalMapping(
         signal=signal,
         selectors=_selectors(name, entry.get("select")),
-        factor=factor,
+        factor=factor * _scale(name, signal, entry.get("scale", 1.0)),
         offset=offset,
         values=_values(signal, entry.get("values")),
         reject=_numbers(name, entry.get("reject", ())),
@@ -263,6 +265,15 @@ def _numbers(name: str, raw: object) -> tuple[float, ...]:
     if not isinstance(raw, list | tuple) or any(isinstance(x, bool) or not isinstance(x, int | float) for x in raw):
         raise ProfileError("`reject` is a list of numbers", (name, "reject"))
     return tuple(float(number) for number in raw)
+
+
+def _scale(name: str, signal: Signal, raw: object) -> float:
+    """What a raw number of the device is multiplied with to be a number in `unit`."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw) or raw == 0:
+        raise ProfileError(f"`scale` is a number other than 0, not {raw!r}", (name, "scale"))
+    if raw != 1 and not signal.unit:
+        raise ProfileError(f"{name} has no unit: it has no `scale` either", (name, "scale"))
+    return float(raw)
 
 
 def _spike(name: str, raw: object) -> Spike | None:
