@@ -101,6 +101,7 @@ def _write(lake: Lake, tables: Sequence[Table], path: Path) -> None:
     try:
         connection = duckdb.connect(str(temporary), config={"storage_compatibility_version": _STORAGE_VERSION})
         with contextlib.closing(connection):
+            connection.execute("BEGIN")  # one commit, not one for each of a thousand comments
             for table in tables:
                 _write_schema(lake, table, connection)
                 connection.execute(f"CREATE VIEW {_name(table.name)} AS {_select(lake, table)}")
@@ -109,6 +110,7 @@ def _write(lake: Lake, tables: Sequence[Table], path: Path) -> None:
                     connection.execute(
                         f"COMMENT ON COLUMN {_name(table.name)}.{_name(column.name)} IS {_text(column.description)}"
                     )
+            connection.execute("COMMIT")
         replace_file(path, temporary.read_bytes())
         _log(path).unlink(missing_ok=True)
     except duckdb.IOException as error:

@@ -219,7 +219,7 @@ def _read(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
         stored = list(pl.read_parquet_schema(path))
         there = [name for name in columns if name in stored] or stored[:1]
         frame = pl.read_parquet(path, columns=there, hive_partitioning=False)
-        return frame.select(pl.col(name) if name in there else pl.lit(None).alias(name) for name in columns)
+        return frame.with_columns(pl.lit(None).alias(name) for name in columns if name not in there).select(columns)
 
 
 def replace_file(path: Path, data: bytes) -> None:

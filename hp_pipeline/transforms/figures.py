@@ -244,9 +244,9 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     unlike = (pl.col("electrical_coverage") - pl.col("thermal_coverage")).abs() > rules.maximum_coverage_mismatch
     percent = (lowest * 100).round(0).cast(pl.Int64)
     reason = (
-        pl.when(pl.col("electrical_s") <= 0)
+        pl.when((pl.col("electrical_s") <= 0) | electrical.is_null())
         .then(pl.lit("no electricity known"))
-        .when(pl.col("thermal_s") <= 0)
+        .when((pl.col("thermal_s") <= 0) | thermal.is_null())
         .then(pl.lit("no heat known"))
         .when(lowest < rules.minimum_coverage)
         .then(pl.format("known for only {} % of the time", percent))
