@@ -89,7 +89,11 @@ def test_mistakes_of_several_signals_and_unknown_signals_of_an_unknown_profile(w
     signals = "        signals: {flow: {unit: K}, flow_rate: {unit: gallons}, defrost: {spike: {max_jump: x}}}"
     shipped = check_settings(write((PROFILE, f"{PROFILE}\n{signals}")), ENVIRONMENT)
     path = "heat_pumps[0].inputs[0].signals"
-    assert [mistake.key for mistake in shipped] == [f"{path}.flow", f"{path}.flow_rate.unit", f"{path}.defrost"]
+    assert [mistake.key for mistake in shipped] == [
+        f"{path}.flow",
+        f"{path}.flow_rate.unit",
+        f"{path}.defrost.spike.max_jump",
+    ]
     unknown = check_settings(write((PROFILE, f"        profile: other\n{signals}")), ENVIRONMENT)
     assert [mistake.key for mistake in unknown] == ["heat_pumps[0].inputs[0].profile", f"{path}.flow"]
 
