@@ -2,7 +2,7 @@
 
 A poll asks for the fast registers, and for the slow ones too when they are due. Which requests that takes is planned
 once and again whenever the device shows that it has nothing at an address. What is known of the device, and where
-its meters stood, can be taken out as `state` and given back after a restart.
+its meters stood, is kept through `keep` and given back as `state` after a restart.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from hp_pipeline.settings.loading import settings_path
 from hp_pipeline.settings.sources import ModbusSource
-from hp_pipeline.sources.errors import SourceError
 from hp_pipeline.sources.live import Outcome, Polled, PollError
 from hp_pipeline.sources.modbus.decode import MeterState, Picture
 from hp_pipeline.sources.modbus.planner import Block, Knowledge, plan
@@ -31,7 +31,6 @@ GATEWAY: Final = {10: "the gateway has no way to", 11: "the gateway had no answe
 """Exceptions of a gateway, when the device behind it is away."""
 BUSY_PAUSES: Final = (0.2, 0.5, 1.0)
 """Seconds before a busy device is asked again."""
-STATE_VERSION: Final = 1
 
 
 @dataclass
@@ -60,6 +59,7 @@ class RegisterSource:
         give_back: Callable[[Line], Any],
         *,
         state: Mapping[str, Any] | None = None,
+        keep: Callable[[str, Any], None] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -72,18 +72,16 @@ class RegisterSource:
         self._unit = register_map.unit_id if settings.unit is None else settings.unit
         self._timeout = settings.timeout.total_seconds()
         self._apart = {group.name for group in register_map.groups if group.optional}
-        self._controller: int | None = None
         self._model: str | None = settings.model
         self._plans: dict[bool, list[Block]] = {}
         self._slow_due = float("-inf")
         self._closed = False
-        remembered = state if _fits(state, register_map) else None
-        self._state: Mapping[str, Any] = remembered or {}
+        self._keep = keep
+        self._kept: dict[str, Any] = {}
+        self._device = _part(state, "device")
         self._knowledge = Knowledge()
-        self._meters: dict[str, MeterState] = {
-            meter.name: MeterState.from_state(self._state.get("meters", {}).get(meter.name))
-            for meter in register_map.meters
-        }
+        kept_meters = _part(state, "meters")
+        self._meters = {meter.name: MeterState.from_state(kept_meters.get(meter.name)) for meter in register_map.meters}
         self._registers: list[Register] = []
 
     @property
@@ -102,15 +100,26 @@ class RegisterSource:
         return self._knowledge
 
     def state(self) -> dict[str, Any]:
-        """What is worth keeping over a restart, as JSON can hold it."""
+        """What is worth keeping over a restart, by key, as JSON can hold it: what the device was found to have and not
+        to have (under this map, on this model), and where its meters stood."""
         return {
-            "version": STATE_VERSION,
-            "map": self.map.fingerprint,
-            "model": self._model,
-            "controller": self._controller,
-            **self._knowledge.state(),
+            "device": {"map": self.map.fingerprint, "model": self._model, **self._knowledge.state()},
             "meters": {name: meter.state() for name, meter in self._meters.items() if meter.at is not None},
         }
+
+    def _keep_what_changed(self) -> None:
+        if self._keep is None:
+            return
+        state = self.state()
+        # Of a meter only what changes when it counts: the time alone is no reason to write.
+        content = {
+            "device": state["device"],
+            "meters": {name: (m["total"], m["day"], m["held_since"]) for name, m in state["meters"].items()},
+        }
+        for key, value in content.items():
+            if self._kept.get(key) != value:
+                self._keep(key, state[key])
+                self._kept[key] = value
 
     async def poll(self) -> Polled:
         """Read what is due.
@@ -146,6 +155,7 @@ class RegisterSource:
             meters = [(meter, self._meters[meter.name]) for meter in self.map.meters]
             picture.derive(meters, self.map.sums, self.map.operations, self._wall())
             report.reasons = picture.reasons
+            self._keep_what_changed()
             return Polled(picture.readings(), identity=self.identity)
         finally:
             report.requests = self._line.requests - before
@@ -175,7 +185,6 @@ class RegisterSource:
                     f"{self._whom()} does not say which model it is ({error})",
                     f"Check the map ({self.map.name}), or set `model` to one of {', '.join(self.map.models)}.",
                 ) from None
-            self._controller = number
             self._model = controller.models.get(number)
             if self._model is None:
                 raise PollError(
@@ -184,8 +193,8 @@ class RegisterSource:
                     f"Known are {', '.join(f'{n} ({m})' for n, m in controller.models.items())}: choose another map "
                     "(`hp-pipeline probe modbus` proposes one), or set `model`.",
                 )
-        if self._state.get("model") == self._model:
-            self._knowledge = Knowledge.from_state(self._state)
+        if (self._device.get("map"), self._device.get("model")) == (self.map.fingerprint, self._model):
+            self._knowledge = Knowledge.from_state(self._device)
         skipped = set(self.settings.skip)
         self._registers = [
             register
@@ -329,9 +338,10 @@ def line_address(settings: ModbusSource, register_map: RegisterMap | None = None
 
 def open_source(
     settings: ModbusSource,
-    directory: Path | None = None,
-    state: Mapping[str, Any] | None = None,
     *,
+    state: Mapping[str, Any] | None = None,
+    keep: Callable[[str, Any], None] | None = None,
+    directory: Path | None = None,
     lines: Lines = LINES,
     monotonic: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
@@ -340,50 +350,67 @@ def open_source(
 
     Args:
         settings: which unit, where, and by which map.
-        directory: that of the settings file, which the path of an own map is relative to.
-        state: what `state()` told before a restart.
+        state: what `keep` kept of this source, by key (`device`, `meters`).
+        keep: keeps a small thing (key, JSON) of this source; called when it changes.
+        directory: that of the settings file, which the path of an own map is relative to; by default that of the
+            settings file that the environment names.
         lines: the lines that are in use; sources at one place share one.
         monotonic, wall: the clocks, in seconds.
 
     Raises:
-        SourceError: the map cannot be used, or another source uses the same line with other settings.
+        PollError: the map cannot be used, or another source uses the same line with other settings.
     """
-    try:
-        register_map = load_map(settings.map, directory)
-    except RegisterMapError as error:
-        raise SourceError(settings.id, str(error), "Correct `map`, or the file that it names.") from error
-    for key, found, known in (
-        ("model", (settings.model and [settings.model]) or [], register_map.models),
-        ("skip", settings.skip, [*register_map.group, *(register.name for register in register_map.registers)]),
-    ):
-        for word in found:
-            if word not in known:
-                allowed = f"one of {', '.join(known)}" if known else "nothing: the map knows no models"
-                raise SourceError(
-                    settings.id, f"{key}: {word!r} is not in the map {register_map.name}", f"Write {allowed}."
-                )
-    if settings.instance > register_map.instances:
-        raise SourceError(
-            settings.id,
-            f"the map {register_map.name} has {register_map.instances} heat pump(s), not {settings.instance}",
-            "Correct `instance`.",
-        )
+    register_map = map_of(settings, directory)
     try:
         line = lines.take(line_address(settings, register_map))
     except ValueError as error:
-        raise SourceError(
-            settings.id, str(error), "Give all sources on one line the same connection, serial settings and pause."
+        raise PollError(
+            Outcome.error,
+            str(error),
+            "Give all sources on one line the same connection, serial settings and pause.",
         ) from error
-    return RegisterSource(settings, register_map, line, lines.give_back, state=state, monotonic=monotonic, wall=wall)
-
-
-def _fits(state: Mapping[str, Any] | None, register_map: RegisterMap) -> bool:
-    return (
-        isinstance(state, Mapping)
-        and state.get("version") == STATE_VERSION
-        and state.get("map") == register_map.fingerprint
-        and isinstance(state.get("meters", {}), Mapping)
+    return RegisterSource(
+        settings, register_map, line, lines.give_back, state=state, keep=keep, monotonic=monotonic, wall=wall
     )
+
+
+def map_of(settings: ModbusSource, directory: Path | None = None) -> RegisterMap:
+    """The register map of a source, compared with what its settings say of it.
+
+    Raises:
+        PollError: it cannot be used.
+    """
+    if directory is None:
+        named = settings_path()
+        directory = named.parent if named else None
+    try:
+        register_map = load_map(settings.map, directory)
+    except RegisterMapError as error:
+        raise PollError(Outcome.error, str(error), "Correct `map`, or the file that it names.") from error
+    known_names = [*register_map.group, *(register.name for register in register_map.registers)]
+    for key, found, known in (
+        ("model", () if settings.model is None else (settings.model,), register_map.models),
+        ("skip", settings.skip, known_names),
+    ):
+        for word in found:
+            if word not in known:
+                what = f"{key}: found {word!r}, which the map {register_map.name} does not know"
+                raise PollError(
+                    Outcome.error, what, f"Allowed: {', '.join(known) or 'nothing, as the map knows no models'}."
+                )
+    if settings.instance > register_map.instances:
+        raise PollError(
+            Outcome.error,
+            f"instance: found {settings.instance}, the map {register_map.name} has {register_map.instances}",
+            "Correct `instance`.",
+        )
+    return register_map
+
+
+def _part(state: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
+    """What was kept under a key, empty if it is nothing that can be understood."""
+    found = state.get(key) if isinstance(state, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _named(block: Block) -> str:
