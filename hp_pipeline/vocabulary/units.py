@@ -58,7 +58,7 @@ def conversion(unit: str, canonical: str) -> tuple[float, float]:
     if wanted == "temperature difference" and quantity == "temperature":
         return factor, 0.0
     if wanted == "temperature" and unit == "K":
-        return 1.0, -273.15
+        return 1 / canonical_factor, (-273.15 - canonical_offset) / canonical_factor
     if quantity != wanted:
         raise ValueError(f"{unit!r} is a unit of {quantity}, not of {wanted} ({canonical})")
     return factor / canonical_factor, (offset - canonical_offset) / canonical_factor

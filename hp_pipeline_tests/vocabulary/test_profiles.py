@@ -1,0 +1,147 @@
+"""Profiles: every shipped one is right, the owner's overrides are merged, and mistakes are named where they are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hp_pipeline.vocabulary.profiles import ProfileError, load_profile, shipped_profiles
+from hp_pipeline.vocabulary.signals import signals
+
+ESPALTHERMA = "espaltherma_home_assistant"
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_a_shipped_profile_loads_and_tells_something(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.name == name and profile.description
+    assert profile.mappings and profile.selectors()
+    for signal, mapping in profile.mappings.items():
+        assert mapping.signal is signals()[signal]
+        assert mapping.selectors and mapping.factor != 0 and mapping.max_age > timedelta()
+        assert set((mapping.values or {}).values()) <= set(mapping.signal.values)
+
+
+@pytest.mark.parametrize("name", shipped_profiles())
+def test_no_two_signals_of_a_shipped_profile_want_the_same_series(name: str) -> None:
+    owners: dict[str, str] = {}
+    for signal, mapping in load_profile(name).mappings.items():
+        for selector in mapping.selectors:
+            key = repr(selector) if mapping.values is None else f"{selector!r} {sorted(mapping.values)}"
+            assert owners.setdefault(key, signal) == signal, key
+
+
+def test_the_measures_of_an_espaltherma() -> None:
+    profile = load_profile(ESPALTHERMA)
+    assert len(profile.mappings) == 25
+    point = "°C,domain=sensor,entity_id=x,friendly_name=ESPAltherma\\ -\\ Outdoor\\ Air\\ Temperature value"
+    assert [s for s, m in profile.mappings.items() if any(c.matches(point) for c in m.selectors)] == [
+        "outdoor_temperature"
+    ]
+    assert profile.mappings["flow_rate"].factor == 60
+    mode = profile.mappings["operating_mode"]
+    assert [mode.state_of(word) for word in ("Heating", "Fan Only", "Auto Cool", "UseStrdThrm(1)")] == [
+        "heating", "standby", "cooling", None,
+    ]  # fmt: skip
+    assert profile.mappings["three_way_valve"].state_of("ON") == "dhw"
+
+
+def test_an_override_replaces_the_keys_that_it_names() -> None:
+    plain = load_profile(ESPALTHERMA).mappings["outdoor_temperature"]
+    own = load_profile(
+        ESPALTHERMA,
+        {
+            "outdoor_temperature": {"select": "my sensor"},
+            "room_temperature": None,
+            "buffer_temperature": {"select": "b"},
+        },
+    ).mappings
+    assert own["outdoor_temperature"].spike == plain.spike and own["outdoor_temperature"].selectors != plain.selectors
+    assert "room_temperature" not in own
+    assert own["buffer_temperature"].max_age == signals()["buffer_temperature"].max_age
+
+
+def test_what_decides_a_reading_is_in_the_fingerprint() -> None:
+    plain = load_profile(ESPALTHERMA).fingerprint_data()
+    assert plain == load_profile(ESPALTHERMA).fingerprint_data()
+    for change in ({"unit": "kW"}, {"max_age": "2h"}, {"reject": [0]}, {"select": "other"}, {"spike": {"max_jump": 9}}):
+        assert load_profile(ESPALTHERMA, {"electrical_power": change}).fingerprint_data() != plain
+
+
+@pytest.mark.parametrize(
+    ("signal", "entry", "path", "nearest", "words"),
+    [
+        ("flow_temprature", {"select": "x"}, ("flow_temprature",), "flow_temperature", "unknown signal"),
+        ("flow_rate", {"select": "x", "unti": "l/h"}, ("flow_rate", "unti"), "unit", "unknown key"),
+        ("flow_rate", {"select": "x", "unit": "l/hour"}, ("flow_rate", "unit"), "l/h", "unknown unit"),
+        ("flow_rate", {"select": "x", "unit": "kWh"}, ("flow_rate", "unit"), "kWh", "is a unit of energy, not of flow"),
+        ("flow_rate", {"select": []}, ("flow_rate", "select", 0), None, "says no `select`"),
+        ("electrical_power", {"select": {}}, ("electrical_power", "select"), None, "says no `select`"),
+        (
+            "electrical_power",
+            {"select": {"feild": "a"}},
+            ("electrical_power", "select", "feild"),
+            "field",
+            "unknown key",
+        ),
+        ("electrical_power", {"select": [{"field": "/[/"}]}, ("electrical_power", "select", 0), None, "regular expr"),
+        ("electrical_power", {"select": {"tags": "a"}}, ("electrical_power", "select", "tags"), None, "is a mapping"),
+        (
+            "defrost",
+            {"select": "x", "values": {"A": "onn"}},
+            ("defrost", "values", "A"),
+            "on",
+            "not a state of defrost",
+        ),
+        ("flow_rate", {"select": "x", "values": {}}, ("flow_rate", "values"), None, "only a state has"),
+        ("flow_rate", {"select": "x", "reject": [True]}, ("flow_rate", "reject"), None, "list of numbers"),
+        ("flow_rate", {"select": "x", "spike": {"within": "1h"}}, ("flow_rate", "spike"), None, "max_jump"),
+        ("flow_rate", {"select": "x", "spike": {"max_jump": -1}}, ("flow_rate", "spike", "max_jump"), None, "above 0"),
+        (
+            "flow_rate",
+            {"select": "x", "spike": {"max_jump": 1, "within": "2d"}},
+            ("flow_rate", "spike", "within"),
+            None,
+            "12h",
+        ),
+        ("flow_rate", {"select": "x", "max_age": 90}, ("flow_rate", "max_age"), None, "with a unit"),
+        ("flow_rate", {"select": "x", "max_age": "0s"}, ("flow_rate", "max_age"), None, "more than nothing"),
+        ("flow_rate", 7, ("flow_rate",), None, "is a mapping"),
+    ],
+)
+def test_a_mistake_is_named_where_it_is(
+    signal: str, entry: Any, path: tuple[str | int, ...], nearest: str | None, words: str
+) -> None:
+    with pytest.raises(ProfileError, match=words) as caught:
+        load_profile(ESPALTHERMA, {signal: entry})
+    assert caught.value.key_path == path
+    assert caught.value.nearest == nearest
+
+
+def test_a_profile_of_the_owners_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("signals:\n  defrost: {select: d, values: {true: on, 'no': off, 3: 'on'}}\n")
+    mapping = load_profile("mine.yaml", base=tmp_path).mappings["defrost"]
+    assert [mapping.state_of(word) for word in ("true", "no", "3", "3.0", "4")] == ["on", "off", "on", "on", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("espaltherma_home_asistant", None, "unknown profile 'espaltherma_home_asistant'"),
+        ("gone.yaml", None, r"cannot read profile .*gone\.yaml: No such file"),
+        ("a.yaml", b"signals: [", "not valid YAML"),
+        ("a.yaml", b"signals: {}\nsignals: {}\n", "not valid YAML"),
+        ("a.yaml", b"points: {}", "no mapping `signals`"),
+        ("a.yaml", b"\xff\xfe", "not UTF-8"),
+    ],
+)
+def test_a_profile_that_cannot_be_read_is_named(tmp_path: Path, name: str, text: bytes | None, words: str) -> None:
+    if text is not None:
+        (tmp_path / name).write_bytes(text)
+    with pytest.raises(ProfileError, match=words) as caught:
+        load_profile(name, base=tmp_path)
+    if text is None and not name.endswith(".yaml"):
+        assert caught.value.nearest == ESPALTHERMA
