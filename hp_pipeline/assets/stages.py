@@ -25,6 +25,7 @@ from hp_pipeline.lake import DamagedPartitionError, Lake, Receipt
 from hp_pipeline.transforms import calendar, events, figures, frames, operation, periods
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.decode import Decoded, decode
+from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import conform
 
 log = logging.getLogger(__name__)
@@ -308,14 +309,14 @@ def _between(keys: Iterable[str], first: date | None, last: date | None, margin:
     return {key for key in keys if low <= key <= high}
 
 
-def _by_day(frame: pl.DataFrame, keys: Sequence[str], table: str) -> dict[str, pl.DataFrame]:
-    parts = {
-        str(day[0]): part.drop("_day")
-        for day, part in frame.with_columns(_day=pl.col("start").dt.date())
-        .partition_by("_day", as_dict=True, maintain_order=True)
-        .items()
-    }
-    return {key: conform(parts.get(key), table) for key in keys}
+def _by_day(frame: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """The rows that start on each of the days."""
+    frame = frame.sort("start")
+    midnights = pl.Series([_midnight(_day(key)) for key in keys], dtype=UTC_TIME)
+    starts = frame.get_column("start")
+    first = starts.search_sorted(midnights, side="left")
+    behind = starts.search_sorted(midnights.dt.offset_by("1d"), side="left")
+    return {key: frame.slice(low, high - low) for key, low, high in zip(keys, first, behind, strict=True)}
 
 
 class FramesStage(Stage):
@@ -364,7 +365,7 @@ class FramesStage(Stage):
         )
         outcome.doubts += decoded.doubts
         outcome.ambiguous |= decoded.ambiguous
-        return {"frames": _by_day(built, keys, "frames")}
+        return {"frames": _by_day(built, keys)}
 
     def _decoded(self, start: datetime, end: datetime) -> Decoded:
         first = (start - timedelta(days=self.reach)).date()
@@ -430,7 +431,7 @@ class OperationStage(Stage):
         beyond = seen.filter(pl.col("start") >= end + operation.MARGIN).height > 0
         more_follows = beyond or self._more_follows(_shift(keys[-1], 1))
         modes = operation.operation(within, start, end, self.plant.rules, more_follows)
-        return {"operation": _by_day(modes, keys, "operation")}
+        return {"operation": _by_day(modes, keys)}
 
 
 class FiguresStage(Stage):
@@ -478,8 +479,8 @@ class FiguresStage(Stage):
         start, end = _midnight(_day(keys[0])), _midnight(_day(keys[-1]) + timedelta(days=1))
         hours = periods.hourly(pieces, start, end, zone, self.plant.rules, self.known)
         return {
-            "segments": _by_day(events.segments(pieces), keys, "segments"),
-            "hourly": _by_day(hours, keys, "hourly"),
+            "segments": _by_day(events.segments(pieces), keys),
+            "hourly": _by_day(hours, keys),
         }
 
 
@@ -584,7 +585,7 @@ class EventsStage(Stage):
             "cycles": events.cycles(rows, start, end, rules, self._session_began(keys[0])),
             "defrosts": events.defrosts(rows, start, end, rules),
         }
-        return {table: _by_day(frame, keys, table) for table, frame in made.items()}
+        return {table: _by_day(frame, keys) for table, frame in made.items()}
 
 
 class DailyStage(Stage):
