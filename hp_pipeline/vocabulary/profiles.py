@@ -208,7 +208,7 @@ def _mapping(name: str, entry: object) -> SignalMapping:
 
 
 def _selectors(name: str, raw: object) -> tuple[Selector, ...]:
-    found = raw if isinstance(raw, list) else [raw]
+    found = raw if isinstance(raw, list) and raw else [raw]
     result = []
     for index, item in enumerate(found):
         path = (name, "select", index) if isinstance(raw, list) else (name, "select")
