@@ -25,8 +25,10 @@ from hp_pipeline.settings.sources import (
     ViessmannSource,
 )
 from hp_pipeline.settings.tariffs import Tariff, TariffWindow
+from hp_pipeline.settings.upkeep import Automation, LandingRules
 
 __all__ = [
+    "Automation",
     "Circuit",
     "Columns",
     "Consumer",
@@ -36,6 +38,7 @@ __all__ = [
     "HeatPump",
     "InfluxdbSource",
     "Input",
+    "LandingRules",
     "LuxtronikSource",
     "Meter",
     "Mistake",

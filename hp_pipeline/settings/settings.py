@@ -24,6 +24,7 @@ from hp_pipeline.settings.outputs import Outputs
 from hp_pipeline.settings.rules import Rules
 from hp_pipeline.settings.sources import SOURCE_KINDS, Source
 from hp_pipeline.settings.tariffs import Tariff
+from hp_pipeline.settings.upkeep import Automation, LandingRules
 from hp_pipeline.vocabulary.durations import format_duration
 from hp_pipeline.vocabulary.profiles import Profile, load_profile
 from hp_pipeline.vocabulary.rules import Rules as OperationRules
@@ -41,6 +42,8 @@ class Settings(SettingsModel):
     rules: Rules = Field(default_factory=Rules, description="Rules for all heat pumps.")
     tariffs: tuple[Tariff, ...] = Field((), description="Prices of electricity, each from its day on.")
     outputs: Outputs = Field(default_factory=Outputs, description="What is handed out without being asked for.")
+    automation: Automation = Field(default_factory=Automation, description="How often the pipeline works by itself.")
+    landing: LandingRules = Field(default_factory=LandingRules, description="What the collector keeps on the disk.")
 
     _directory: Path = PrivateAttr(default_factory=Path)
 
