@@ -22,7 +22,7 @@ import polars as pl
 
 from hp_pipeline.assets.workspace import Plant, Workspace
 from hp_pipeline.lake import DamagedPartitionError, Lake, Receipt
-from hp_pipeline.transforms import calendar, events, figures, frames, operation, periods
+from hp_pipeline.transforms import calendar, events, figures, frames, operation, periods, told
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.decode import Decoded, decode
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
@@ -252,8 +252,8 @@ class Stage(ABC):
             self._remove(key, outcome)
         fingerprints = {key: self.fingerprint(key) for key in wanted}
         due = [key for key in wanted if force or not self._is_current(key, fingerprints[key])]
-        outcome.kept = len(keys) - len(due)
-        progress(outcome.kept)
+        outcome.kept = len(wanted) - len(due)
+        progress(len(keys) - len(due))
         for stretch in self.stretches(due):
             self._make_and_store(stretch, fingerprints, outcome)
             progress(len(stretch))
@@ -374,10 +374,18 @@ class FramesStage(Stage):
         inputs = []
         for source, profile in self.plant.inputs:
             rows = self.lake.read(
-                f"readings/{source}", days, columns=["point", "time", "value", "text"], where=pl.col("time") < beyond
+                f"readings/{source}",
+                days,
+                columns=["point", "time", "value", "text", "origin"],
+                where=pl.col("time") < beyond,
             )
             if rows is not None:
-                inputs.append((conform(rows, "readings").drop("source"), profile))
+                selectors = profile.selectors()
+                series = told.full_series(
+                    conform(rows, "readings"),
+                    lambda point, known=selectors: any(selector.matches(point) for selector in known),  # type: ignore[misc]
+                )
+                inputs.append((series, profile))
         return decode(inputs)
 
     @property
@@ -785,7 +793,7 @@ def store_readings(workspace: Workspace, source: str, readings: pl.DataFrame) ->
     changes nothing that is already right.
 
     Args:
-        readings: `point`, `time`, `value`, `text`.
+        readings: `point`, `time`, `value`, `text` and, where it is known, `origin`.
 
     Returns:
         The receipts of the partitions whose content has changed, by key.
@@ -826,9 +834,9 @@ def _merge_into(lake: Lake, asset: str, key: str, new: pl.DataFrame) -> Receipt 
 
 def merge_readings(readings: pl.DataFrame) -> pl.DataFrame:
     """One reading per source, point and time. Where several disagree the choice does not depend on their order: a
-    number rather than words, then the greater."""
+    what was told at once rather than what was asked for later, a number rather than words, then the greater."""
     return readings.sort(
-        ["source", "point", "time", "value", "text"],
-        descending=[False, False, False, True, True],
-        nulls_last=[False, False, False, True, True],
+        ["source", "point", "time", "origin", "value", "text"],
+        descending=[False, False, False, False, True, True],
+        nulls_last=[False, False, False, False, True, True],
     ).unique(["source", "point", "time"], keep="first", maintain_order=True)

@@ -64,12 +64,12 @@ def _days(keys: set[str]) -> tuple[date, date]:
     return date.fromisoformat(min(keys)), date.fromisoformat(max(keys))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False), st.sampled_from(ZONES))
 def test_updates_over_the_days_that_readings_touch_end_like_one_build(
     tmp_path: Path, random: Random, time_zone: str
 ) -> None:
-    taken = live(random.choice([SPRING, AUTUMN]), 3.2, random.randrange(10_000))
+    taken = live(random.choice([SPRING, AUTUMN]), 2.4, random.randrange(10_000))
     if random.random() < 0.5:
         taken = _days_apart(taken, random)
     shutil.rmtree(tmp_path)
@@ -89,7 +89,7 @@ def test_updates_over_the_days_that_readings_touch_end_like_one_build(
     assert due(house) == []
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_derived_partitions_that_are_lost_come_back_as_they_were(tmp_path: Path, random: Random) -> None:
     shutil.rmtree(tmp_path)
@@ -106,7 +106,7 @@ def test_derived_partitions_that_are_lost_come_back_as_they_were(tmp_path: Path,
 def test_the_number_of_days_at_once_changes_no_byte(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, time_zone: str, start: datetime
 ) -> None:
-    taken = live(start, 4, seed=5)
+    taken = live(start, 3, seed=5)
     found = []
     for days in (31, 1, 2):
         monkeypatch.setattr(stages, "STRETCH_DAYS", days)

@@ -102,7 +102,7 @@ def _held(series: list[tuple[float, float]], at: float, max_age: float) -> float
     return before[-1][1] if before and at - before[-1][0] <= max_age else None
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(reports, reports, st.sampled_from([10, 20, 30, 60]), st.booleans())
 def test_coarsening_conserves_the_energy(
     power: list[tuple[float, float]], ticks: list[tuple[float, float]], interval: int, more_follows: bool

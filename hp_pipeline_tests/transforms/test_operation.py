@@ -160,7 +160,7 @@ def histories(draw: st.DrawFn, most: int = 70) -> list[Frame]:
     return frames
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(histories())
 def test_equals_the_oracle(frames: list[Frame]) -> None:
     judge(frames, RULES)
