@@ -194,7 +194,7 @@ class MeterState:
     Instead a reading counts when it can follow the last one, that is, in the time since:
 
     * the total stayed and the day did not fall, or
-    * the total rose by about the last day's part, and the day began again,
+    * the total rose by the last day's part at least, and the day began again (it is less than what was added),
 
     and the sum did not fall and rose by no more than the meter can count (plus one unit of resolution for each
     word). What cannot follow is not believed, the last sum is held, for at most `HOLD_S`: what stays is a device
@@ -237,12 +237,12 @@ class MeterState:
         rise = total + day - self.total - self.day
         if not 0 <= rise <= most:
             return False
-        if since > self.HOLD_S:
+        if since > self.HOLD_S and self.held_since is None:
             # Midnight may have passed unseen: then neither word says whether they belong together.
             return True
-        if total == self.total:
-            return day >= self.day
-        return day < self.day or self.day == 0
+        added = total - self.total
+        # What was just added to the total still stands in the day's part as long as that was not cleared.
+        return day >= self.day if added == 0 else self.day <= added and day < added
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON can hold it."""
