@@ -27,6 +27,7 @@ from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.decode import Decoded, decode
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.profiles import Profile
 
 log = logging.getLogger(__name__)
 
@@ -380,17 +381,17 @@ class FramesStage(Stage):
                 where=pl.col("time") < beyond,
             )
             if rows is not None:
-                selectors = profile.selectors()
-                series = told.full_series(
-                    conform(rows, "readings"),
-                    lambda point, known=selectors: any(selector.matches(point) for selector in known),  # type: ignore[misc]
-                )
-                inputs.append((series, profile))
+                inputs.append((told.full_series(conform(rows, "readings"), _known_to(profile)), profile))
         return decode(inputs)
 
     @property
     def _spike_windows(self) -> list[timedelta]:
         return [mapping.spike.within for mapping in self.plant.mappings.values() if mapping.spike]
+
+
+def _known_to(profile: Profile) -> Callable[[str], bool]:
+    selectors = profile.selectors()
+    return lambda point: any(selector.matches(point) for selector in selectors)
 
 
 class OperationStage(Stage):

@@ -7,63 +7,10 @@ call in it, and how many calls are kept in reserve. A restart changes nothing, s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from hp_pipeline.landing.store import Landing, micros, moment
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A rule of a metered API.
-
-    Attributes:
-        name: for people, such as `day`.
-        limit: how many calls it allows.
-        length: how long it is.
-        opens_at_first_call: it opens with the first call after the one before has ended; a sliding window without.
-        reserve: so many calls are never used: `CallLedger.take` refuses when no more are left.
-    """
-
-    name: str
-    limit: int
-    length: timedelta
-    opens_at_first_call: bool = False
-    reserve: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What is left of a window.
-
-    Attributes:
-        window: the rule.
-        used: calls counted in it.
-        left: calls that may still be made, the reserve taken off.
-        resets: when a used-up window allows a call again; for one that is not used up, when it gives the next call
-            back; None when nothing is used.
-    """
-
-    window: Window
-    used: int
-    left: int
-    resets: datetime | None
-
-
-class BudgetSpentError(Exception):
-    """A call must not be sent now.
-
-    Attributes:
-        account: whose calls they are.
-        until: when it may be tried again.
-        why: which rule says so.
-    """
-
-    def __init__(self, account: str, until: datetime, why: str) -> None:
-        super().__init__(f"no more calls for {account} until {until:%Y-%m-%d %H:%M:%S} UTC: {why}")
-        self.account = account
-        self.until = until
-        self.why = why
+from hp_pipeline.sources.budget import Budget, BudgetSpentError, Window
 
 
 class CallLedger:

@@ -157,9 +157,15 @@ class Landing:
         folder: the data folder; the store is its `landing.sqlite`.
         read_only: open what is there, change nothing.
 
+    Attributes:
+        path: the file.
+        identity: another one when the file was moved away and begun anew; the numbers of its polls begin anew then.
+
     Raises:
         LandingError: it cannot be opened, or it is of a newer version than this program.
     """
+
+    identity: str
 
     def __init__(self, folder: Path, *, read_only: bool = False) -> None:
         self.path = folder / FILE
@@ -167,22 +173,27 @@ class Landing:
         self._writers: dict[str, _Writer] = {}
         self._points: dict[int, str] = {}
         self._sets: dict[int, tuple[int, ...]] = {}
+        self._read_only = read_only
+        self._connection = self._open()
+
+    def _open(self) -> sqlite3.Connection:
         with self._explained("open"):
-            if not read_only:
-                folder.mkdir(parents=True, exist_ok=True)
-            uri = f"{self.path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-            self._connection = sqlite3.connect(
+            if self._read_only and not self.path.exists():
+                raise LandingError(f"there is no {self.path}", "Start `hp-pipeline collect` (or `run`): it makes it")
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            uri = f"{self.path.absolute().as_uri()}?mode={'ro' if self._read_only else 'rwc'}"
+            connection = sqlite3.connect(
                 uri, uri=True, timeout=15, isolation_level=None, check_same_thread=False, cached_statements=64
             )
             try:
-                self._set_up(read_only)
+                self._set_up(connection)
             except BaseException:
-                self._connection.close()
+                connection.close()
                 raise
+            return connection
 
-    def _set_up(self, read_only: bool) -> None:
-        connection = self._connection
-        if not read_only:
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        if not self._read_only:
             if version_of(connection) == 0:
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
@@ -197,6 +208,20 @@ class Landing:
                 "Update hp_pipeline" if newer else "Start the collector or the pipeline once: it brings it up to date",
             )
         (self.identity,) = connection.execute("SELECT value FROM landing WHERE key = 'identity'").fetchone()
+
+    def reopen(self) -> None:
+        """Close it and open it anew: a folder that could not be written to, or was changed for another one, may be
+        there again.
+
+        Raises:
+            LandingError: it cannot be opened.
+        """
+        with self._lock:
+            self._connection.close()
+            self._writers.clear()
+            self._points.clear()
+            self._sets.clear()
+            self._connection = self._open()
 
     def close(self) -> None:
         """Close it; what was recorded stays."""
@@ -386,6 +411,15 @@ class Landing:
             (source, sequence, least),
         )
         return rows[0][0] if rows else None
+
+    def before(self, source: str, time: datetime) -> int:
+        """Number such that every good poll of a source with readings from `time` on has a greater one."""
+        rows = self.rows(
+            "SELECT min(sequence) FROM polls WHERE source = (SELECT id FROM sources WHERE name = ?) AND outcome = 'ok'"
+            " AND max(time, coalesce(newest, time)) >= ?",
+            (source, micros(time)),
+        )
+        return int(rows[0][0]) - 1 if rows[0][0] is not None else self.newest().get(source, 0)
 
     def polls(self, source: str, after: int = 0, until: int | None = None, *, good: bool = False) -> Iterator[Recorded]:
         """The stored polls of a source with a number in (after, until], ascending."""

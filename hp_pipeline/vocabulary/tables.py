@@ -194,13 +194,15 @@ def tables() -> dict[str, Table]:
     listed = [
         Table(
             "readings",
-            "What the sources said, as they said it: one row per source, point and time",
+            "What the sources said, as they said it: one row per source, point and time. Of live sources a row where a "
+            "value changed, and each UTC day's first; at every time of the point `@poll` all points of a set were told",
             (
                 Column("source", "VARCHAR", None, "Source, by its id in the settings"),
                 Column("point", "VARCHAR", None, "The source's own name of the series"),
                 Column("time", TIME, None, "When it was read or written (UTC)"),
                 Column("value", "DOUBLE", None, "The reading, when it is a number (in the source's own unit)"),
                 Column("text", "VARCHAR", None, "The reading, when it is words"),
+                Column("origin", "VARCHAR", None, "history: asked for later, out of the source's memory; else unknown"),
             ),
         ),
         Table(

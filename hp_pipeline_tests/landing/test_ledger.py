@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hp_pipeline.landing.ledger import BudgetSpentError, CallLedger, Window
+from hp_pipeline.landing.ledger import CallLedger
 from hp_pipeline.landing.store import Landing
+from hp_pipeline.sources.budget import BudgetSpentError, Window
 
 START = datetime(2026, 1, 10, 12, tzinfo=UTC)
 DAY = Window("day", 6, timedelta(hours=24), opens_at_first_call=True, reserve=1)
