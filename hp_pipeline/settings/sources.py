@@ -575,7 +575,7 @@ class MqttTopic(SettingsModel):
     )
     time_format: Annotated[str, AfterValidator(_message_time_format)] = Field(
         "auto",
-        description="auto (ISO or unix time), iso, unix_s, unix_ms, unix_us, unix_ns or a pattern such as %H:%M.",
+        description="auto (ISO or unix time), iso, unix_s, unix_ms, unix_us, unix_ns or a pattern.",
     )
     time_zone: TimeZone = Field("UTC", description="Time zone of times that name none.")
     missing: tuple[str, ...] = Field(

@@ -50,6 +50,11 @@ class JsonPath:
                 text += (f".{word}" if text else word) if plain else f"[{json.dumps(word)}]"
         return text
 
+    @property
+    def is_wild(self) -> bool:
+        """Whether it may lead to several values."""
+        return any(isinstance(step, Wild) for step in self.steps)
+
     def find(self, document: JsonValue) -> Iterator[tuple[str, JsonValue]]:
         """Every value that the path leads to, with the path that leads to it alone."""
         for steps, value in _find(document, self.steps, ()):

@@ -53,6 +53,19 @@ def filter_expression(text: str) -> re.Pattern[str]:
     return re.compile(guard + body, re.DOTALL)
 
 
+def covers(outer: str, inner: str) -> bool:
+    """Whether every topic of the filter `inner` is one of the filter `outer`."""
+    outers, inners = outer.split("/"), inner.split("/")
+    if inners[0].startswith("$") and outers[0] in ("+", "#"):
+        return False
+    for index, level in enumerate(outers):
+        if level == "#":
+            return True
+        if index >= len(inners) or inners[index] == "#" or (level != "+" and level != inners[index]):
+            return False
+    return len(outers) == len(inners)
+
+
 def sibling(topic: str, level: str) -> str:
     """The topic (or filter) with another last level: `a/b/state`, `last_updated` → `a/b/last_updated`."""
     head, slash, _ = topic.rpartition("/")
