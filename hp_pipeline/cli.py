@@ -5,6 +5,7 @@ Everything heavy is imported where it is used, so that `--help` and small comman
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 DEMO_DAYS = 60
 DEMO_FOLDER = "demo"
 
-out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True)
 
 Command = Callable[..., Any]
@@ -89,7 +90,29 @@ def open_workspace(settings: str | None, data: str | None) -> Workspace:
         raise click.ClickException(str(error)) from None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """Says in a sentence what keeps a command from being done: such errors name the thing, the place, the remedy."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if _is_for_owners(error):
+                raise click.ClickException(str(error)) from error
+            raise
+
+
+def _is_for_owners(error: Exception) -> bool:
+    from hp_pipeline.assets.readings import NotStoredError
+    from hp_pipeline.lake import DamagedPartitionError, StorageError
+    from hp_pipeline.sources.errors import SourceError
+
+    return isinstance(error, DamagedPartitionError | StorageError | SourceError | NotStoredError | PermissionError)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="hp_pipeline", prog_name="hp-pipeline")
 def cli() -> None:
     """Readings of heat pumps and meters become sessions, energies, COP and JAZ.
@@ -215,7 +238,7 @@ def import_files(files: tuple[Path, ...], settings: str | None, data: str | None
     A content is taken in once; repeated and overlapping files change nothing. A file with bad rows is refused with a
     report that names line and reason, unless the source says `keep_good_rows: true`.
     """
-    from hp_pipeline.assets.readings import describe_taken, take_in_files
+    from hp_pipeline.assets.readings import NotStoredError, describe_taken, take_in_files
     from hp_pipeline.settings import FilesSource
 
     workspace = open_workspace(settings, data)
@@ -227,18 +250,24 @@ def import_files(files: tuple[Path, ...], settings: str | None, data: str | None
         raise click.ClickException(f"{source_id} is of kind {source.kind}: only a source of kind files takes files.")
     refused = 0
     stored: dict[tuple[str, str], Receipt] = {}
+    problems = []
     with _progress() as progress:
         task = progress.add_task("taking in", total=len(files))
-        for taken, changed in take_in_files(workspace, source, list(files), datetime.now(UTC), move=move):
-            refused += taken.outcome == "quarantined"
-            stored |= {(f"readings/{source_id}", key): receipt for key, receipt in changed.items()}
-            progress.console.print(describe_taken(taken), highlight=False)
-            progress.advance(task)
+        try:
+            for taken, changed in take_in_files(workspace, source, list(files), datetime.now(UTC), move=move):
+                refused += taken.outcome == "quarantined"
+                stored |= {(f"readings/{source_id}", key): receipt for key, receipt in changed.items()}
+                progress.console.print(escape(describe_taken(taken)), highlight=False)
+                progress.advance(task)
+        except NotStoredError as error:
+            problems.append(str(error))
     workspace.publish()
     _tell_dagster(workspace, stored)
     click.echo(f"{len(stored)} days of readings changed. Next: hp-pipeline materialize")
     if refused:
-        raise click.ClickException(f"{refused} of {len(files)} files were refused; all others were taken in.")
+        problems.append(f"{refused} of {len(files)} files were refused; all others were taken in.")
+    if problems:
+        raise click.ClickException("\n".join(problems))
 
 
 def _progress() -> Any:
@@ -279,6 +308,12 @@ def materialize(
     known = [name for stage in STAGES for name in stage.tables]
     if table and table not in [*known, "readings"]:
         raise click.UsageError(f"There is no asset {asset!r}; there are: readings, {', '.join(known)}.")
+    owners = [
+        part.id for part in (workspace.settings.sources if table == "readings" else workspace.settings.heat_pumps)
+    ]
+    if whose and whose not in owners:
+        kind = "source" if table == "readings" else "heat pump"
+        raise click.UsageError(f"There is no {kind} {whose!r}; there are: {', '.join(owners)}.")
     low = first.date() if first else date.min if last else None
     high = last.date() if last else date.max if first else None
     problems: list[str] = []
@@ -353,9 +388,9 @@ def _pull_archives(
                 for changed in pull(workspace, source, start + timedelta(days=day), ends, rejects):
                     stored |= {(f"readings/{source.id}", key): receipt for key, receipt in changed.items()}
                 if rejects:
-                    progress.console.print(f"{source.id}: {rejects.summary()}", highlight=False)
+                    progress.console.print(escape(f"{source.id}: {rejects.summary()}"), highlight=False)
                 progress.advance(task)
-        except SourceError as error:
+        except (SourceError, OSError) as error:
             problems.append(str(error))
     return problems
 
@@ -406,30 +441,45 @@ def sql(query: str | None, settings: str | None, data: str | None, form: str) ->
         except duckdb.Error as error:
             raise click.ClickException(str(error)) from None
         return
-    click.echo(f"{workspace.database} (read only). End a query with ; and leave with Ctrl-D. Try SHOW TABLES;")
-    for statement in _statements():
+    interactive = sys.stdin.isatty()
+    if interactive:
+        click.echo(f"{workspace.database} (read only). End a query with ; and leave with Ctrl-D. Try SHOW TABLES;")
+    failed = False
+    for statement in _statements(interactive):
         try:
             _answer(connection, statement, form)
         except duckdb.Error as error:
-            err.print(f"[red]{error}[/red]", highlight=False)
+            failed = True
+            err.print(f"[red]{escape(str(error))}[/red]", highlight=False)
+    if failed and not interactive:
+        raise SystemExit(1)
 
 
-def _statements() -> Iterator[str]:
-    """Statements as they are typed, each up to its semicolon."""
-    if sys.stdin.isatty():
+def _statements(interactive: bool) -> Iterator[str]:
+    """Statements as they are typed or piped in, each up to its semicolon; the last one needs none."""
+    if interactive:
         import readline  # noqa: F401 - gives input() a history and a movable cursor
     lines: list[str] = []
     while True:
+        prompt = ("..> " if lines else "hp> ") if interactive else ""
         try:
-            lines.append(input("hp> " if not lines else "..> "))
-        except (EOFError, KeyboardInterrupt):
+            lines.append(input(prompt))
+            is_last = False
+        except KeyboardInterrupt:  # what was typed so far is given up, as in a shell
             click.echo()
-            return
+            lines = []
+            continue
+        except EOFError:
+            is_last = True
         text = "\n".join(lines).strip()
-        if text.endswith(";") or text == "":
+        if is_last or text.endswith(";") or text == "":
             lines = []
             if text.strip(";").strip():
                 yield text
+        if is_last:
+            if interactive:
+                click.echo()
+            return
 
 
 def _answer(connection: Any, query: str, form: str) -> None:
@@ -437,7 +487,8 @@ def _answer(connection: Any, query: str, form: str) -> None:
     if relation is None:
         return
     if form == "table":
-        click.echo(str(relation))
+        width = _terminal_width()
+        relation.show(max_width=width or 100_000, max_rows=10_000, max_col_width=100_000 if width is None else width)
         return
     import polars as pl
 
@@ -445,6 +496,11 @@ def _answer(connection: Any, query: str, form: str) -> None:
 
     rows = pl.DataFrame(relation.to_arrow_table())
     click.echo(as_json(rows) if form == "json" else as_csv(rows), nl=form == "json")
+
+
+def _terminal_width() -> int | None:
+    """Columns of the terminal; None where the output goes to a file or another program."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 _RANGE = (
@@ -539,7 +595,7 @@ class Shown:
         elif rows.is_empty():
             click.echo("Nothing is stored for that. `hp-pipeline materialize` brings everything up to date.")
         else:
-            out.print(text_table(rows, view, self.workspace.settings.site.time_zone, title))
+            click.echo(text_table(rows, view, self.workspace.settings.site.time_zone, title, _terminal_width()))
 
 
 @cli.group(invoke_without_command=True)
@@ -641,16 +697,23 @@ def export(settings: str | None, data: str | None, day: datetime | None) -> None
     from hp_pipeline.transforms.calendar import first_day
 
     workspace = open_workspace(settings, data)
+    written: list[Path] = []
+    problems: list[str] = []
     with _progress() as progress:
         for heat_pump in workspace.settings.heat_pumps:
             plant = workspace.plant(heat_pump.id)
             days = [day.date()] if day else [date.fromisoformat(key) for key in plant.lake.keys(f"daily/{plant.id}")]
-            for one in progress.track(days, description=f"{plant.id}: daily CSV"):
-                write_daily_csv(plant, one)
             weeks = sorted({first_day("weekly", one) for one in days})
-            for week in progress.track(weeks, description=f"{plant.id}: weekly CSV"):
-                write_weekly_csv(plant, week)
-    click.echo(f"Written to {workspace.exports}")
+            for kind, dates, write in (("daily", days, write_daily_csv), ("weekly", weeks, write_weekly_csv)):
+                for one in progress.track(dates, description=f"{plant.id}: {kind} CSV"):
+                    try:
+                        path = write(plant, one)
+                        written += [path] if path else []
+                    except OSError as error:
+                        problems.append(f"{kind} {one}: {error}")
+    click.echo(f"{len(written)} files written to {workspace.exports}")
+    if problems:
+        raise click.ClickException("\n".join(["Some files could not be written, all others were:", *problems]))
 
 
 @cli.command()

@@ -1,6 +1,6 @@
 """CSV files of finished local days and weeks, for people and their spreadsheets."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,7 @@ def _daily(plant: Plant, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinit
 
     @dg.multi_asset(name=f"{plant.id}__daily_csv", specs=[described], backfill_policy=dg.BackfillPolicy.single_run())
     def daily_csv(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
-        written = [path for key in context.partition_keys if (path := write_daily_csv(plant, date.fromisoformat(key)))]
-        yield _result(described.key, written)
+        yield from _export(described.key, plant, write_daily_csv, list(context.partition_keys))
 
     return daily_csv
 
@@ -98,14 +97,27 @@ def _weekly(plant: Plant) -> dg.AssetsDefinition:
         if first is not None and last is not None:
             low = calendar.first_day("weekly", first).isoformat()
             keys = [key for key in keys if low <= key <= last.isoformat()]
-        written = [path for key in keys if (path := write_weekly_csv(plant, date.fromisoformat(key)))]
-        yield _result(described.key, written)
+        yield from _export(described.key, plant, write_weekly_csv, keys)
 
     return weekly_csv
 
 
-def _result(key: dg.AssetKey, written: list[Path]) -> dg.MaterializeResult[Any]:
+def _export(
+    key: dg.AssetKey, plant: Plant, write: Callable[[Plant, date], Path | None], dates: list[str]
+) -> Iterator[dg.MaterializeResult[Any]]:
+    """Write the files of several dates; one that cannot be written does not keep the others from it."""
+    written: list[Path] = []
+    failed: list[str] = []
+    for day in dates:
+        try:
+            path = write(plant, date.fromisoformat(day))
+        except OSError as error:
+            failed.append(f"{day}: {error}")
+        else:
+            written += [path] if path else []
     metadata: dict[str, Any] = {"files": len(written)}
     if written:
         metadata["newest"] = dg.MetadataValue.path(written[-1])
-    return dg.MaterializeResult(asset_key=key, metadata=metadata)
+    yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+    if failed:
+        raise dg.Failure(f"{len(failed)} files could not be written, all others were. {' | '.join(failed[:5])}")

@@ -9,7 +9,6 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
-from rich.table import Table
 
 Format = Literal["text", "json", "csv"]
 
@@ -20,21 +19,22 @@ _HEADERS: Mapping[str, str] = {
     "end": "to",
     "mode": "mode",
     "state": "state",
-    "electrical_energy_kwh": "electricity kWh",
-    "thermal_energy_kwh": "heat kWh",
+    "electrical_energy_kwh": "electr.\nkWh",
+    "thermal_energy_kwh": "heat\nkWh",
     "cop": "COP",
-    "cop_heating": "heating",
-    "cop_dhw": "hot water",
+    "cop_heating": "COP\nheating",
+    "cop_dhw": "COP\ndhw",
     "compressor_starts": "starts",
-    "defrosts": "defrosts",
-    "electrical_coverage": "known",
-    "outdoor_temperature_mean": "outdoor °C",
-    "flow_temperature_mean": "flow °C",
-    "flow_temperature_last": "flow at end °C",
-    "flow_setpoint_last": "set-point °C",
-    "room_temperature_last": "room °C",
-    "outdoor_from": "outdoor from °C",
-    "outdoor_to": "to °C",
+    "defrosts": "de-\nfrosts",
+    "electrical_coverage": "electr.\nknown",
+    "thermal_coverage": "heat\nknown",
+    "outdoor_temperature_mean": "outdoor\n°C",
+    "flow_temperature_mean": "flow\n°C",
+    "flow_temperature_last": "flow at\nend °C",
+    "flow_setpoint_last": "set-\npoint °C",
+    "room_temperature_last": "room\n°C",
+    "outdoor_from": "outdoor\nfrom °C",
+    "outdoor_to": "to\n°C",
     "hours": "hours",
     "provisional": "",
     "cop_reason": "no COP because",
@@ -42,11 +42,12 @@ _HEADERS: Mapping[str, str] = {
 
 PERIOD_VIEW = (
     *("heat_pump", "period", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "cop_heating", "cop_dhw"),
-    *("compressor_starts", "defrosts", "outdoor_temperature_mean", "electrical_coverage", "cop_reason"),
+    *("compressor_starts", "defrosts", "outdoor_temperature_mean", "electrical_coverage", "thermal_coverage"),
+    "cop_reason",
 )
 SESSION_VIEW = (
     *("heat_pump", "start", "end", "mode", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "compressor_starts"),
-    *("defrosts", "outdoor_temperature_mean", "flow_temperature_mean", "provisional"),
+    *("defrosts", "outdoor_temperature_mean", "flow_temperature_mean", "provisional", "cop_reason"),
 )
 CYCLE_VIEW = (
     *("heat_pump", "start", "end", "mode", "state", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
@@ -58,22 +59,89 @@ TEMPERATURE_VIEW = (
 )
 """Which columns a person is shown; JSON and CSV have all of them."""
 
+_LEFT_OUT_FIRST = (
+    *("room_temperature_last", "flow_setpoint_last", "thermal_coverage", "outdoor_temperature_mean", "defrosts"),
+    *("flow_temperature_last", "flow_temperature_mean", "compressor_starts", "electrical_coverage", "cop_dhw"),
+    *("cop_heating", "provisional", "end", "thermal_energy_kwh"),
+)
+"""What is left out, one after the other, while a table is wider than the terminal."""
 
-def text_table(rows: pl.DataFrame, view: Sequence[str], time_zone: str, title: str) -> Table:
-    """The rows as a table for the terminal: local time, figures rounded, unknown is –."""
+_GAP = 2
+"""Blanks between two columns."""
+
+
+def text_table(rows: pl.DataFrame, view: Sequence[str], time_zone: str, title: str, width: int | None = None) -> str:
+    """The rows as a table for the terminal: local time, figures rounded, unknown is –, no cell is cut.
+
+    Args:
+        rows: of one of the tables, with at least some of the view's columns.
+        view: the columns to show, in order; those that nobody knows anything of are left out.
+        time_zone: the house's.
+        title: the line above.
+        width: of the terminal: the least important columns are left out until the table fits. None: no limit.
+    """
     zone = ZoneInfo(time_zone)
-    names = [name for name in view if name in rows.columns and (name != "cop_reason" or rows[name].count())]
-    if rows.select(pl.col("heat_pump").n_unique()).item() <= 1:
+    names = [name for name in view if name in rows.columns and (name not in _IF_KNOWN or _says_something(rows[name]))]
+    if rows["heat_pump"].n_unique() <= 1:
         names = [name for name in names if name != "heat_pump"]
-    table = Table(title=title, title_justify="left", header_style="bold", show_edge=False, pad_edge=False)
-    for name in names:
-        table.add_column(_HEADERS[name], justify="right" if rows.schema[name].is_numeric() else "left")
-    for row in rows.select(names).iter_rows():
-        table.add_row(*(_cell(name, value, zone) for name, value in zip(names, row, strict=True)))
-    return table
+    cells = {
+        name: [*_HEADERS[name].split("\n"), *(_cell(name, row, zone) for row in rows.iter_rows(named=True))]
+        for name in names
+    }
+    widths = {name: max(map(len, column)) for name, column in cells.items()}
+
+    def total() -> int:
+        return sum(widths[name] + _GAP for name in names) - _GAP
+
+    notes: list[str] = []
+    if "cop_reason" in names and width is not None and total() > width:
+        names.remove("cop_reason")
+        counted = rows["cop_reason"].drop_nulls().value_counts(sort=True, name="rows")
+        notes = [f"No COP in {count} of {rows.height} rows: {reason}" for reason, count in counted.iter_rows()]
+    left_out = []
+    for name in _LEFT_OUT_FIRST:
+        if width is None or total() <= width:
+            break
+        if name in names:
+            names.remove(name)
+            left_out.append(" ".join(_HEADERS[name].replace("-\n", "").split()) or name)
+    if left_out:
+        notes.append(f"A wider terminal shows more: {', '.join(left_out)}.")
+    lines = [title]
+    for header in range(2):
+        # Headers of one line stand on the lower one.
+        parts = [_header(name, header).rjust(widths[name]) if _is_number(rows, name)
+                 else _header(name, header).ljust(widths[name]) for name in names]  # fmt: skip
+        if any(part.strip() for part in parts):
+            lines.append((" " * _GAP).join(parts).rstrip())
+    lines.append((" " * _GAP).join("─" * widths[name] for name in names))
+    body = {name: column[-rows.height :] if rows.height else [] for name, column in cells.items()}
+    for number in range(rows.height):
+        parts = [body[name][number].rjust(widths[name]) if _is_number(rows, name)
+                 else body[name][number].ljust(widths[name]) for name in names]  # fmt: skip
+        lines.append((" " * _GAP).join(parts).rstrip())
+    return "\n".join([*lines, *notes])
 
 
-def _cell(name: str, value: object, zone: ZoneInfo) -> str:
+_IF_KNOWN = frozenset({"cop_reason", "provisional", "room_temperature_last", "flow_setpoint_last"})
+"""Columns that are shown only when they say something."""
+
+
+def _says_something(column: pl.Series) -> bool:
+    return bool(column.any()) if column.dtype == pl.Boolean else column.null_count() < column.len()
+
+
+def _is_number(rows: pl.DataFrame, name: str) -> bool:
+    return rows.schema[name].is_numeric()
+
+
+def _header(name: str, line: int) -> str:
+    parts = _HEADERS[name].split("\n")
+    return parts[line] if len(parts) == 2 else ("", parts[0])[line]
+
+
+def _cell(name: str, row: Mapping[str, object], zone: ZoneInfo) -> str:
+    value = row[name]
     if name == "provisional":
         return "provisional" if value else ""
     if name == "cop_reason":
@@ -81,9 +149,14 @@ def _cell(name: str, value: object, zone: ZoneInfo) -> str:
     if value is None:
         return "–"
     if name.endswith("_coverage") and isinstance(value, float):
-        return f"{value:.0%}"
+        return "100%" if value >= 0.9995 else f"{min(value, 0.99):.0%}"  # 100 % is to mean all of it
     if isinstance(value, datetime):
-        return f"{value.astimezone(zone):%Y-%m-%d %H:%M}"
+        local = value.astimezone(zone)
+        start = row.get("start")
+        if name == "end" and isinstance(start, datetime):
+            days = (local.date() - start.astimezone(zone).date()).days
+            return f"{local:%H:%M}" + (f" +{days}d" if days else "")
+        return f"{local:%Y-%m-%d %H:%M}"
     if isinstance(value, float):
         return f"{value:.2f}" if name.startswith("cop") or name.endswith("_kwh") else f"{value:.1f}"
     return str(value)
