@@ -158,6 +158,7 @@ class SimulatedModbus:
     """Units on one line, served on loopback: `async with SimulatedModbus({1: unit}) as server`.
 
     Attributes:
+        transport: how its frames travel.
         port: where it listens (tcp, rtu_over_tcp).
         device: the serial port to open (rtu).
         requests: every request that reached it.
@@ -172,9 +173,10 @@ class SimulatedModbus:
         self.requests: list[Request] = []
         self.injected: list[Injected] = []
         self._units = units
-        self._transport = transport
+        self.transport = transport
         self._faults: list[Fault] = []
         self._always: Fault | None = None
+        self._only: int | None = None
         self._present: Fault | None = None
         self._inner: ModbusTcpServer | None = None
         self._relay: asyncio.Server | None = None
@@ -188,9 +190,9 @@ class SimulatedModbus:
         """Make a fault at each of the next requests."""
         self._faults += [fault] * times
 
-    def always(self, fault: Fault | None) -> None:
-        """Make a fault at every request from now on; None ends it."""
-        self._always = fault
+    def always(self, fault: Fault | None, unit: int | None = None) -> None:
+        """Make a fault at every request from now on (of one unit, or of all); None ends it."""
+        self._always, self._only = fault, unit
 
     async def refuse(self) -> None:
         """Stop listening and end all connections, as a device that is switched off."""
@@ -207,11 +209,11 @@ class SimulatedModbus:
     # ---- life
 
     async def __aenter__(self) -> Self:
-        framer = FramerType.SOCKET if self._transport == "tcp" else FramerType.RTU
+        framer = FramerType.SOCKET if self.transport == "tcp" else FramerType.RTU
         devices = [unit.sim_device(number, self._answering) for number, unit in self._units.items()]
         self._inner = ModbusTcpServer(devices, framer=framer, address=("127.0.0.1", 0))
         await self._inner.serve_forever(background=True)
-        if self._transport == "rtu":
+        if self.transport == "rtu":
             self._open_pty()
         else:
             await self.accept()
@@ -283,7 +285,8 @@ class SimulatedModbus:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", inner_port)
         try:
             while request := await self._request(reader):
-                self._present = self._faults.pop(0) if self._faults else self._always
+                lasting = self._always if self._only in (None, self.requests[-1].unit) else None
+                self._present = self._faults.pop(0) if self._faults else lasting
                 if self._present is not None:
                     self.injected.append(Injected(self._present, len(self.requests), datetime.now(UTC)))
                 inner_writer.write(request)
@@ -297,7 +300,7 @@ class SimulatedModbus:
 
     async def _request(self, reader: asyncio.StreamReader) -> bytes:
         """The next request; empty at the end of the connection. All that read are equally long."""
-        head = 6 if self._transport == "tcp" else 0
+        head = 6 if self.transport == "tcp" else 0
         try:
             frame = await reader.readexactly(head + 6 if head else 8)
         except asyncio.IncompleteReadError:
@@ -347,7 +350,7 @@ class SimulatedModbus:
 
     def _changed(self, answer: bytes, fault: Fault) -> bytes:
         """A whole frame with something else in it than was asked for."""
-        tcp = self._transport == "tcp"
+        tcp = self.transport == "tcp"
         body = bytearray(answer[6:] if tcp else answer[:-2])
         if fault is Fault.WRONG_UNIT:
             body[0] ^= 0x40
@@ -368,7 +371,7 @@ class SimulatedModbus:
         return bytes(body) + _crc(bytes(body))
 
     def _other_transaction(self, answer: bytes) -> bytes:
-        if self._transport != "tcp":
+        if self.transport != "tcp":
             return self._last_answer
         return (int.from_bytes(answer[:2], "big") ^ 0x5555).to_bytes(2, "big") + answer[2:]
 
