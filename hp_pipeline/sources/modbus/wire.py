@@ -28,6 +28,10 @@ _EXCEPTION: Final = 0x80
 _MOST_STALE: Final = 4
 """Answers to earlier requests that are skipped before the right one; a device that sends more is mad."""
 
+_SETTLING: Final = 0.2
+"""Seconds of silence after a failure on a serial line. Its frames have no number, so that an answer that comes late
+would be taken for that of the next request to the same unit, if it is as long."""
+
 
 class WireError(Exception):
     """The connection failed, or what came over it is not the answer.
@@ -333,6 +337,7 @@ class Line:
             stream.close()
 
     async def _exchange(self, unit: int, request: bytes, timeout: float) -> list[int]:
+        silence = max(self.address.pause, self._silence())
         try:
             stream = self._stream = self._stream or await self._open(timeout)
             pause = self._quiet_until - time.monotonic()
@@ -340,12 +345,15 @@ class Line:
                 await asyncio.sleep(pause)
             self.requests += 1
             return answer_of(request, await self._ask(stream, unit, request, timeout))
-        except BaseException as error:
-            if not isinstance(error, DeviceError):
-                await self.close()
+        except DeviceError:
+            raise
+        except BaseException:
+            await self.close()
+            if self.address.transport != "tcp":
+                silence = max(silence, _SETTLING)
             raise
         finally:
-            self._quiet_until = time.monotonic() + max(self.address.pause, self._silence())
+            self._quiet_until = time.monotonic() + silence
 
     def _silence(self) -> float:
         """Seconds that separate two frames of a serial line: three and a half characters, at least 1.75 ms."""

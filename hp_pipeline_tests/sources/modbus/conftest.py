@@ -27,11 +27,8 @@ def house() -> House:
 
 def source_settings(server: SimulatedModbus, name: str = "stiebel_eltron_wpm", **more: Any) -> ModbusSource:
     """Settings of a source that reads a simulated server."""
-    where = (
-        {"connection": "rtu", "serial_port": server.device}
-        if server.device
-        else {"host": "127.0.0.1", "port": server.port}
-    )
+    where = {"serial_port": server.device} if server.device else {"host": "127.0.0.1", "port": server.port}
+    where["connection"] = server.transport
     return ModbusSource(**{"id": "pump", "map": name, "timeout": "400ms", **where, **more})
 
 
