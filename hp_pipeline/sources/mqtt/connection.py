@@ -408,7 +408,13 @@ class Connection:
         elif reason.value == 141:
             self._lose(PollError(Outcome.timeout, f"{self._where} does not answer any more"))
         else:
-            self._lose(PollError(Outcome.refused, f"{self._where} closed the connection"))
+            self._lose(
+                PollError(
+                    Outcome.refused,
+                    f"{self._where} closed the connection",
+                    "If it does so again and again: does another client have the same `client_id`?",
+                )
+            )
 
     def _refusal(self, reason: ReasonCode) -> PollError:
         known = _REFUSALS.get(reason.value)

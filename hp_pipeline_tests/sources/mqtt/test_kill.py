@@ -1,0 +1,104 @@
+"""A real process is killed between receiving and committing, and between committing and acknowledging: nothing is lost
+and nothing doubled."""
+
+from __future__ import annotations
+
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hp_pipeline_tests.sources.mqtt.mosquitto import Mosquitto
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+REPOSITORY = Path(__file__).parents[3]
+
+
+def _spawn(folder: Path, broker: Mosquitto, moment: str, after: int = 0) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "hp_pipeline_tests.sources.mqtt.dying_listener",
+            *map(str, (folder, broker.port, moment, after)),
+        ],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "listening\n"
+    return process
+
+
+def _message(number: int) -> tuple[str, str]:
+    return "counter", f'{{"t": "{(START + timedelta(seconds=number)).isoformat()}", "x": {number}}}'
+
+
+def _stored(folder: Path) -> list[float]:
+    with closing(sqlite3.connect(folder / "landing.sqlite")) as database:
+        return [value for (value,) in database.execute("SELECT value FROM readings ORDER BY time")]
+
+
+def _wait_for(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 15
+    while len(_stored(folder)) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def test_killed_before_and_after_a_commit_loses_and_doubles_nothing(broker: Mosquitto, tmp_path: Path) -> None:
+    sent = 0
+    for moment, after in (("before", 0), ("after", 0), ("before", 2), ("after", 1)):
+        process = _spawn(tmp_path, broker, moment, after)
+        for _ in range(40):
+            broker.publish(_message(sent))
+            sent += 1
+            if process.poll() is not None:
+                break
+        assert process.wait(10) == -signal.SIGKILL
+        broker.publish(*map(_message, range(sent, sent + 5)))
+        sent += 5
+    process = _spawn(tmp_path, broker, "never")
+    _wait_for(tmp_path, sent)
+    process.kill()
+    process.wait()
+    assert _stored(tmp_path) == [float(number) for number in range(sent)]
+
+
+def test_killed_at_random_moments_under_a_stream_of_messages(broker: Mosquitto, tmp_path: Path) -> None:
+    sent = 0
+    stop = threading.Event()
+
+    def publish() -> None:
+        nonlocal sent
+        with broker.client() as client:
+            while not stop.is_set():
+                info = client.publish(*_message(sent), qos=1)
+                info.wait_for_publish(10)
+                sent += 1
+                time.sleep(0.004)
+
+    process = _spawn(tmp_path, broker, "never")
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    chance = random.Random(3)
+    try:
+        for _ in range(6):
+            time.sleep(chance.uniform(0.05, 0.4))
+            process.kill()
+            process.wait()
+            process = _spawn(tmp_path, broker, "never")
+    finally:
+        stop.set()
+        publisher.join()
+    _wait_for(tmp_path, sent)
+    process.kill()
+    process.wait()
+    assert sent > 100
+    assert _stored(tmp_path) == [float(number) for number in range(sent)]
