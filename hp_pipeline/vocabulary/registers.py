@@ -691,7 +691,7 @@ def profile_text(register_map: RegisterMap) -> str:
     lines = [
         f"# Points are the names of the register map {register_map.name}: made from it, change the map instead.",
         f"description: {json.dumps(profile['description'], ensure_ascii=False)}",
-        "signals:",
+        "signals:" if profile["signals"] else "signals: {}",
         *(f"  {name}: {json.dumps(entry, ensure_ascii=False)}" for name, entry in profile["signals"].items()),
     ]
     return "\n".join([*lines, ""])

@@ -511,22 +511,23 @@ class StiebelIsg:
         }
 
     def _counter(self, name: str, now: datetime, day: int, total: int) -> dict[int, int]:
-        whole = self._kwh(name, now)
-        added = self._kwh(name, self._midnight(now - self.total_lag))
-        high = self._kwh(name, self._midnight(now - self.total_lag - self.magnitude_lag))
-        of_day = whole - self._kwh(name, self._midnight(now - self.day_lag))
-        return {day: of_day & 0xFFFF, total: added % 1000, total + 1: high // 1000}
+        begun = max((reset for reset in self.resets if reset <= now), default=None)
+        whole = self._kwh(name, now, begun)
+        added = self._kwh(name, self._midnight(now - self.total_lag), begun)
+        high = self._kwh(name, self._midnight(now - self.total_lag - self.magnitude_lag), begun)
+        of_day = whole - self._kwh(name, self._midnight(now - self.day_lag), begun)
+        return {day: of_day, total: added % 1000, total + 1: high // 1000}
 
     def _midnight(self, moment: datetime) -> datetime:
         return max(_midnight(moment.astimezone(ZoneInfo(self.zone)).date().isoformat(), self.zone), self.house.start)
 
-    def _kwh(self, name: str, moment: datetime) -> int:
-        """What a counter shows at a moment, in whole kWh."""
-        told = self.house.at(moment).number(name)
-        begun = max((reset for reset in self.resets if reset <= moment), default=None)
-        if begun is not None:
-            return int(told - self.house.at(begun).number(name))
-        return int(told + self.base_kwh.get(name, 0.0))
+    def _kwh(self, name: str, moment: datetime, begun: datetime | None) -> int:
+        """What a counter that began anew at `begun` shows at a moment, in whole kWh."""
+        if begun is None:
+            return int(self.house.at(moment).number(name) + self.base_kwh.get(name, 0.0))
+        if moment <= begun:
+            return 0
+        return int(self.house.at(moment).number(name) - self.house.at(begun).number(name))
 
 
 @lru_cache(maxsize=64)
