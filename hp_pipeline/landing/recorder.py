@@ -10,9 +10,11 @@ import asyncio
 import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Final
 
 from hp_pipeline.landing.store import Attempt, Landing, LandingError
+from hp_pipeline.sources.live import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +117,23 @@ class Recorder:
     def _record(self, attempts: list[Attempt]) -> list[int]:
         if self.problem is not None:
             self._landing.reopen()
-        return self._landing.record(attempts)
+        try:
+            return self._landing.record(attempts)
+        except LandingError:
+            raise
+        except Exception:
+            # A source gave something that cannot be stored: that is its own matter, and nobody else's.
+            return [self._record_one(attempt) for attempt in attempts]
+
+    def _record_one(self, attempt: Attempt) -> int:
+        try:
+            return self._landing.record([attempt])[0]
+        except LandingError:
+            raise
+        except Exception as error:
+            log.exception("what %s told cannot be stored", attempt.source)
+            what = f"what it told cannot be stored ({type(error).__name__})"
+            return self._landing.record([replace(attempt, polled=None, outcome=Outcome.error, what=what)])[0]
 
     async def flush(self, seconds: float) -> bool:
         """Wait until all is on the disk, at most so long. Returns whether it is."""

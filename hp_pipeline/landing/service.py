@@ -112,7 +112,7 @@ class Service:
             notify("STOPPING=1")
             for task in others:
                 task.cancel()
-            ended = await collector.stop()
+            await collector.stop()
             flushed = await recorder.flush(0.7)
             if not flushed:
                 log.error("%d polls could not be stored: %s", recorder.waiting, recorder.problem)
@@ -123,8 +123,8 @@ class Service:
             if flushed:
                 landing.close()
             log.info("ended; %d polls stored in this life", recorder.stored)
-            if not ended or not flushed:
-                # A thread or task that does not end must not hold up the end of the process.
+            if not await _all_ended() or not flushed:
+                # A task or thread of a source that does not end must not hold up the end of the process.
                 logging.shutdown()
                 os._exit(0 if flushed else 1)
         finally:
@@ -208,6 +208,18 @@ class Service:
                 notify("WATCHDOG=1")
             turn += 1
             await asyncio.sleep(min(1.0 if terminal else 10.0, interval or 10.0))
+
+
+async def _all_ended() -> bool:
+    """Whether no task and no thread is left that the end of the loop would wait for."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=0.1)
+    try:
+        await asyncio.wait_for(asyncio.get_running_loop().shutdown_default_executor(), 0.2)
+    except TimeoutError:
+        return False
+    return not left
 
 
 def _names(sources: list[LiveSource]) -> str:

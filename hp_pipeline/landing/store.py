@@ -735,10 +735,13 @@ def _remedy(error: Exception) -> str:
 
 
 def _is_reading(reading: Reading) -> bool:
-    """Whether it says exactly one thing, and that is a text or a number."""
+    """Whether it says exactly one thing of one point, and that is a text or a number."""
+    if not isinstance(reading.point, str):
+        return False
     if reading.text is not None:
-        return reading.value is None
-    return reading.value is not None and math.isfinite(reading.value)
+        return isinstance(reading.text, str) and reading.value is None
+    number = isinstance(reading.value, int | float) and not isinstance(reading.value, bool)
+    return number and math.isfinite(reading.value or 0.0)
 
 
 def _same(before: tuple[Value, int | None] | None, now: tuple[Value, int | None]) -> bool:
