@@ -93,7 +93,9 @@ def cycles(
     known = (
         rows.filter(pl.col("mode").is_not_null())
         .sort("start")
-        .with_columns(session_began=began.fill_null(pl.lit(session_began, UTC)))
+        .with_columns(
+            session_began=began.fill_null(pl.lit(session_began, UTC)), unseen_after=pl.col("unseen_s").shift(-1)
+        )
     )
     return _events(
         known.filter(pl.col("state").is_not_null()),

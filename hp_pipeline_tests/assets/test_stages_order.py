@@ -197,3 +197,23 @@ def test_a_source_of_two_machines_of_which_one_fell_silent(tmp_path: Path, monke
     house = built(tmp_path / "later", mine)
     update(house, *_days(set(store_readings(house, SOURCE, other))))
     assert found[0] == found[1] == contents(house)
+
+
+def test_how_sure_the_end_of_a_cycle_is_is_not_told_by_days_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the silence the mode is known before the state is: the first known state is no witness of the old end."""
+    rows: list[tuple[str, datetime, float | str]] = []
+    for begin, minutes_unknown in ((midnight(2024, 7, 8), 0), (midnight(2024, 7, 10), 10)):
+        for minute in range(0, 60, 5):
+            now = begin + timedelta(hours=20, minutes=minute)
+            rows.append(("Operation Mode_str", now, "Heating"))
+            if minute >= minutes_unknown:
+                rows.append(("Thermostat ON/OFF_str", now, "ON"))
+    found = []
+    for days in (31, 1):
+        monkeypatch.setattr(stages, "STRETCH_DAYS", days)
+        house = built(tmp_path / str(days), readings(rows))
+        found.append(contents(house))
+        assert table(house, "cycles")["end_uncertainty_s"].to_list() == [None, None]
+    assert found[0] == found[1]
