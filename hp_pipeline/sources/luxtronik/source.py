@@ -114,13 +114,19 @@ def _points(group: Group, count: int) -> tuple[str, ...]:
     return tuple(f"{group}/{index}" for index in range(count))
 
 
+@lru_cache(maxsize=8192)
+def _reading(point: str, raw: int) -> Reading:
+    """Most values stay as they are from poll to poll: their readings are made once."""
+    return Reading(point, float(raw))
+
+
 def readings_of(picture: Picture) -> Iterator[Reading]:
     """Every value of a picture as a reading, but those that are secret."""
     for group in Group:
         values = picture.values(group)
         for index, (point, value) in enumerate(zip(_points(group, len(values)), values, strict=True)):
             if group is not Group.parameter or index not in SECRET_PARAMETERS:
-                yield Reading(point, float(value))
+                yield _reading(point, value)
 
 
 def open_source(settings: LuxtronikSource) -> LuxtronikPoller:
