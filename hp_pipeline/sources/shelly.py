@@ -549,24 +549,26 @@ def readings_of_csv(text: str, component: str, period: int = 60) -> list[Reading
         ValueError: it is none; the message names the line.
     """
     rows = csv.reader(io.StringIO(text))
-    header = next(rows, [])
-    if not header or header[0] != "timestamp":
-        raise ValueError("line 1: the columns are not named, ask for them with add_keys=true")
     readings: list[Reading] = []
-    for row in rows:
-        if not row:
-            continue
-        if len(row) != len(header):
-            raise ValueError(f"line {rows.line_num}: {len(row)} cells under {len(header)} columns")
-        try:
-            start = _moment(int(row[0]))
-            numbers = [_float(float(cell)) if cell else None for cell in row[1:]]
-        except ValueError as error:
-            raise ValueError(f"line {rows.line_num}: {error}") from error
-        if start is None:
-            raise ValueError(f"line {rows.line_num}: {row[0]} is no time")
-        readings += _record(component, start, period, header[1:], numbers)
+    try:
+        header = next(rows, [])
+        if not header or header[0] != "timestamp":
+            raise ValueError("the columns are not named, ask for them with add_keys=true")
+        for row in rows:
+            if row:
+                readings += _csv_record(component, period, header, row)
+    except (csv.Error, ValueError) as error:
+        raise ValueError(f"line {max(rows.line_num, 1)}: {error}") from error
     return readings
+
+
+def _csv_record(component: str, period: int, header: Sequence[str], row: Sequence[str]) -> Iterator[Reading]:
+    if len(row) != len(header):
+        raise ValueError(f"{len(row)} cells under {len(header)} columns")
+    start = _moment(int(row[0]))
+    if start is None:
+        raise ValueError(f"{row[0]} is no time")
+    return _record(component, start, period, header[1:], [_float(float(cell)) if cell else None for cell in row[1:]])
 
 
 def _record(
