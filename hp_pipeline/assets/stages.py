@@ -8,6 +8,7 @@ the content does not change, nothing further down is due.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import logging
 from abc import ABC, abstractmethod
@@ -78,28 +79,57 @@ class StageError(RuntimeError):
         self.failed = dict(failed)
 
 
+class Listing:
+    """The stored partitions of the assets, listed once and kept as stages write and remove: thousands of folders are
+    not looked through again for each stage."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._keys: dict[str, list[str]] = {}
+
+    def keys(self, asset: str) -> list[str]:
+        """The stored partitions of an asset, ascending."""
+        if asset not in self._keys:
+            self._keys[asset] = self._lake.keys(asset)
+        return self._keys[asset]
+
+    def stored(self, asset: str, keys: Iterable[str]) -> None:
+        """Partitions were written."""
+        if asset not in self._keys:
+            return
+        listed = self._keys[asset]
+        for key in keys:
+            place = bisect.bisect_left(listed, key)
+            if listed[place : place + 1] != [key]:
+                listed.insert(place, key)
+
+    def removed(self, asset: str, key: str) -> None:
+        """A partition was taken away."""
+        if key in self._keys.get(asset, ()):
+            self._keys[asset].remove(key)
+
+
 class Stage(ABC):
     """One step of a heat pump's way from readings to figures.
 
-    A subclass says its tables, which partitions they have, what each is made from, and how. An instance lists the
-    partitions of the tables before it once: make a new one each time that a stage is to be brought up to date.
+    A subclass says its tables, which partitions they have, what each is made from, and how. An instance looks at the
+    tables before it once: make a new one each time that a stage is to be brought up to date. The stages of one time
+    share a listing.
     """
 
     tables: ClassVar[tuple[str, ...]]
     version: ClassVar[int] = 1
     """Raised when the code makes something else from the same inputs."""
 
-    def __init__(self, plant: Plant) -> None:
+    def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         self.plant = plant
         self.lake = plant.lake
-        self._listed: dict[str, list[str]] = {}
+        self._listing = listing or Listing(plant.lake)
         self._receipts: dict[tuple[str, str], Receipt | None] = {}
 
     def listed(self, asset: str) -> list[str]:
-        """The stored partitions of an asset, ascending, as they were when first asked for."""
-        if asset not in self._listed:
-            self._listed[asset] = self.lake.keys(asset)
-        return self._listed[asset]
+        """The stored partitions of an asset, ascending."""
+        return self._listing.keys(asset)
 
     def receipt(self, asset: str, key: str) -> Receipt | None:
         """The receipt of a partition that this stage is made from, as it was when first asked for."""
@@ -110,7 +140,7 @@ class Stage(ABC):
     @cached_property
     def stored(self) -> list[str]:
         """The partitions that this stage has made before, ascending, as they were when first asked for."""
-        return sorted({key for table in self.tables for key in self.lake.keys(self.asset(table))})
+        return sorted({key for table in self.tables for key in self.listed(self.asset(table))})
 
     @cached_property
     def reach(self) -> int:
@@ -265,6 +295,7 @@ class Stage(ABC):
             if self.lake.receipt(self.asset(table), key) is not None:
                 outcome.changed.add(key)
             self.lake.remove(self.asset(table), key)
+            self._listing.removed(self.asset(table), key)
 
     def _make_and_store(self, stretch: Sequence[str], fingerprints: Mapping[str, str], outcome: Outcome) -> None:
         try:
@@ -282,10 +313,12 @@ class Stage(ABC):
             parts = {key: frame for key, frame in made.get(table, {}).items() if key in fingerprints}
             stored = self.lake.write_many(self.asset(table), parts, fingerprints)
             outcome.stored.setdefault(table, {}).update(stored)
+            self._listing.stored(self.asset(table), stored)
             for key in stretch:
                 old, new = before[key], stored.get(key)
                 if new is None and old is not None:
                     self.lake.remove(self.asset(table), key)
+                    self._listing.removed(self.asset(table), key)
                 if (old.content if old else None) != (new.content if new else None):
                     outcome.changed.add(key)
 
@@ -498,8 +531,8 @@ class EventsStage(Stage):
 
     tables = ("sessions", "cycles", "defrosts")
 
-    def __init__(self, plant: Plant) -> None:
-        super().__init__(plant)
+    def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
+        super().__init__(plant, listing)
         self._links_by_day: dict[str, events.Links | None] = {}
 
     @cached_property
@@ -786,7 +819,8 @@ STAGES: tuple[type[Stage], ...] = (
 
 def stages(plant: Plant) -> list[Stage]:
     """All stages of a heat pump, in order."""
-    return [stage(plant) for stage in STAGES]
+    listing = Listing(plant.lake)
+    return [stage(plant, listing) for stage in STAGES]
 
 
 def store_readings(workspace: Workspace, source: str, readings: pl.DataFrame) -> dict[str, Receipt]:

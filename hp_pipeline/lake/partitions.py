@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import secrets
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ import polars as pl
 from hp_pipeline.lake.encoding import content_hash, encode
 
 _FILE = "data.parquet"
+_LOCKS = 64
 SCHEMA = "_schema"
 """The asset of each table that has no rows, only all its columns, for the catalogue."""
 _WRITERS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lake")
@@ -103,9 +105,7 @@ class Lake:
         except FileNotFoundError:
             return []
         keys = sorted(name.removeprefix("date=") for name in names if name.startswith("date="))
-        folder = f"{self.root}/{asset}/date="
-        stored = [key for key in keys if os.path.exists(f"{folder}{key}/{_FILE}")]  # noqa: PTH110 - thousands of them
-        return ["", *stored] if _FILE in names else stored
+        return ["", *keys] if _FILE in names else keys
 
     def assets(self) -> list[str]:
         """Every asset that has a directory, as paths below the root."""
@@ -166,8 +166,12 @@ class Lake:
         return {key: job.result() for key, job in jobs.items()}
 
     def remove(self, asset: str, key: str) -> None:
-        """Take a partition away."""
-        self.path(asset, key).unlink(missing_ok=True)
+        """Take a partition away, its folder too: a folder stands for a partition."""
+        path = self.path(asset, key)
+        path.unlink(missing_ok=True)
+        if key:
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
 
     @contextlib.contextmanager
     def locked(self, asset: str, key: str) -> Iterator[None]:
@@ -175,9 +179,11 @@ class Lake:
 
         The lock ends with the process that holds it, however that ends.
         """
-        directory = self.path(asset, key).parent
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        # A bounded number of lock files, away from the partitions; two partitions that share one merely wait.
+        number = zlib.crc32(f"{asset} {key}".encode()) % _LOCKS
+        folder = self.root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / str(number), os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -207,6 +213,9 @@ class Lake:
         left = [path for path in self.root.glob("**/.*.tmp") if not _is_alive(path)]
         for path in left:
             path.unlink(missing_ok=True)
+            if path.parent.name.startswith("date="):
+                with contextlib.suppress(OSError):
+                    path.parent.rmdir()
         return len(left)
 
 
