@@ -46,7 +46,8 @@ class EventScore:
     found: int
     matched: int
     excused: int
-    """Unmatched events, true or found, with an edge in a gap of the readings; they count for nothing."""
+    """Unmatched events, true or found, with an edge in a gap of the readings, and true ones too short to be seen;
+    they count for nothing."""
     precision: float
     recall: float
     f1: float
@@ -65,6 +66,20 @@ class EventScore:
     """Heat of found events that never were, in percent of all true heat."""
     pairs: list[tuple[int, int]]
     """Rows of the true and the found frame (each in order of start) that belong together."""
+
+
+def unbiased_edges(events: pl.DataFrame) -> pl.DataFrame:
+    """Found events with their edges in the middle of the time in which they may lie.
+
+    A table says an edge at the first reading that shows it, and how long before (`start_uncertainty_s`,
+    `end_uncertainty_s`) it may have been; the edge is as likely anywhere in between.
+    """
+
+    def middle(edge: str) -> pl.Expr:
+        half_us = (pl.col(f"{edge}_uncertainty_s").fill_null(0.0) * 5e5).cast(pl.Int64)
+        return (pl.col(edge) - pl.duration(microseconds=half_us)).alias(edge)
+
+    return events.with_columns(middle("start"), middle("end"))
 
 
 def match_events(true: pl.DataFrame, found: pl.DataFrame, collar: timedelta) -> list[tuple[int, int]]:
@@ -97,6 +112,7 @@ def score_events(
     *,
     collar: timedelta,
     gaps: pl.DataFrame | None = None,
+    shortest: timedelta = timedelta(0),
     least_kwh: float = 0.1,
 ) -> EventScore:
     """Scores found events against true ones.
@@ -104,7 +120,8 @@ def score_events(
     Both frames have columns start, end (Datetime, exclusive end) and, if energies are to be scored,
     thermal_energy_kwh and electrical_energy_kwh. Pairs whose true energy is below `least_kwh` are left out of the
     percentiles (not of the bias). `gaps` (start, end) are stretches without readings: an edge inside them or
-    within the collar of them is unknowable, and an unmatched event that has one is excused.
+    within the collar of them is unknowable, and an unmatched event that has one is excused. A true event shorter than
+    `shortest` (the polling interval: it may fall between two samples) is excused when it is missed.
     """
     true, found = true.sort("start"), found.sort("start")
     pairs = match_events(true, found, collar)
@@ -112,7 +129,7 @@ def score_events(
     found_rows = np.array([row for _, row in pairs], dtype=np.int64)
     missed = np.setdiff1d(np.arange(true.height), true_rows)
     invented = np.setdiff1d(np.arange(found.height), found_rows)
-    excused_missed = _in_gaps(true, missed, gaps, collar)
+    excused_missed = _in_gaps(true, missed, gaps, collar) | _shorter(true, missed, shortest)
     excused_invented = _in_gaps(found, invented, gaps, collar)
     expected = true.height - int(excused_missed.sum())
     claimed = found.height - int(excused_invented.sum())
@@ -237,6 +254,7 @@ class Goals:
     dhw_heat_percent: float
     day_heat_percent: float
     month_heat_percent: float
+    day_electricity_percent: float
     heating_cop_percent: float
     dhw_cop_percent: float
 
@@ -252,6 +270,7 @@ ESPALTHERMA_GOALS: Final = Goals(
     dhw_heat_percent=2.0,
     day_heat_percent=0.5,
     month_heat_percent=0.1,
+    day_electricity_percent=0.05,
     heating_cop_percent=2.0,
     dhw_cop_percent=3.0,
 )
@@ -287,6 +306,14 @@ def _in_gaps(
     for start, end in _edges_us(gaps):
         excused |= ((edges >= start - reach) & (edges <= end + reach)).any(axis=1)
     return excused
+
+
+def _shorter(
+    events: pl.DataFrame, rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]], shortest: timedelta
+) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Which of the rows last less than `shortest`."""
+    edges = np.array(_edges_us(events), dtype=np.int64).reshape(-1, 2)[rows]
+    return np.asarray(edges[:, 1] - edges[:, 0] < shortest.total_seconds() * 1e6)
 
 
 def _energy_score(true: FloatArray, found: FloatArray, least_kwh: float) -> EnergyScore:
