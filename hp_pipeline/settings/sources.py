@@ -375,7 +375,7 @@ _CALLS_BESIDES_POLLS = 50
 def _host(value: str) -> str:
     """A host name or an IP address, without a protocol, a port or a path."""
     if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*", value, re.ASCII):
-        found = re.fullmatch(r"(?:[a-z]+://)?([A-Za-z0-9][A-Za-z0-9._-]*)(?::[0-9]+)?/?.*", value, re.ASCII)
+        found = re.fullmatch(r"(?:[a-z]+://)?([A-Za-z0-9][A-Za-z0-9._-]*)(?::[0-9]+)?(?:/.*)?", value, re.ASCII)
         raise PydanticCustomError(
             "host",
             "allowed: {allowed}",

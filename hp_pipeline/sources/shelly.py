@@ -156,20 +156,36 @@ class ShellyMeter:
         Raises:
             PollError: as `poll`; unsupported where the meter keeps no records.
         """
-        async with self._one_at_a_time, self._limit(HISTORY_TIMEOUT.total_seconds()):
-            device = self._device = await self._identify()
-            status = await self._rpc("Shelly.GetStatus")
-        components = sorted(key for key in status if re.fullmatch(r"em1?data:[0-9]+", key))
-        if not components:
+        device, recorded = await self.about()
+        if not recorded:
             raise PollError(Outcome.unsupported, f"{self._where} keeps no records")
-        for component in components:
-            for first, last in await self._recorded(component, start, stop):
+        for component, blocks in recorded.items():
+            parts = [(max(start, block.start), min(stop, block.stop)) for block in blocks]
+            for first, last in sorted((first, last) for first, last in parts if first < last):
                 moment = first
                 while moment < last:
                     until = min(moment + HISTORY_CHUNK, last)
                     async for readings in self._records(component, moment, until):
                         yield Polled(readings, identity=device.identity)
                     moment = until
+
+    async def about(self) -> tuple[Device, dict[str, tuple[Block, ...]]]:
+        """Which meter it is, and by component the stretches that it has records of; empty if it keeps none.
+
+        Raises:
+            PollError: as `poll`.
+        """
+        async with self._one_at_a_time, self._limit(HISTORY_TIMEOUT.total_seconds()):
+            device = self._device = await self._identify()
+            status = await self._rpc("Shelly.GetStatus")
+            found: dict[str, tuple[Block, ...]] = {}
+            for component in sorted(key for key in status if re.fullmatch(r"em1?data:[0-9]{1,3}", key)):
+                answer = await self._rpc(f"{_RECORDS_OF[_kind(component)]}.GetRecords", id=_number(component), ts=0)
+                try:
+                    found[component] = tuple(blocks_of(answer))
+                except ValueError as error:
+                    self._not_understood(str(error), error)
+        return device, found
 
     async def close(self) -> None:
         """Close the connections."""
@@ -190,17 +206,6 @@ class ShellyMeter:
                 "Check `host`; meters of the first generation speak another language",
             )
         return Device(mac.upper(), *(str(told.get(key) or "") for key in ("profile", "ver", "model")))
-
-    async def _recorded(self, component: str, start: datetime, stop: datetime) -> list[tuple[datetime, datetime]]:
-        """The parts of [start, stop) of which the meter has records."""
-        async with self._one_at_a_time, self._limit(HISTORY_TIMEOUT.total_seconds()):
-            answer = await self._rpc(f"{_RECORDS_OF[_kind(component)]}.GetRecords", id=_number(component), ts=0)
-        try:
-            blocks = blocks_of(answer)
-        except ValueError as error:
-            self._not_understood(str(error), error)
-        parts = [(max(start, block.start), min(stop, block.stop)) for block in blocks]
-        return sorted((first, last) for first, last in parts if first < last)
 
     async def _records(self, component: str, start: datetime, stop: datetime) -> AsyncIterator[list[Reading]]:
         """The pages of records in [start, stop)."""
@@ -616,3 +621,94 @@ def open_source(
         keep: keeps a small thing (key, JSON) for it.
     """
     return ShellyMeter(settings, state, keep)
+
+
+@dataclass(frozen=True)
+class ShellyProbe:
+    """What was found.
+
+    Attributes:
+        settings: the connection.
+        device: the meter that answered.
+        drift: how far its clock is ahead; None if it does not know the time.
+        readings: what it measures now.
+        blocks: by component, the stretches that it has records of.
+        profile: the profile that reads it, None if none does.
+    """
+
+    settings: ShellySource
+    device: Device
+    drift: timedelta | None
+    readings: tuple[Reading, ...]
+    blocks: Mapping[str, tuple[Block, ...]]
+    profile: str | None
+
+
+async def probe(settings: ShellySource) -> ShellyProbe:
+    """Read a meter once.
+
+    Raises:
+        PollError: it cannot be read.
+    """
+    meter = open_source(settings)
+    try:
+        polled = await meter.poll()
+        device, blocks = await meter.about()
+    finally:
+        await meter.close()
+    points = {reading.point for reading in polled.readings}
+    profile = next((name for name, point in _PROFILES.items() if point & points), None)
+    drift = None if polled.device_time is None else polled.device_time - datetime.now(UTC)
+    measured = tuple(reading for reading in polled.readings if not reading.point.startswith("device."))
+    return ShellyProbe(settings, device, drift, measured, blocks, profile)
+
+
+_PROFILES: Final = {
+    "shelly_3em": {"em:0.total_act_power"},
+    "shelly_em": {"em1:0.act_power"},
+    "shelly_pm": {"switch:0.apower", "pm1:0.apower"},
+}
+"""By profile the points that show that it fits."""
+_SHOWN = re.compile(r".*(power|voltage|current|act|energy|total|errors)", re.ASCII)
+
+
+def format_probe(found: ShellyProbe) -> str:
+    """The report as text for a terminal, with the lines for hp.yaml."""
+    device, settings = found.device, found.settings
+    profile = f", profile {device.profile}" if device.profile else ""
+    lines = [
+        f"Shelly meter at {settings.host}:{settings.port}",
+        f"  model {device.model or 'unknown'}, MAC {device.mac}, firmware {device.firmware or 'unknown'}{profile}",
+    ]
+    if found.drift is None:
+        lines.append("  it does not know the time: let it reach a time server, or its records have none")
+    elif abs(found.drift) > timedelta(minutes=1):
+        lines.append(f"  its clock is {found.drift.total_seconds():+.0f} s off")
+    for reading in found.readings:
+        if _SHOWN.fullmatch(reading.point):
+            shown = reading.text if reading.value is None else f"{reading.value:g}"
+            lines.append(f"    {reading.point:<36}{shown}")
+    for component, blocks in found.blocks.items():
+        if blocks:
+            first, last = min(block.start for block in blocks), max(block.stop for block in blocks)
+            lines.append(
+                f"  {component} has records of every {blocks[-1].period} s from {first:%Y-%m-%d %H:%M} "
+                f"to {last:%Y-%m-%d %H:%M} UTC, in {len(blocks)} blocks"
+            )
+    if found.profile is None:
+        return "\n".join([*lines, "", "No shipped profile fits: it has no meter that is known.", ""])
+    lines += [
+        "",
+        "For hp.yaml:",
+        "sources:",
+        f"  - id: {settings.id}",
+        "    kind: shelly",
+        f"    host: {settings.host}",
+        *([f"    port: {settings.port}"] if settings.port != ShellySource.model_fields["port"].default else []),
+        *(["    password: ${SHELLY_PASSWORD}"] if settings.password is not None else []),
+        "heat_pumps:",
+        "  - id: my_heat_pump",
+        f"    inputs: [{{source: {settings.id}, profile: {found.profile}}}]",
+        "",
+    ]
+    return "\n".join(lines)

@@ -24,8 +24,10 @@ from hp_pipeline.sources.shelly import (
     ShellyMeter,
     blocks_of,
     counter_events,
+    format_probe,
     open_source,
     parse_json,
+    probe,
     readings_of_csv,
     readings_of_records,
     readings_of_status,
@@ -370,6 +372,22 @@ def test_the_file_of_records_is_the_same(house: House) -> None:
         readings_of_csv(text.split("\r\n", 1)[1], "emdata:0")
     with pytest.raises(ValueError, match="line 3"):
         readings_of_csv("\r\n".join([*text.split("\r\n")[:2], "x,1"]), "emdata:0")
+
+
+@pytest.mark.parametrize("model", Model)
+def test_a_meter_is_described_for_its_owner(house: House, model: Model) -> None:
+    async def work(server: ShellyServer) -> str:
+        settings = ShellySource.model_construct(
+            id="meter", host="127.0.0.1", port=server.port, timeout=timedelta(seconds=5), password=SecretStr("s3cret")
+        )
+        return format_probe(await probe(settings))
+
+    text = with_server(house, work, model=model, password="s3cret")
+    assert f"model {model}, MAC {FIRST_MAC}, firmware 1.4.4" in text
+    assert f"profile: {PROFILES[model]}" in text
+    assert ("has records of every" in text) == (model is not Model.plus_1pm)
+    assert "password: ${SHELLY_PASSWORD}" in text
+    assert "s3cret" not in text
 
 
 # -- anything
