@@ -40,7 +40,7 @@ class LuxtronikProbe:
         counts: numbers of parameters, calculations and visibilities.
         drift: how far its clock is ahead; None if it was never set.
         registers: those with a title that mean something here, in the order of their points.
-        signals: signals of the profile, with their points.
+        signals: signals of the profile, with their points and what they say.
         missing: signals of the profile that this controller does not send or whose sensors are not there.
         events: errors and switch-offs, the newest first.
     """
@@ -51,7 +51,7 @@ class LuxtronikProbe:
     counts: tuple[int, int, int]
     drift: timedelta | None
     registers: tuple[ProbedRegister, ...]
-    signals: tuple[tuple[str, str], ...]
+    signals: tuple[tuple[str, str, str], ...]
     missing: tuple[str, ...]
     events: tuple[Event, ...]
 
@@ -80,8 +80,9 @@ def describe(picture: Picture, settings: LuxtronikSource, now: datetime) -> Luxt
     """
     table, firmware = registers(), picture.firmware
     meanings: dict[str, ProbedRegister] = {}
+    raws: dict[str, int] = {}
     for reading in readings_of(picture):
-        raw = int(reading.value or 0)
+        raw = raws[reading.point] = int(reading.value or 0)
         group, _, index = reading.point.partition("/")
         register = table.register(Group(group), int(index))
         meaning = register.decode(raw, firmware)
@@ -93,7 +94,8 @@ def describe(picture: Picture, settings: LuxtronikSource, now: datetime) -> Luxt
         if point is None:
             missing.append(name)
         else:
-            signals.append((name, point))
+            state = mapping.state_of(str(raws[point])) if mapping.signal.kind == "state" else None
+            signals.append((name, point, state or _shown(meanings[point])))
     clock, model = clock_of(picture), table.decode("calculation/78", _value(picture, 78))
     return LuxtronikProbe(
         settings=settings,
@@ -127,9 +129,8 @@ def format_probe(found: LuxtronikProbe) -> str:
         way = "ahead" if found.drift > timedelta() else "behind"
         lines.append(f"  its clock is {abs(found.drift).total_seconds():.0f} s {way}: set it, errors carry its time")
     lines.append(f"  with the profile {PROFILE} it tells {len(found.signals)} signals:")
-    for signal, point in found.signals:
-        register = by_point[point]
-        lines.append(f"    {signal:<34}{_shown(register):>16}   {point:<18}{register.title}")
+    for signal, point, shown in found.signals:
+        lines.append(f"    {signal:<34}{shown:>16}   {point:<18}{by_point[point].title}")
     if found.missing:
         lines.append(f"  not told by this controller: {', '.join(found.missing)}")
     if found.events:

@@ -29,6 +29,7 @@ def test_a_controller_is_described(house: House) -> None:
     assert "its clock is" in text  # the simulated day is long ago
     assert "switch-off 5: air defrost" in text
     assert "Password" not in text
+    assert {signal: shown for signal, _, shown in found.signals}["defrost"] in ("on", "off")
     assert "inputs: [{source: pump, profile: luxtronik}]" in text
 
 
@@ -39,7 +40,7 @@ def test_a_recorded_controller_is_described(v3_78: dict[int, bytes]) -> None:
     # Electricity is counted from V3.88 on, the power told from V3.90.
     assert {"electrical_power", "electrical_energy_heating_total", "thermal_power"} <= set(found.missing)
     assert {"flow_temperature", "source_in_temperature", "thermal_energy_heating_total"} <= {
-        signal for signal, _ in found.signals
+        signal for signal, _, _ in found.signals
     }
     assert "its clock" not in format_probe(found)
 
