@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hp_pipeline.assets.stages import Stage
     from hp_pipeline.assets.workspace import Workspace
     from hp_pipeline.lake import Receipt
+    from hp_pipeline.services.supervisor import Service
 
 DEMO_DAYS = 60
 DEMO_FOLDER = "demo"
@@ -147,7 +148,90 @@ def run(settings: str | None, data: str | None, port: int, days: int) -> None:
     workspace = open_workspace(str(found.settings), str(found.data))
     workspace.publish()
     err.print(f"Settings: {found.settings}   Data: {found.data}", highlight=False)
-    sys.exit(run_services(found.data, found.settings, port=port))
+    sys.exit(run_services(found.data, found.settings, port=port, extra=_collector_service(workspace, found)))
+
+
+def _collector_service(workspace: Workspace, found: Places) -> list[Service]:
+    """The collector, for a house with live sources."""
+    from hp_pipeline.landing.health import ask
+    from hp_pipeline.services.supervisor import Service
+    from hp_pipeline.sources.registry import is_live
+
+    if not any(is_live(source) for source in workspace.settings.sources):
+        return []
+    places = ("--settings", str(found.settings.resolve()), "--data", str(found.data.resolve()))
+
+    def ready() -> str | None:
+        return None if ask(found.data) is not None else "no health answer"
+
+    return [Service("collector", (sys.executable, "-m", "hp_pipeline.cli", "collect", *places), ready)]
+
+
+@cli.command()
+@places
+@click.option("--port", default=3020, show_default=True, help="Port of the health answer, on 127.0.0.1 only; 0: any.")
+def collect(settings: str | None, data: str | None, port: int) -> None:
+    """Ask the live sources of the settings, and listen to them, until Ctrl-C. `run` does this, too.
+
+    What they tell is written to the landing at once, durably; `run` (or `materialize`) brings it to the tables. A
+    changed settings file, or SIGHUP, changes only what was changed. `status` shows how it does.
+    """
+    import logging
+
+    from hp_pipeline.landing.service import collector_of, run_collector
+    from hp_pipeline.settings import SettingsError
+
+    found = locate(settings, data)
+    if not found.settings.exists():
+        raise click.ClickException("There are no settings to collect by: name them with --settings, or write hp.yaml.")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        service = collector_of(found.settings, found.data, port)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from None
+    sys.exit(run_collector(service))
+
+
+@cli.command()
+@places
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def status(settings: str | None, data: str | None, form: str) -> None:
+    """How the collector does: of each live source the last good poll, its age, the error, what is left of a budget.
+
+    Ends with code 1 when something needs attention.
+    """
+    import json
+
+    from hp_pipeline.landing.health import ask
+
+    answer = ask(locate(settings, data).data)
+    if answer is None:
+        raise click.ClickException("No collector answers on this data folder: start `hp-pipeline collect` or `run`.")
+    if form == "json":
+        click.echo(json.dumps(answer, indent=1, ensure_ascii=False))
+    else:
+        _show_status(answer)
+    sys.exit(0 if answer["ok"] else 1)
+
+
+def _show_status(answer: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("source", "kind", "state", "last good", "polls", "missed", "late p99", "budget left", box=None)
+    for source in answer["sources"]:
+        age = "never" if source["age_s"] is None else f"{source['age_s']:.0f} s ago"
+        late = f"{source['late_ms']['p99']:.0f} ms" if source["late_ms"] else ""
+        left = ", ".join(f"{budget['left']} ({budget['window']})" for budget in source["budget"])
+        good, tries = source["outcomes"].get("ok", 0), sum(source["outcomes"].values())
+        polls = f"{good} of {tries}"
+        cells = (source["id"], source["kind"], source["state"], age, polls, str(source["missed"]), late, left)
+        table.add_row(*map(escape, cells))
+    Console(soft_wrap=True).print(table)
+    for source in answer["sources"]:
+        if source["error"]:
+            click.echo(f"{source['id']}: {source['outcome']}: {source['error']}. {source['remedy'] or ''}".rstrip())
+    for problem in answer["problems"]:
+        click.echo(problem)
 
 
 @cli.command()
@@ -321,6 +405,7 @@ def materialize(
     with _progress() as progress:
         if table in {"", "readings"}:
             problems += _pull_archives(workspace, first, last, whose, progress, stored)
+            problems += _bring_landed(workspace, first, whose, progress, stored)
         for heat_pump in workspace.settings.heat_pumps:
             if table == "readings" or (whose and whose != heat_pump.id):
                 continue
@@ -395,6 +480,32 @@ def _pull_archives(
     return problems
 
 
+def _bring_landed(
+    workspace: Workspace,
+    first: datetime | None,
+    only: str,
+    progress: Any,
+    stored: dict[tuple[str, str], Receipt],
+) -> list[str]:
+    """Bring what live sources told from the landing; from the first day wanted on also what was brought before."""
+    from hp_pipeline.assets.landed import bring, live_sources
+    from hp_pipeline.landing.store import LandingError
+
+    problems = []
+    for source in live_sources(workspace):
+        if only not in {"", source.id}:
+            continue
+        task = progress.add_task(f"{source.id}: readings", total=1)
+        try:
+            brought = bring(workspace, source.id, first.date() if first else None)
+        except (LandingError, OSError) as error:
+            problems.append(str(error))
+            continue
+        stored |= {(f"readings/{source.id}", key): receipt for key, receipt in brought.changed.items()}
+        progress.advance(task)
+    return problems
+
+
 def _tell_dagster(workspace: Workspace, stored: dict[tuple[str, str], Receipt]) -> None:
     """Let the pages know what was made here, where there is a Dagster instance in the data folder."""
     from hp_pipeline.services.environment import dagster_home
@@ -403,6 +514,7 @@ def _tell_dagster(workspace: Workspace, stored: dict[tuple[str, str], Receipt]) 
         return
     import dagster as dg
 
+    from hp_pipeline.assets.describe import asset_key
     from hp_pipeline.services.instance import open_instance
 
     with open_instance(workspace.data) as instance, _progress() as progress:
@@ -410,7 +522,7 @@ def _tell_dagster(workspace: Workspace, stored: dict[tuple[str, str], Receipt]) 
             periods = asset.partition("/")[0] in {"weekly", "monthly", "yearly", "all_time"}
             instance.report_runless_asset_event(
                 dg.AssetMaterialization(
-                    dg.AssetKey(asset.split("/")),
+                    asset_key(*asset.split("/")),
                     partition=None if periods else key,
                     metadata={"dagster/partition_row_count": receipt.rows, "content": receipt.content},
                 )

@@ -43,8 +43,9 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
 
 
 def asset_key(table: str, whose: str) -> dg.AssetKey:
-    """The key of one heat pump's (or source's) part of a table."""
-    return dg.AssetKey([table, whose])
+    """The key of one heat pump's (or source's) part of a table: the graph shows the last part of a key only, and is to
+    say both."""
+    return dg.AssetKey([f"{whose}_{table}"])
 
 
 def column_schema(table: str) -> dg.TableSchema:
@@ -88,13 +89,34 @@ def spec(
     )
 
 
-def preview(table: str, rows: pl.DataFrame, limit: int = 24) -> dg.MetadataValue:
-    """The last rows of a table as Markdown."""
-    names = [name for name in PREVIEW_COLUMNS[table] if name in rows.columns]
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in rows.sort("start").tail(limit).select(names).iter_rows():
-        lines.append("| " + " | ".join(_cell(value) for value in row) + " |")
-    return dg.MetadataValue.md("\n".join(lines))
+_SHOWN_AT_ONCE = 1000
+"""Markdown shorter than this is shown by the UI as it is, longer one behind a link."""
+
+
+def preview(table: str, rows: pl.DataFrame) -> dg.MetadataValue:
+    """The newest rows of a table as Markdown, as many as are shown without a click, the newest first."""
+    names = [name for name in PREVIEW_COLUMNS[table] if name in rows.columns and rows[name].null_count() < rows.height]
+    text = "| " + " | ".join(_HEADERS.get(name, name) for name in names) + " |\n|" + "---|" * len(names)
+    for row in rows.sort("start", descending=True).select(names).iter_rows():
+        line = "\n| " + " | ".join(_cell(value) for value in row) + " |"
+        if len(text) + len(line) >= _SHOWN_AT_ONCE:
+            break
+        text += line
+    return dg.MetadataValue.md(text)
+
+
+_HEADERS = {
+    "start": "from (UTC)",
+    "end": "to (UTC)",
+    "electrical_energy_kwh": "electricity kWh",
+    "thermal_energy_kwh": "heat kWh",
+    "cop": "COP",
+    "cop_heating": "COP heating",
+    "cop_dhw": "COP dhw",
+    "cop_reason": "no COP because",
+    "electrical_coverage": "known",
+    "heat_from_tank_kwh": "from the tank kWh",
+}
 
 
 def _cell(value: object) -> str:

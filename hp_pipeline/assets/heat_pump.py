@@ -44,7 +44,7 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
     def after(table: str, before: int = 0, behind: int = 0) -> dg.AssetDep:
         return dg.AssetDep(asset_key(table, own), partition_mapping=around(before, behind))
 
-    readings = [dg.AssetDep(dg.AssetKey(asset.split("/")), partition_mapping=around(1, 1)) for asset in plant.readings]
+    readings = [dg.AssetDep(asset_key(*asset.split("/")), partition_mapping=around(1, 1)) for asset in plant.readings]
     fresh = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(hours=6))
     return [
         _daily_step(plant, FramesStage, [spec("frames", own, _about("frames"), deps=readings, partitions=days)]),
@@ -159,14 +159,15 @@ def _run(
 def _raise_failures(context: dg.AssetExecutionContext, plant: Plant) -> None:
     """Fail with what the checks `made` of this heat pump said in this run."""
     told = context.instance.get_records_for_run(context.run.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    own = {asset_key(table, plant.id): f"{table}/{plant.id}" for table in tables()}
     missing = []
     count = 0
     for record in told.records:
         event = record.event_log_entry.dagster_event
         verdict = event.asset_check_evaluation_data if event else None
-        if verdict and verdict.check_name == MADE and not verdict.passed and verdict.asset_key.path[-1] == plant.id:
+        if verdict and verdict.check_name == MADE and not verdict.passed and verdict.asset_key in own:
             count += int(str(verdict.metadata["failed"].value))
-            missing.append(f"{'/'.join(verdict.asset_key.path)} {verdict.metadata['reasons'].value}")
+            missing.append(f"{own[verdict.asset_key]} {verdict.metadata['reasons'].value}")
     if missing:
         raise dg.Failure(f"{count} partitions could not be made, all others were. {' | '.join(missing)}")
 
@@ -182,8 +183,10 @@ def _sentence(stage: Stage, outcome: Outcome) -> str:
 def _tell(context: dg.AssetExecutionContext, plant: Plant, table: str, outcome: Outcome, named: frozenset[str]) -> None:
     """Metadata per partition; partitions beyond those that the run names are reported one by one."""
     key = asset_key(table, plant.id)
+    figures = _figures(plant, outcome) if table == "daily" else {}
     for part, receipt in outcome.stored.get(table, {}).items():
         metadata: dict[str, Any] = {"dagster/partition_row_count": receipt.rows, "content": receipt.content}
+        metadata |= figures.get(part, {})
         if part in named:
             context.add_asset_metadata(metadata, asset_key=key, partition_key=part)
         elif named and part in outcome.changed:
@@ -192,11 +195,7 @@ def _tell(context: dg.AssetExecutionContext, plant: Plant, table: str, outcome: 
 
 def _result(plant: Plant, table: str, outcome: Outcome, keys: Sequence[str]) -> dg.MaterializeResult[Any]:
     stored = outcome.stored.get(table, {})
-    metadata: dict[str, Any] = {
-        "partitions_made": len(stored),
-        "partitions_changed": len(outcome.changed),
-        "partitions_up_to_date": outcome.kept,
-    }
+    metadata: dict[str, Any] = {}
     asset = f"{table}/{plant.id}"
     # Where all was up to date, that is what is shown and checked: a warning does not vanish by looking again.
     rows = plant.lake.read(asset, sorted(stored) or list(keys))
@@ -205,6 +204,11 @@ def _result(plant: Plant, table: str, outcome: Outcome, keys: Sequence[str]) -> 
         metadata["preview"] = preview(table, shown)
     if table == "daily" and shown.height:
         metadata |= _last_day(plant, shown)
+    metadata |= {
+        "partitions_made": len(stored),
+        "partitions_changed": len(outcome.changed),
+        "partitions_up_to_date": outcome.kept,
+    }
     return dg.MaterializeResult(
         asset_key=asset_key(table, plant.id),
         metadata=metadata,
@@ -213,16 +217,21 @@ def _result(plant: Plant, table: str, outcome: Outcome, keys: Sequence[str]) -> 
 
 
 def _last_day(plant: Plant, rows: pl.DataFrame) -> dict[str, Any]:
-    """Figures of the newest day that was made, as numbers that the UI plots, and its picture."""
+    """The picture of the newest day that was made."""
     last = rows.sort("start").row(-1, named=True)
     around_it = sorted({last["start"].date().isoformat(), last["end"].date().isoformat()})
     within = (pl.col("start") >= last["start"]) & (pl.col("start") < last["end"])
     frames = conform(plant.lake.read(f"frames/{plant.id}", around_it), "frames").filter(within)
     modes = conform(plant.lake.read(f"operation/{plant.id}", around_it), "operation").filter(within)
-    figures = {
-        name: last[name]
-        for name in ("cop", "electrical_energy_kwh", "thermal_energy_kwh", "electrical_coverage", "thermal_coverage")
-        if last[name] is not None
-    }
     title = f"{plant.heat_pump.name or plant.id}, {last['period']}"
-    return {**figures, "day": picture(day_picture(frames, modes, plant.time_zone, title))}
+    return {"picture": picture(day_picture(frames, modes, plant.time_zone, title))}
+
+
+def _figures(plant: Plant, outcome: Outcome) -> dict[str, dict[str, float]]:
+    """By day the figures of each, as numbers that the UI plots over the days."""
+    names = ("cop", "electrical_energy_kwh", "thermal_energy_kwh", "electrical_coverage", "thermal_coverage")
+    rows = conform(plant.lake.read(f"daily/{plant.id}", sorted(outcome.stored.get("daily", {}))), "daily")
+    return {
+        row["period"]: {name: row[name] for name in names if row[name] is not None}
+        for row in rows.iter_rows(named=True)
+    }

@@ -11,10 +11,13 @@ import polars as pl
 import pytest
 
 from hp_pipeline.assets import readings as readings_module
+from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.partitions import BEAT
 from hp_pipeline.assets.readings import KEPT_UP_UNTIL, SINCE, take_in_files
+from hp_pipeline.assets.stages import store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation.sensors import INCLUDES_FIGURES
+from hp_pipeline.lake import Receipt
 from hp_pipeline.settings import FilesSource
 from hp_pipeline.sources import drop_folder
 from hp_pipeline.sources.errors import SourceError
@@ -31,8 +34,8 @@ from hp_pipeline_tests.assets.small_house import (
 )
 from hp_pipeline_tests.sources.influx_server import PASSWORD, USER, InfluxServer
 
-FILES_A = dg.AssetKey(["readings", "files_a"])
-INFLUX = dg.AssetKey(["readings", "influx"])
+FILES_A = asset_key("readings", "files_a")
+INFLUX = asset_key("readings", "influx")
 
 
 @pytest.fixture
@@ -227,7 +230,7 @@ def test_keep_up_with_a_real_influxdb(
     assert told[KEPT_UP_UNTIL].value == "2025-01-16T00:00:00+00:00"
 
     plain = write_house(tmp_path / "plain", (tmp_path / "influx" / "hp.yaml").read_text())
-    readings_module.store_readings(plain, "influx", readings())
+    store_readings(plain, "influx", readings())
     make_all(plain)
     ours, theirs = contents(workspace.lake), contents(plain.lake)
     assert ours == theirs
@@ -242,12 +245,12 @@ def test_a_beat_that_fails_in_the_midst_tells_what_it_stored(
 
     def pull(
         workspace: Workspace, source: object, start: datetime, stop: datetime, rejects: object
-    ) -> Iterator[dict[str, object]]:
+    ) -> Iterator[dict[str, Receipt]]:
         asked.append((start, stop))
         rows = readings().filter(pl.col("time").is_between(start, stop, closed="left"))
         if len(asked) == 3:
             raise SourceError("influx", "the server went away", "start it again")
-        yield readings_module.store_readings(workspace, "influx", rows)  # type: ignore[misc]
+        yield store_readings(workspace, "influx", rows)
 
     monkeypatch.setattr(readings_module, "pull", pull)
     monkeypatch.setattr(readings_module, "SLICE", timedelta(days=1))

@@ -14,6 +14,7 @@ import pytest
 from dagster._core.test_utils import create_run_for_test
 from dagster._utils.schedules import schedule_execution_time_iterator
 
+from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.partitions import BEAT, RANGE_END, RANGE_START
 from hp_pipeline.assets.readings import KEPT_UP_UNTIL, SINCE
 from hp_pipeline.assets.stages import store_readings
@@ -21,6 +22,7 @@ from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation.schedules import cron_of
 from hp_pipeline.automation.sensors import INCLUDES_FIGURES
 from hp_pipeline.definitions import build_definitions
+from hp_pipeline.sources.readings import READINGS_SCHEMA
 from hp_pipeline_tests.assets.small_house import write_house
 
 SETTINGS = """\
@@ -32,7 +34,7 @@ sources:
   - {id: influx, kind: influxdb, version: 1, url: "http://127.0.0.1:1", database: ha, every: 15min, overlap: 2h}
 """
 BERLIN = ZoneInfo("Europe/Berlin")
-READINGS = dg.AssetKey(["readings", "influx"])
+READINGS = asset_key("readings", "influx")
 
 
 @pytest.fixture
@@ -102,8 +104,7 @@ def test_keep_up_goes_on_from_the_newest_day_that_commands_brought(
     workspace: Workspace, instance: dg.DagsterInstance
 ) -> None:
     time = datetime(2025, 1, 18, 9, tzinfo=UTC)
-    schema = pl.Schema({"point": pl.String, "time": pl.Datetime("us", "UTC"), "value": pl.Float64, "text": pl.String})
-    store_readings(workspace, "influx", pl.DataFrame([("p", time, 1.0, None)], schema=schema, orient="row"))
+    store_readings(workspace, "influx", pl.DataFrame([("p", time, 1.0, None)], schema=READINGS_SCHEMA, orient="row"))
     first, last, since = asked(workspace, datetime(2025, 1, 20, 12, 30, tzinfo=UTC), instance)
     assert (first, last, since) == ("2025-01-17", "2025-01-20", "2025-01-17T22:00:00+00:00")
 

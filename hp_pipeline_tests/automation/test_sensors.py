@@ -13,6 +13,7 @@ import pytest
 from dagster._core.events import StepMaterializationData
 from dagster._core.test_utils import create_run_for_test
 
+from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.partitions import BEAT, RANGE_END, RANGE_START
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation import sensors
@@ -67,7 +68,7 @@ def end(instance: dg.DagsterInstance, run: dg.DagsterRun, event: dg.DagsterEvent
 
 def stored(instance: dg.DagsterInstance, day: str, source: str = "files_a", **tags: str) -> None:
     """Readings of a day were stored, as told without a run."""
-    key = dg.AssetKey(["readings", source])
+    key = asset_key("readings", source)
     instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day, tags=tags or None))
 
 
@@ -76,7 +77,7 @@ def stored_by(instance: dg.DagsterInstance, run: dg.DagsterRun, day: str, source
     event = dg.DagsterEvent(
         dg.DagsterEventType.ASSET_MATERIALIZATION.value,
         run.job_name,
-        event_specific_data=_materialised(dg.AssetKey(["readings", source]), day),
+        event_specific_data=_materialised(asset_key("readings", source), day),
         step_key="step",
     )
     instance.report_dagster_event(event, run.run_id)
@@ -88,7 +89,7 @@ def _materialised(key: dg.AssetKey, day: str) -> StepMaterializationData:
 
 def asked(request: dg.RunRequest) -> tuple[str, str, set[str]]:
     """First day, last day, heat pumps of a request."""
-    pumps = {key.path[-1] for key in request.asset_selection or ()}
+    pumps = {key.path[-1].partition("_")[0] for key in request.asset_selection or ()}
     return request.tags[RANGE_START], request.tags[RANGE_END], pumps
 
 

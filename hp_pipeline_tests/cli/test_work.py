@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.cli import cli
 from hp_pipeline.lake import Lake
 from hp_pipeline.settings import FilesSource
@@ -343,8 +344,6 @@ def test_docs(tmp_path: Path, call: Call) -> None:
 
 def test_commands_tell_dagster_what_they_made(tmp_path: Path, call: Call) -> None:
     """Beside the services, or before they start: what a command made is there in the pages, and is not made again."""
-    from dagster import AssetKey
-
     from hp_pipeline.services.instance import open_instance, prepare_instance
 
     folder = tmp_path / "house"
@@ -353,8 +352,8 @@ def test_commands_tell_dagster_what_they_made(tmp_path: Path, call: Call) -> Non
     assert call(folder, "import", *half_files(tmp_path), "--source", "files_a").exit_code == 0
     assert call(folder, "materialize", "--asset", "frames").exit_code == 0
     with open_instance(folder / "data") as instance:
-        assert instance.get_materialized_partitions(AssetKey(["readings", "files_a"])) == set(DAYS)
-        assert instance.get_materialized_partitions(AssetKey(["frames", "daikin"])) == set(DAYS)
+        assert instance.get_materialized_partitions(asset_key("readings", "files_a")) == set(DAYS)
+        assert instance.get_materialized_partitions(asset_key("frames", "daikin")) == set(DAYS)
         assert isinstance(workspace.settings.source("files_a"), FilesSource)
         assert run_job(workspace, "sweep", instance).success
 
