@@ -10,10 +10,12 @@ import dagster as dg
 
 from hp_pipeline.assets.exports import export_assets
 from hp_pipeline.assets.heat_pump import heat_pump_assets
+from hp_pipeline.assets.landed import landed_asset, live_sources, remembers, repair_job
 from hp_pipeline.assets.partitions import utc_days
 from hp_pipeline.assets.readings import readings_assets, take_in_job
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation.jobs import Job, figures_job, maintenance_job, sweep_job
+from hp_pipeline.automation.landed import gaps_sensor, landed_job, landed_readings_sensor
 from hp_pipeline.automation.schedules import export_schedules, keep_up, nightly
 from hp_pipeline.automation.sensors import drop_folder_sensor, new_readings_sensor
 from hp_pipeline.settings import FilesSource, InfluxdbSource, data_dir, load_settings, settings_path
@@ -24,7 +26,10 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
     settings = workspace.settings
     zone = settings.site.time_zone
     days = utc_days(settings)
-    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [*readings_assets(workspace, days)]
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+        *readings_assets(workspace, days),
+        *(landed_asset(workspace, source, days) for source in live_sources(workspace)),
+    ]
     for heat_pump in settings.heat_pumps:
         plant = workspace.plant(heat_pump.id)
         assets += [*heat_pump_assets(plant, days), *export_assets(plant, days)]
@@ -41,6 +46,15 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
             keep_up_job, schedule = keep_up(workspace, source)
             jobs.append(keep_up_job)
             schedules.append(schedule)
+        elif remembers(source):
+            again = repair_job(workspace, source)
+            jobs.append(again)
+            sensors.append(gaps_sensor(workspace, source, again))
+    live = live_sources(workspace)
+    if live:
+        landed = landed_job(workspace, live)
+        jobs.append(landed)
+        sensors.append(landed_readings_sensor(workspace, live, landed))
     export_jobs, exports = export_schedules(workspace)
     return dg.Definitions(
         assets=assets,

@@ -22,7 +22,7 @@ from hp_pipeline.landing.service import live_source
 from hp_pipeline.landing.store import FILE, Landing, micros
 from hp_pipeline.settings import Source
 from hp_pipeline.sources.live import ListeningSource, Polled, PolledSource, PollError, RemembersHistory
-from hp_pipeline.sources.registry import is_live
+from hp_pipeline.sources.registry import REMEMBERS, is_live
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.vocabulary.durations import format_duration
 
@@ -42,6 +42,11 @@ REPAIR_ATTEMPTS = 3
 def live_sources(workspace: Workspace) -> list[Source]:
     """The sources of the settings whose readings come through the landing."""
     return [source for source in workspace.settings.sources if is_live(source)]
+
+
+def remembers(source: Source) -> bool:
+    """Whether a source can be asked for readings that were missed."""
+    return source.kind in REMEMBERS
 
 
 def readings_of(drained: Drained) -> pl.DataFrame:

@@ -281,6 +281,23 @@ def sources_of(settings_path: Path) -> Sources:
     return read
 
 
+def collector_of(settings_path: Path, folder: Path, port: int = PORT) -> Service:
+    """The collector of a settings file and a data folder.
+
+    Raises:
+        SettingsError: the settings cannot be used.
+    """
+    bounds = load_settings(settings_path).landing
+    return Service(
+        folder,
+        sources_of(settings_path),
+        watched=settings_path,
+        port=port,
+        retention=bounds.retention,
+        disk_limit=bounds.disk_limit,
+    )
+
+
 @contextlib.contextmanager
 def only_one_collector(folder: Path) -> Iterator[None]:
     """Hold the data folder's lock for collectors; the system releases it when the process dies, however it dies.

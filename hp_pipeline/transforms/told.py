@@ -35,15 +35,14 @@ def full_series(readings: pl.DataFrame, wanted: Callable[[str], bool]) -> pl.Dat
     chosen = pl.Series("point", [name for name in names if not name.startswith("@") and wanted(name)], pl.String())
     rows = readings.filter(pl.col("point").is_in(chosen.implode()))
     times = _told_times(beats, readings, chosen)
-    said = rows
-    if "origin" in rows.columns:
-        said = rows.filter(pl.col("origin").is_null())
+    later = pl.col("origin").is_not_null() if "origin" in rows.columns else pl.lit(False)
+    said = rows.filter(~later)
     held = times.sort("time").join_asof(
         said.select(_COLUMNS).sort("time"), on="time", by="point", check_sortedness=False
     )
     known = held.filter(pl.col("value").is_not_null() | pl.col("text").is_not_null()).select(_COLUMNS)
-    # A row as it is comes first: at its own time it says more than what was held.
-    both = pl.concat([rows.select(_COLUMNS), known])
+    # A row as it is comes before what was held, and both before what was asked for later.
+    both = pl.concat([said.select(_COLUMNS), known, rows.filter(later).select(_COLUMNS)])
     return both.unique(["point", "time"], keep="first", maintain_order=True).sort("point", "time")
 
 
