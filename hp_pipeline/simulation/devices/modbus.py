@@ -163,6 +163,7 @@ class SimulatedModbus:
         device: the serial port to open (rtu).
         requests: every request that reached it.
         injected: every fault that was made.
+        most_words: requests for more registers are refused (exception 3), as small gateways do; None: none are.
     """
 
     def __init__(
@@ -172,6 +173,7 @@ class SimulatedModbus:
         self.device = ""
         self.requests: list[Request] = []
         self.injected: list[Injected] = []
+        self.most_words: int | None = None
         self._units = units
         self.transport = transport
         self._faults: list[Fault] = []
@@ -314,6 +316,8 @@ class SimulatedModbus:
         """At each request, before pymodbus answers."""
         if self._present is Fault.SENTINEL and table in ("input", "holding"):
             words[:] = [NOT_AVAILABLE] * len(words)
+        if self.most_words is not None and self.requests[-1].count > self.most_words:
+            return ExcCodes.ILLEGAL_VALUE
         return _EXCEPTIONS.get(self._present) if self._present else None
 
     async def _deliver(self, answer: bytes, write: Callable[[bytes], object]) -> bool:

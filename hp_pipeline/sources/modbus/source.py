@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from hp_pipeline.sources.live import Outcome, Polled, PollError
 from hp_pipeline.sources.modbus.decode import MeterState, Picture
 from hp_pipeline.sources.modbus.planner import Block, Knowledge, plan
 from hp_pipeline.sources.modbus.wire import LINES, DeviceError, Line, LineAddress, Lines, WireError
-from hp_pipeline.vocabulary.registers import Register, RegisterMap, RegisterMapError, Table, load_map
+from hp_pipeline.vocabulary.registers import MOST_WORDS, Register, RegisterMap, RegisterMapError, Table, load_map
 
 ILLEGAL: Final = frozenset({1, 2, 3})
 """Exceptions that stay: the function, the address or the number of registers is none that the device knows."""
@@ -75,6 +76,8 @@ class RegisterSource:
         self._model: str | None = settings.model
         self._plans: dict[bool, list[Block]] = {}
         self._slow_due = float("-inf")
+        self._whole: set[tuple[Table, int, int]] = set()
+        self._most = MOST_WORDS
         self._closed = False
         self._keep = keep
         self._kept: dict[str, Any] = {}
@@ -210,7 +213,7 @@ class RegisterSource:
                 documented.setdefault(register.table, set()).update(range(register.address, register.end))
             self._plans[slow] = plan(
                 [register for register in self._registers if slow or register.cadence == "fast"],
-                most_words=self.map.most_words if self.settings.most_words is None else self.settings.most_words,
+                most_words=min(self._most, self.settings.most_words or self.map.most_words),
                 most_gap=self.map.most_gap if self.settings.most_gap is None else self.settings.most_gap,
                 holes=self._knowledge.holes,
                 documented=documented,
@@ -228,6 +231,7 @@ class RegisterSource:
             await self._narrow(block, error, picture)
             return
         self._knowledge.answers(block)
+        self._whole.add((block.table, block.address, block.end))
         for register in block.registers:
             start = register.address - block.address
             picture.add(register, words[start : start + register.words])
@@ -235,11 +239,18 @@ class RegisterSource:
     async def _narrow(self, block: Block, error: DeviceError, picture: Picture) -> None:
         """A refused block: its runs without gaps, and those that are refused again register by register.
 
-        Addresses that the device answered before are not holes, whatever it says today: such a block is refused for
-        this poll only. A function that the device does not know is not asked again for any address.
+        Addresses that the device answered before are not holes, whatever it says today. If it answered them in one
+        request, they are refused for this poll only; if it never did, one request for them asks for too much. A
+        function that the device does not know is not asked again for any address.
         """
         if self._knowledge.has_answered(block):
-            raise self._failure(error)
+            if error.code == 1 or block.count == 1 or self._answered_at_once(block):
+                raise self._failure(error)
+            self._most = max(1, block.count // 2)
+            self._plans = {}
+            for part in plan(block.registers, most_words=self._most, most_gap=0):
+                await self._read(part, picture)
+            return
         self._plans = {}
         if error.code == 1:
             for table_block in self._plan_of_table(block.table):
@@ -249,15 +260,32 @@ class RegisterSource:
         if len(runs) > 1:
             for run in runs:
                 await self._read(run, picture)
-            # Which address of the gaps it was is not known, so none of them is read again without being wanted.
-            self._knowledge.refuses(block.table, block.gaps())
-            return
-        if len(block.registers) > 1:
+            await self._try_gaps(block, runs)
+        elif len(block.registers) > 1:
             for register in block.registers:
                 await self._read(Block(block.table, register.address, register.words, (register,)), picture)
-            return
-        self._knowledge.refuses(block.table, range(block.address, block.end))
-        self.report.refused[_named(block)] = str(error)
+        else:
+            self._knowledge.refuses(block.table, range(block.address, block.end))
+            self.report.refused[_named(block)] = str(error)
+
+    def _answered_at_once(self, block: Block) -> bool:
+        """Whether the device, since the start, answered a request that asked for all of this and perhaps more."""
+        return any(
+            table == block.table and first <= block.address and block.end <= end for table, first, end in self._whole
+        )
+
+    async def _try_gaps(self, block: Block, runs: Sequence[Block]) -> None:
+        """Find out, once, over which gaps of a refused block one may read: a request each, for the gap alone."""
+        for before, after in pairwise(runs):
+            gap = Block(block.table, before.end, after.address - before.end, ())
+            try:
+                await self._ask(gap.table, gap.address, gap.count)
+            except DeviceError as error:
+                if error.code not in ILLEGAL:
+                    raise self._failure(error) from None
+                self._knowledge.refuses(block.table, range(gap.address, gap.end))
+            else:
+                self._knowledge.answers(gap)
 
     def _plan_of_table(self, table: Table) -> list[Block]:
         return plan([register for register in self._registers if register.table == table], most_gap=0)

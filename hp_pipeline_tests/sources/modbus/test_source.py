@@ -237,16 +237,15 @@ def test_every_fault_has_its_outcome_and_brings_no_false_reading(
 
     async def test() -> None:
         async with SimulatedModbus({1: isg(house).unit()}, transport=transport) as server:
-            source = reader_of(server, timeout="250ms")
+            source = reader_of(server, timeout="700ms")
             good = values(await source.poll())
             server.always(fault)
-            for _ in range(2):
-                server.requests.clear()
-                with pytest.raises(PollError) as told:
-                    await source.poll()
-                assert told.value.outcome is FAULTS[fault], told.value
-                if fault is Fault.ILLEGAL_FUNCTION:
-                    assert len(server.requests) == 5, "illegal is never asked again"
+            server.requests.clear()
+            with pytest.raises(PollError) as told:
+                await source.poll()
+            assert told.value.outcome is FAULTS[fault], told.value
+            if fault is Fault.ILLEGAL_FUNCTION:
+                assert len(server.requests) == 5, "illegal is never asked again"
             server.always(None)
             again = values(await source.poll())
             assert {name: good[name] for name in again} == again
@@ -261,7 +260,7 @@ def test_every_fault_has_its_outcome_and_brings_no_false_reading(
 def test_answers_that_are_only_odd_are_read(house: House, transport: Any, fault: Fault) -> None:
     async def test() -> None:
         async with SimulatedModbus({1: isg(house).unit()}, transport=transport) as server:
-            source = reader_of(server, timeout="2s")
+            source = reader_of(server, timeout="5s")
             good = values(await source.poll())
             server.inject(fault)
             if fault is Fault.STALE and transport == "rtu_over_tcp":
@@ -349,11 +348,11 @@ def test_two_units_share_a_line_and_a_dead_third_one_costs_them_only_its_time_li
         units = {1: isg(house).unit(), 2: isg(house, controller=390).unit("padded"), 3: isg(house).unit()}
         async with SimulatedModbus(units, transport=transport) as server:
             lines = Lines()
-            sources = [reader_of(server, id=f"pump_{n}", unit=n, lines=lines, timeout="300ms") for n in (1, 2, 3)]
+            sources = [reader_of(server, id=f"pump_{n}", unit=n, lines=lines, timeout="700ms") for n in (1, 2, 3)]
             server.always(Fault.STALL, unit=3)
             started = time.monotonic()
             first, second, third = await asyncio.gather(*(s.poll() for s in sources), return_exceptions=True)
-            assert time.monotonic() - started < 2
+            assert time.monotonic() - started < 4
             assert isinstance(third, PollError) and third.outcome is Outcome.timeout
             assert "inverter_power" in values(first) and "inverter_power" not in values(second)
             assert values(second)["flow_temperature"] == values(first)["flow_temperature"]
@@ -484,6 +483,41 @@ def test_a_unit_may_refuse_everything_but_keep_its_address(house: House) -> None
                 await source.poll()
                 await source.poll()
             assert told.value.outcome is Outcome.unsupported
+            await source.close()
+
+    run(test)
+
+
+def test_a_gap_that_can_be_read_is_read_over_although_another_one_cannot(house: House) -> None:
+    async def test() -> None:
+        async with SimulatedModbus({1: isg(house, missing={508}).unit()}) as server:
+            source = reader_of(server)
+            await source.poll()
+            await source.poll()
+            assert source.report.requests == 6, "only the hole at 508 parts what is wanted"
+            assert source.knowledge.holes == {"input": {508}}
+            await source.close()
+
+    run(test)
+
+
+@pytest.mark.parametrize("most", [1, 7, 32])
+def test_a_device_that_answers_only_short_requests(house: House, most: int) -> None:
+    """It refuses long ones with an exception that looks as if an address were wrong."""
+
+    async def test() -> None:
+        async with SimulatedModbus({1: isg(house).unit()}) as server:
+            server.most_words = most
+            source = reader_of(server)
+            found = {}
+            for _ in range(8):
+                found |= values(await source.poll())
+            assert "flow_temperature" in found and "heat_heating_day" in found and "comfort_temperature_dhw" in found
+            assert ("heat_heating" in found) is (most >= 2)
+            server.requests.clear()
+            await source.poll()
+            assert max(request.count for request in server.requests) <= most
+            assert source.report.refused == {}
             await source.close()
 
     run(test)
