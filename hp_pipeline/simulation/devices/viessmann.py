@@ -716,7 +716,7 @@ def _handler(cloud: ViessmannCloudServer) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             for name, value in told.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content) * (3 if fault == "wrong_length" else 1)))
+            self.send_header("Content-Length", str(len(content) + (1000 if fault in ("wrong_length", "close") else 0)))
             self.end_headers()
             if fault == "close":
                 self.wfile.write(content[: len(content) // 2])

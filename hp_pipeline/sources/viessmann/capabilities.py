@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -104,7 +105,9 @@ def _getters(part: Any) -> Iterable[tuple[str, Any]]:
         if not name.startswith("get"):
             continue
         try:
-            value = getattr(part, name)()
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", DeprecationWarning)  # what has a newer name is told by that
+                value = getattr(part, name)()
         except Exception:  # it wants an argument, the device does not have it, or the document is not as it expects
             continue
         if value is not None:

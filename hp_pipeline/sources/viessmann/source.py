@@ -189,6 +189,7 @@ class ViessmannCloud:
         except asyncio.CancelledError:
             manager.cancel()
             # Its request has ended as soon as the thread has; an import of PyViCare is not waited for.
+            running.add_done_callback(_pass_over)
             await asyncio.wait({running}, timeout=1)
             raise
         finally:
@@ -370,6 +371,11 @@ _ASK_ANEW = timedelta(hours=1)
 
 _OF_THE_ACCOUNT = (Outcome.limited, Outcome.denied, Outcome.timeout, Outcome.refused, Outcome.error)
 """After these there is no use in asking for the next gateway."""
+
+
+def _pass_over(ended: asyncio.Future[Any]) -> None:
+    if not ended.cancelled():
+        ended.exception()  # of a poll that nobody waits for any more
 
 
 def _machine_time() -> datetime:
