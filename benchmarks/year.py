@@ -115,7 +115,8 @@ def make_in_memory(folder: str) -> dict[str, float]:
             if not frames:
                 return None
             rows = pl.concat(frames, how="diagonal_relaxed")
-            rows = rows if columns is None else rows.select(columns)
+            if columns is not None:
+                rows = rows.select(name if name in rows.columns else pl.lit(None).alias(name) for name in columns)
             return rows if where is None else rows.filter(where)
 
         def write(self, asset: str, key: str, frame: pl.DataFrame, inputs: str = "") -> Receipt:
