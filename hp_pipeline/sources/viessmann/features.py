@@ -67,7 +67,7 @@ CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 """A time of a feature that is further in the future is not believed."""
 
 SENSOR_SILENCE: Final = timedelta(hours=6)
-"""A sensor of which nothing new was heard for longer is not taken to still hold what it said."""
+"""A temperature of which nothing new was heard for longer is not taken to still hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,9 @@ class Feature:
         return self._status not in ("notConnected", "error", "shortCircuit", "interrupted", "undefined")
 
     @property
-    def is_sensor(self) -> bool:
-        """Whether it is measured all the time, and not set or switched now and then."""
-        return ".sensors." in f".{self.name}."
+    def is_temperature(self) -> bool:
+        """Whether it is a measured temperature, which is never the same for hours (a flow that rests is)."""
+        return ".sensors.temperature." in self.name
 
     @property
     def _status(self) -> object:
@@ -212,7 +212,7 @@ class Affirmations:
 
     The cloud stamps a feature when something new is heard of it, and a state may rightly not change for days. What is
     not new since the poll before still holds at the poll, which an open time says, as long as its device is heard of at
-    all and, for a sensor, has been heard of within `SENSOR_SILENCE`. Else it keeps its own old time, and grows stale.
+    all and, for a temperature, has been heard of within `SENSOR_SILENCE`. Else it keeps its own old time, and grows stale.
 
     Args:
         silence: a device of which nothing new was heard for longer is away.
@@ -240,7 +240,7 @@ class Affirmations:
                 point = prefix_of[owner] + name
                 told = time
                 if time is not None and time == self._seen.get(point) and alive:
-                    fresh = not feature.is_sensor or now - time <= SENSOR_SILENCE
+                    fresh = not feature.is_temperature or now - time <= SENSOR_SILENCE
                     told = None if fresh and not _is_period(name) else time
                 if time is not None:
                     self._seen[point] = time
