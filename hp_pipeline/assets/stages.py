@@ -357,6 +357,7 @@ class FramesStage(Stage):
     """Readings of all inputs → table `frames`."""
 
     tables = ("frames",)
+    version = 2
 
     @cached_property
     def _reading_keys(self) -> set[str]:

@@ -4,7 +4,7 @@ A frame starts at the first reading in each frame interval of the clock, at ever
 an hour while frames go on, and where a gauge becomes known or unknown; it is valid until the next one, at most `hold`.
 In it a gauge is the time-weighted mean of the held readings, or unknown all through, so power times time is the energy;
 a state is what holds from its start, so an edge keeps its time. A reading is held until the next one of its signal, at
-most its maximum age. Unknown is null.
+most its maximum age, that of a gauge not over a silence of everything longer than `session_gap`. Unknown is null.
 """
 
 from __future__ import annotations
@@ -46,10 +46,9 @@ def build_frames(
     ticks = _ticks(decoded.times, start, end, rules, more_follows)
     if ticks.is_empty():
         return conform(None, "frames")
+    ticks = _with_back_since(ticks, decoded.times, rules)
     for name, series in decoded.signals.items():
-        ticks = ticks.join_asof(
-            series.rename({"value": name}), on="time", tolerance=mappings[name].max_age, check_sortedness=False
-        )
+        ticks = _held(ticks, series, name, mappings[name].max_age)
     ticks = _derive(_with_states_read(ticks, decoded, rules), rules).filter(
         pl.col("time") >= start, pl.col("time") < end
     )
@@ -79,6 +78,31 @@ def _ticks(times: pl.Series, start: datetime, end: datetime, rules: Rules, more_
         .sort("time")
         .with_columns(until=pl.min_horizontal("until", pl.col("time").shift(-1).fill_null(pl.col("until"))))
     )
+
+
+def _with_back_since(ticks: pl.DataFrame, times: pl.Series, rules: Rules) -> pl.DataFrame:
+    """Add since when something is read again, after a silence of everything longer than `session_gap`."""
+    reads = times.to_frame("back_since").filter(pl.col("back_since").diff() > rules.session_gap)
+    return ticks.join_asof(reads, left_on="time", right_on="back_since", coalesce=False, check_sortedness=False)
+
+
+def _held(ticks: pl.DataFrame, series: pl.DataFrame, name: str, max_age: timedelta) -> pl.DataFrame:
+    """Add a signal as it is held at each tick.
+
+    What a gauge was before a silence says nothing of what it is behind it: energy is never carried over a gap.
+    """
+    joined = ticks.join_asof(
+        series.rename({"value": name, "time": "told_at"}),
+        left_on="time",
+        right_on="told_at",
+        coalesce=False,
+        tolerance=max_age,
+        check_sortedness=False,
+    )
+    if signals()[name].kind == "gauge":
+        stale = pl.col("told_at") < pl.col("back_since")
+        joined = joined.with_columns(pl.when(stale.fill_null(False)).then(None).otherwise(name).alias(name))
+    return joined.drop("told_at")
 
 
 def _with_states_read(ticks: pl.DataFrame, decoded: Decoded, rules: Rules) -> pl.DataFrame:
