@@ -1,7 +1,5 @@
 """Readings of live sources as assets: what has landed is merged into the lake; gaps are asked for again."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
