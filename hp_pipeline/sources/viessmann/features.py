@@ -212,7 +212,7 @@ class Affirmations:
 
     The cloud stamps a feature when something new is heard of it, and a state may rightly not change for days. What is
     not new since the poll before still holds at the poll, which an open time says, as long as its device is heard of at
-    all and, for a temperature, has been heard of within `SENSOR_SILENCE`. Else it keeps its own old time, and grows stale.
+    all and, for a temperature, was heard of within `SENSOR_SILENCE`. Else it keeps its own old time and grows stale.
 
     Args:
         silence: a device of which nothing new was heard for longer is away.
