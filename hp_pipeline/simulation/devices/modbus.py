@@ -163,6 +163,7 @@ class SimulatedModbus:
         device: the serial port to open (rtu).
         requests: every request that reached it.
         injected: every fault that was made.
+        unknown: function codes that are refused (exception 1).
         most_words: requests for more registers are refused (exception 3), as small gateways do; None: none are.
     """
 
@@ -173,6 +174,7 @@ class SimulatedModbus:
         self.device = ""
         self.requests: list[Request] = []
         self.injected: list[Injected] = []
+        self.unknown: set[int] = set()
         self.most_words: int | None = None
         self._units = units
         self.transport = transport
@@ -203,6 +205,11 @@ class SimulatedModbus:
             self._relay = None
         await self._end_tasks()
 
+    def unplug(self) -> None:
+        """Pull the cable out of a serial port."""
+        while self._handles:
+            os.close(self._handles.pop())
+
     async def accept(self) -> None:
         """Listen again, at the same port."""
         self._relay = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
@@ -227,9 +234,7 @@ class SimulatedModbus:
         await self.refuse()
         if self._inner is not None:
             await self._inner.shutdown()  # type: ignore[no-untyped-call]
-        for handle in self._handles:
-            os.close(handle)
-        self._handles.clear()
+        self.unplug()
 
     async def _end_tasks(self) -> None:
         tasks = list(self._tasks)
@@ -316,6 +321,8 @@ class SimulatedModbus:
         """At each request, before pymodbus answers."""
         if self._present is Fault.SENTINEL and table in ("input", "holding"):
             words[:] = [NOT_AVAILABLE] * len(words)
+        if self.requests[-1].function in self.unknown:
+            return ExcCodes.ILLEGAL_FUNCTION
         if self.most_words is not None and self.requests[-1].count > self.most_words:
             return ExcCodes.ILLEGAL_VALUE
         return _EXCEPTIONS.get(self._present) if self._present else None

@@ -521,3 +521,37 @@ def test_a_device_that_answers_only_short_requests(house: House, most: int) -> N
             await source.close()
 
     run(test)
+
+
+def test_a_function_that_a_device_does_not_know_is_asked_once_and_never_again(house: House) -> None:
+    async def test() -> None:
+        async with SimulatedModbus({1: isg(house).unit()}) as server:
+            server.unknown.add(3)
+            source = reader_of(server)
+            assert "flow_temperature" in values(await source.poll())
+            assert "illegal function" in source.report.refused["holding 1500+19"]
+            assert sum(request.function == 3 for request in server.requests) == 1
+            for _ in range(3):
+                assert "flow_temperature" in values(await source.poll())
+            assert sum(request.function == 3 for request in server.requests) == 1
+            await source.close()
+
+    run(test)
+
+
+def test_a_serial_adapter_that_is_pulled_out(house: House) -> None:
+    async def test() -> None:
+        async with SimulatedModbus({1: isg(house).unit()}, transport="rtu") as server:
+            source = reader_of(server, timeout="700ms")
+            await source.poll()
+            await server.refuse()
+            server.unplug()
+            outcomes = []
+            for _ in range(2):
+                with pytest.raises(PollError) as told:
+                    await source.poll()
+                outcomes.append(told.value.outcome)
+            assert set(outcomes) <= {Outcome.broken, Outcome.refused} and outcomes[-1] is Outcome.refused
+            await source.close()
+
+    run(test)
