@@ -602,12 +602,32 @@ def _answer(connection: Any, query: str, form: str) -> None:
         width = _terminal_width()
         relation.show(max_width=width or 100_000, max_rows=10_000, max_col_width=100_000 if width is None else width)
         return
-    import polars as pl
-
     from hp_pipeline.outputs.summary import as_csv, as_json
 
-    rows = pl.DataFrame(relation.to_arrow_table())
+    rows = _rows(relation)
     click.echo(as_json(rows) if form == "json" else as_csv(rows), nl=form == "json")
+
+
+def _rows(relation: Any) -> pl.DataFrame:
+    """The answer to a query, also when columns have the same name or are intervals, which polars does not know."""
+    import polars as pl
+    import pyarrow as pa
+
+    table = relation.to_arrow_table()
+    names: list[str] = []
+    for name in table.column_names:
+        names.append(name if name not in names else f"{name}_{len(names) + 1}")
+    columns = []
+    for column in table.columns:
+        if pa.types.is_interval(column.type):
+            told = [
+                None if span is None else f"{span.months} months {span.days} days {span.nanoseconds / 1e9:g} s"
+                for span in column.to_pylist()
+            ]
+            columns.append(pa.chunked_array([pa.array(told, pa.string())]))
+        else:
+            columns.append(column)
+    return pl.DataFrame(pa.table(columns, names=names))
 
 
 def _terminal_width() -> int | None:

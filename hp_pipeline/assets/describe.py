@@ -98,7 +98,7 @@ def preview(table: str, rows: pl.DataFrame) -> dg.MetadataValue:
     names = [name for name in PREVIEW_COLUMNS[table] if name in rows.columns and rows[name].null_count() < rows.height]
     text = "| " + " | ".join(_HEADERS.get(name, name) for name in names) + " |\n|" + "---|" * len(names)
     for row in rows.sort("start", descending=True).select(names).iter_rows():
-        line = "\n| " + " | ".join(_cell(value) for value in row) + " |"
+        line = "\n| " + " | ".join(_cell(name, value) for name, value in zip(names, row, strict=True)) + " |"
         if len(text) + len(line) >= _SHOWN_AT_ONCE:
             break
         text += line
@@ -119,11 +119,13 @@ _HEADERS = {
 }
 
 
-def _cell(value: object) -> str:
+def _cell(name: str, value: object) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else ""
     if isinstance(value, float):
-        return f"{value:.2f}"
+        return f"{value:.0%}" if name.endswith("_coverage") else f"{value:.2f}"
     return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value)
 
 

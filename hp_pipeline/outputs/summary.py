@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -163,17 +165,46 @@ def _cell(name: str, row: Mapping[str, object], zone: ZoneInfo) -> str:
 
 
 def as_json(rows: pl.DataFrame) -> str:
-    """The rows as a JSON array of objects; times are ISO 8601 in UTC, unknown is null."""
+    """The rows as a JSON array of objects; times are ISO 8601 with their offset, NaN and infinities are null."""
     return json.dumps(
-        [{name: _plain(value) for name, value in row.items()} for row in rows.iter_rows(named=True)], ensure_ascii=False
+        [{name: _plain(value) for name, value in row.items()} for row in rows.iter_rows(named=True)],
+        ensure_ascii=False,
+        allow_nan=False,
     )
 
 
 def _plain(value: object) -> object:
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    """A value as JSON knows it; whatever it does not know is told in words."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, pl.Series):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    return str(value)
 
 
 def as_csv(rows: pl.DataFrame) -> str:
-    """The rows as CSV; times are ISO 8601 in UTC, unknown is empty."""
-    times = [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Datetime)]
-    return rows.with_columns(pl.col(times).dt.to_string("%Y-%m-%dT%H:%M:%SZ")).write_csv()
+    """The rows as CSV; times are ISO 8601 in UTC, unknown is empty, lists and structures are JSON."""
+    columns = []
+    for name, dtype in rows.schema.items():
+        column = pl.col(name)
+        if isinstance(dtype, pl.Datetime):
+            column = column.dt.convert_time_zone("UTC") if dtype.time_zone else column
+            columns.append(column.dt.to_string("%Y-%m-%dT%H:%M:%SZ" if dtype.time_zone else "%Y-%m-%dT%H:%M:%S"))
+        elif dtype.is_nested() or dtype in {pl.Binary, pl.Duration, pl.Object}:
+            texts = [None if value is None else json.dumps(_plain(value)) for value in rows[name].to_list()]
+            columns.append(pl.lit(pl.Series(name, texts, pl.String)))
+        else:
+            columns.append(column)
+    return rows.select(columns).write_csv()

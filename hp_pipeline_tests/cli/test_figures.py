@@ -139,6 +139,21 @@ def test_sql_forms(made: Path, call: Call) -> None:
     assert "…" not in everything, "columns are not left out where no terminal is narrow"
 
 
+def test_sql_of_any_type(made: Path, call: Call) -> None:
+    query = (
+        "SELECT 'NaN'::DOUBLE AS a, [1, 2] AS b, {'x': DATE '2025-01-01'} AS c, INTERVAL 26 HOURS AS d, "
+        "1.5::DECIMAL(5, 2) AS e, 'x'::BLOB AS f, uuid() AS g, TIME '07:00' AS h, 1 AS a"
+    )
+    (row,) = json.loads(call(made, "sql", query, "--format", "json").stdout)
+    assert (row["a"], row["b"], row["c"], row["e"], row["f"], row["h"]) == (
+        None, [1, 2], {"x": "2025-01-01"}, 1.5, "78", "07:00:00"
+    )  # fmt: skip
+    assert "93600 s" in row["d"]
+    assert row["a_9"] == 1
+    assert len(call(made, "sql", query, "--format", "csv").stdout.splitlines()) == 2
+    assert call(made, "sql", query).exit_code == 0
+
+
 def test_sql_explains_the_tables(made: Path, call: Call) -> None:
     tables = json.loads(call(made, "sql", "SHOW TABLES", "--format", "json").stdout)
     names = {row["name"] for row in tables}
