@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ PAUSE: Final = timedelta(milliseconds=50)
 """A pause in the stream of messages: a device has said what it had to say."""
 
 _AVAILABILITY_FIRST: Final = 0.3  # seconds that retained availability messages may take
+_GRACE: Final = 0.3  # seconds that storing may take once listening was cancelled
 _WAITED_LONG: Final = timedelta(seconds=10)  # after connecting: messages that waited at the broker have come by then
 _MOST_REMEMBERED: Final = 2000
 
@@ -37,7 +39,7 @@ class MqttListener:
 
     Messages are acknowledged once `deliver` has returned. Killed before, the broker delivers them again: a reading
     with a time of its own is then the same reading again. One without is booked when it comes: just once, unless the
-    process died between storing and acknowledging, and then in the right order and before all newer ones.
+    process was killed between storing and acknowledging, and then again in the right order, before all newer ones.
 
     Args:
         settings: the source.
@@ -125,9 +127,19 @@ class MqttListener:
             now = datetime.now(UTC)
             polled = self.reader.read(fresh, now, clocks=now - connection.opened > _WAITED_LONG)
             if polled.readings:
-                await deliver(Polled(polled.readings, device_time=polled.device_time, identity=self._identity))
-            self._remember(messages)
-            connection.acknowledge(messages)
+                handing = asyncio.ensure_future(
+                    deliver(Polled(polled.readings, device_time=polled.device_time, identity=self._identity))
+                )
+                try:
+                    await asyncio.shield(handing)
+                except asyncio.CancelledError:
+                    # What is being stored is nearly stored: acknowledged now, it does not come again.
+                    done, _ = await asyncio.wait({handing}, timeout=_GRACE)
+                    if done and not handing.cancelled() and handing.exception() is None:
+                        self._store(connection, messages)
+                    handing.cancel()
+                    raise
+            self._store(connection, messages)
             if connection.lost is not None and not connection.peek():
                 raise connection.lost
 
@@ -173,7 +185,9 @@ class MqttListener:
             return True
         return False
 
-    def _remember(self, messages: list[Message]) -> None:
+    def _store(self, connection: Connection, messages: list[Message]) -> None:
+        """Messages are stored: acknowledge them, and know them again."""
+        connection.acknowledge(messages)
         for message in messages:
             if message.qos > 0:
                 self._stored[(message.number, message.topic, message.payload)] = None
