@@ -77,7 +77,7 @@ async def _beside_a_dead_one(house: House) -> list[Line]:
         SimulatedModbus({1: _isg(house).unit()}) as alive,
     ):
         dead.always(Fault.STALL)
-        silent, healthy = _source(dead, timeout="500ms"), _source(alive)
+        silent, healthy = _source(dead, answer_timeout="500ms"), _source(alive)
         await healthy.poll()
         late = []
 

@@ -475,7 +475,10 @@ class ModbusSource(SettingsModel):
     slow_every: Annotated[Duration, between("10s", "1d")] = Field(
         timedelta(minutes=5), description="How often the slow registers are read (set-points, hours)."
     )
-    timeout: Annotated[Duration, between("100ms", "1min")] = Field(
+    timeout: Annotated[Duration, between("1s", "5min")] = Field(
+        timedelta(seconds=10), description="How long one poll may take, of all its requests together."
+    )
+    answer_timeout: Annotated[Duration, between("100ms", "1min")] = Field(
         timedelta(seconds=3), description="How long one answer may take."
     )
     pause: Annotated[Duration, between("0s", "5s")] = Field(

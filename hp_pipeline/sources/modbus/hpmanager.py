@@ -301,4 +301,4 @@ def _connection(modbus: Mapping[str, Any]) -> Iterator[str]:
         yield f"    port: {modbus.get('port', 502)}"
     yield f"    unit: {modbus.get('unit_id', 1)}"
     if isinstance(seconds, int | float) and 0.1 <= seconds <= 60:
-        yield f"    timeout: {round(seconds * 1000)}ms"
+        yield f"    answer_timeout: {round(seconds * 1000)}ms"

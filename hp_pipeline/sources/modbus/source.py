@@ -71,7 +71,7 @@ class RegisterSource:
         self._give_back = give_back
         self._monotonic, self._wall = monotonic, wall
         self._unit = register_map.unit_id if settings.unit is None else settings.unit
-        self._timeout = settings.timeout.total_seconds()
+        self._timeout = settings.answer_timeout.total_seconds()
         self._apart = {group.name for group in register_map.groups if group.optional}
         self._model: str | None = settings.model
         self._plans: dict[bool, list[Block]] = {}

@@ -29,7 +29,7 @@ def source_settings(server: SimulatedModbus, name: str = "stiebel_eltron_wpm", *
     """Settings of a source that reads a simulated server."""
     where = {"serial_port": server.device} if server.device else {"host": "127.0.0.1", "port": server.port}
     where["connection"] = server.transport
-    return ModbusSource(**{"id": "pump", "map": name, "timeout": "5s", **where, **more})
+    return ModbusSource(**{"id": "pump", "map": name, "answer_timeout": "5s", **where, **more})
 
 
 def reader_of(server: SimulatedModbus, name: str = "stiebel_eltron_wpm", **more: Any) -> RegisterSource:

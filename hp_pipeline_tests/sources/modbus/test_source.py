@@ -237,7 +237,7 @@ def test_every_fault_has_its_outcome_and_brings_no_false_reading(
 
     async def test() -> None:
         async with SimulatedModbus({1: isg(house).unit()}, transport=transport) as server:
-            source = reader_of(server, timeout="700ms")
+            source = reader_of(server, answer_timeout="700ms")
             good = values(await source.poll())
             server.always(fault)
             server.requests.clear()
@@ -260,7 +260,7 @@ def test_every_fault_has_its_outcome_and_brings_no_false_reading(
 def test_answers_that_are_only_odd_are_read(house: House, transport: Any, fault: Fault) -> None:
     async def test() -> None:
         async with SimulatedModbus({1: isg(house).unit()}, transport=transport) as server:
-            source = reader_of(server, timeout="5s")
+            source = reader_of(server, answer_timeout="5s")
             good = values(await source.poll())
             server.inject(fault)
             if fault is Fault.STALE and transport == "rtu_over_tcp":
@@ -328,7 +328,7 @@ def test_sentinels_are_no_readings(house: House) -> None:
 def test_an_unknown_unit(house: House) -> None:
     async def test() -> None:
         async with SimulatedModbus({1: isg(house).unit()}) as server:
-            source = reader_of(server, unit=9, timeout="200ms")
+            source = reader_of(server, unit=9, answer_timeout="200ms")
             with pytest.raises(PollError) as told:
                 await source.poll()
             assert told.value.outcome in (Outcome.error, Outcome.timeout) and "unit number (9)" in str(told.value)
@@ -348,7 +348,9 @@ def test_two_units_share_a_line_and_a_dead_third_one_costs_them_only_its_time_li
         units = {1: isg(house).unit(), 2: isg(house, controller=390).unit("padded"), 3: isg(house).unit()}
         async with SimulatedModbus(units, transport=transport) as server:
             lines = Lines()
-            sources = [reader_of(server, id=f"pump_{n}", unit=n, lines=lines, timeout="700ms") for n in (1, 2, 3)]
+            sources = [
+                reader_of(server, id=f"pump_{n}", unit=n, lines=lines, answer_timeout="700ms") for n in (1, 2, 3)
+            ]
             server.always(Fault.STALL, unit=3)
             started = time.monotonic()
             first, second, third = await asyncio.gather(*(s.poll() for s in sources), return_exceptions=True)
@@ -385,7 +387,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_one(house: House) -
 def test_a_poll_that_is_cancelled_ends_at_once_and_leaves_nothing_open(house: House) -> None:
     async def test() -> None:
         async with SimulatedModbus({1: isg(house).unit()}) as server:
-            source = reader_of(server, timeout="30s")
+            source = reader_of(server, answer_timeout="30s")
             server.always(Fault.STALL)
             task = asyncio.create_task(source.poll())
             await asyncio.sleep(0.1)
@@ -542,7 +544,7 @@ def test_a_function_that_a_device_does_not_know_is_asked_once_and_never_again(ho
 def test_a_serial_adapter_that_is_pulled_out(house: House) -> None:
     async def test() -> None:
         async with SimulatedModbus({1: isg(house).unit()}, transport="rtu") as server:
-            source = reader_of(server, timeout="700ms")
+            source = reader_of(server, answer_timeout="700ms")
             await source.poll()
             await server.refuse()
             server.unplug()
