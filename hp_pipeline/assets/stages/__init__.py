@@ -1,0 +1,54 @@
+"""The stages between readings and figures, each bringing partitions of its tables up to date.
+
+A partition is *due* when the fingerprint of its inputs (the content of the partitions it is made from, the rules and
+profiles that shape it, the version of the code) is not the one in its receipt. Making it again gives the same content,
+so the order in which days arrive, repeats, late readings and deleted partitions all end in the same tables; and where
+the content does not change, nothing further down is due.
+"""
+
+from hp_pipeline.assets.stages.events import EventsStage, FiguresStage
+from hp_pipeline.assets.stages.operation import FramesStage, OperationStage
+from hp_pipeline.assets.stages.periods import AllTimeStage, DailyStage, MonthlyStage, WeeklyStage, YearlyStage
+from hp_pipeline.assets.stages.readings import merge_readings, store_readings
+from hp_pipeline.assets.stages.stage import Listing, Outcome, Progress, Stage, StageError
+from hp_pipeline.assets.workspace import Plant
+
+__all__ = [
+    "STAGES",
+    "AllTimeStage",
+    "DailyStage",
+    "EventsStage",
+    "FiguresStage",
+    "FramesStage",
+    "Listing",
+    "MonthlyStage",
+    "OperationStage",
+    "Outcome",
+    "Progress",
+    "Stage",
+    "StageError",
+    "WeeklyStage",
+    "YearlyStage",
+    "merge_readings",
+    "stages",
+    "store_readings",
+]
+
+STAGES: tuple[type[Stage], ...] = (
+    FramesStage,
+    OperationStage,
+    FiguresStage,
+    EventsStage,
+    DailyStage,
+    WeeklyStage,
+    MonthlyStage,
+    YearlyStage,
+    AllTimeStage,
+)
+"""In the order in which they follow from each other."""
+
+
+def stages(plant: Plant) -> list[Stage]:
+    """All stages of a heat pump, in order."""
+    listing = Listing(plant.lake)
+    return [stage(plant, listing) for stage in STAGES]

@@ -1,0 +1,147 @@
+"""Readings → frames → operation: what the heat pump did, by UTC day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime, timedelta
+from functools import cached_property
+
+import polars as pl
+
+from hp_pipeline.assets.stages.stage import (
+    Outcome,
+    Stage,
+    between,
+    by_day,
+    day_of,
+    midnight,
+    shifted,
+)
+from hp_pipeline.transforms import frames, operation, told
+from hp_pipeline.transforms.decode import Decoded, decode
+from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.profiles import Profile
+
+
+class FramesStage(Stage):
+    """Readings of all inputs → table `frames`."""
+
+    tables = ("frames",)
+    version = 2
+
+    @cached_property
+    def _reading_keys(self) -> set[str]:
+        return {key for asset in self.plant.readings for key in self.listed(asset)}
+
+    @cached_property
+    def _newest_key(self) -> str:
+        return max(self._reading_keys, default="")
+
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
+        """Days with readings, and the day after one, into which its last frame may reach."""
+        following = {shifted(key, 1) for key in self._reading_keys}
+        return {key for key in between(self._reading_keys | following, first, last, self.reach) if self.is_wanted(key)}
+
+    def is_wanted(self, key: str) -> bool:
+        return key in self._reading_keys or (shifted(key, -1) in self._reading_keys and key < self._newest_key)
+
+    def inputs(self, key: str) -> Iterable[tuple[str, str]]:
+        return [(asset, shifted(key, days)) for asset in self.plant.readings for days in range(-self.reach, 2)]
+
+    def shape(self, key: str) -> str:
+        profiles = [line for _, profile in self.plant.inputs for line in profile.fingerprint_data()]
+        return repr((profiles, self.plant.rules, self._more_follows(key)))
+
+    def _more_follows(self, key: str) -> bool:
+        return self._newest_key > key
+
+    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
+        start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
+        decoded = self._decoded(start, end)
+        newest = decoded.times.filter(decoded.times < end).max()
+        built = frames.build_frames(
+            decoded,
+            dict(self.plant.mappings),
+            self.plant.id,
+            start,
+            end,
+            self.plant.rules,
+            isinstance(newest, datetime) and self._more_follows(newest.date().isoformat()),
+        )
+        outcome.doubts += decoded.doubts
+        outcome.ambiguous |= decoded.ambiguous
+        return {"frames": by_day(built, keys)}
+
+    def _decoded(self, start: datetime, end: datetime) -> Decoded:
+        first = (start - timedelta(days=self.reach)).date()
+        days = [(first + timedelta(days=i)).isoformat() for i in range((end.date() - first).days + 1)]
+        beyond = end + max([self.plant.rules.hold, *self._spike_windows])
+        inputs = []
+        for source, profile in self.plant.inputs:
+            rows = self.lake.read(
+                f"readings/{source}",
+                days,
+                columns=["point", "time", "value", "text", "origin"],
+                where=pl.col("time") < beyond,
+            )
+            if rows is not None:
+                inputs.append((told.full_series(conform(rows, "readings"), _known_to(profile)), profile))
+        return decode(inputs)
+
+    @property
+    def _spike_windows(self) -> list[timedelta]:
+        return [mapping.spike.within for mapping in self.plant.mappings.values() if mapping.spike]
+
+
+def _known_to(profile: Profile) -> Callable[[str], bool]:
+    selectors = profile.selectors()
+    return lambda point: any(selector.matches(point) for selector in selectors)
+
+
+class OperationStage(Stage):
+    """Table `frames` → table `operation`: modes by the session rule."""
+
+    tables = ("operation",)
+
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
+        """Days with frames."""
+        return between(self.listed(self.asset("frames")), first, last, self.reach + 1)
+
+    def is_wanted(self, key: str) -> bool:
+        return key in self._framed
+
+    @cached_property
+    def _framed(self) -> frozenset[str]:
+        return frozenset(self.listed(self.asset("frames")))
+
+    def inputs(self, key: str) -> Iterable[tuple[str, str]]:
+        return [(self.asset("frames"), shifted(key, days)) for days in (-1, 0, 1)]
+
+    def shape(self, key: str) -> str:
+        return repr((self.plant.rules, self._more_follows(shifted(key, 1))))
+
+    def _more_follows(self, key: str) -> bool:
+        return self._newest_framed > key
+
+    @cached_property
+    def _newest_framed(self) -> str:
+        filled = (key for key in reversed(self.listed(self.asset("frames"))) if self._has_frames(key))
+        return next(filled, "")
+
+    def _has_frames(self, key: str) -> bool:
+        receipt = self.receipt(self.asset("frames"), key)
+        return receipt is not None and receipt.rows > 0
+
+    def _ends(self, first: date, last: date) -> set[str]:
+        """Also those around the last that is not empty: there the newest frame lies."""
+        return super()._ends(first, last) | self._around_filled(self.stored[::-1])
+
+    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
+        start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
+        rows = self.lake.read(self.asset("frames"), [shifted(keys[0], -1), *keys, shifted(keys[-1], 1)])
+        seen = conform(rows, "frames").select(operation.FRAME_COLUMNS)
+        within = seen.filter(pl.col("start") >= start - operation.MARGIN, pl.col("start") < end + operation.MARGIN)
+        beyond = seen.filter(pl.col("start") >= end + operation.MARGIN).height > 0
+        more_follows = beyond or self._more_follows(shifted(keys[-1], 1))
+        modes = operation.operation(within, start, end, self.plant.rules, more_follows)
+        return {"operation": by_day(modes, keys)}

@@ -1,0 +1,343 @@
+"""What a stage is: which partitions are due, how they are made and stored, and what is told of it."""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from typing import ClassVar
+
+import polars as pl
+
+from hp_pipeline.assets.workspace import Plant
+from hp_pipeline.lake import DamagedPartitionError, Lake, Receipt
+from hp_pipeline.transforms import calendar, figures
+from hp_pipeline.transforms.calendar import PeriodName
+from hp_pipeline.transforms.schema import UTC as UTC_TIME
+
+log = logging.getLogger(__name__)
+
+STRETCH_DAYS = 31
+"""How many days are computed at once: it bounds the memory, not the result."""
+
+Progress = Callable[[int], None]
+"""Called with the number of partitions that have just been dealt with."""
+
+
+@dataclass
+class Outcome:
+    """What bringing a stage up to date did.
+
+    Attributes:
+        stored: partitions written, by table and key, with their receipts.
+        changed: keys of the partitions whose content is another than before.
+        kept: number of partitions that were up to date already.
+        failed: partitions that could not be made, with the reason; the others are done all the same.
+        doubts: readings that were not believed or not understood (see `transforms.decode.Decoded`).
+        ambiguous: signals for which one selector finds several points, with those points.
+    """
+
+    stored: dict[str, dict[str, Receipt]] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
+    kept: int = 0
+    failed: dict[str, Exception] = field(default_factory=dict)
+    doubts: list[tuple[str, str, str, str, int]] = field(default_factory=list)
+    ambiguous: dict[str, list[str]] = field(default_factory=dict)
+
+    def raise_failures(self) -> None:
+        """Raise what failed, all of it by name.
+
+        Raises:
+            StageError: when a partition could not be made.
+        """
+        if self.failed:
+            raise StageError(self.failed)
+
+
+class StageError(RuntimeError):
+    """Partitions that could not be made; every other one was."""
+
+    def __init__(self, failed: Mapping[str, Exception]) -> None:
+        listed = "; ".join(f"{key}: {error}" for key, error in list(failed.items())[:5])
+        more = f" (and {len(failed) - 5} more)" if len(failed) > 5 else ""
+        super().__init__(f"{len(failed)} partitions could not be made, all others were. {listed}{more}")
+        self.failed = dict(failed)
+
+
+class Listing:
+    """The stored partitions of the assets, listed once and kept as stages write and remove: thousands of folders are
+    not looked through again for each stage."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._keys: dict[str, list[str]] = {}
+
+    def keys(self, asset: str) -> list[str]:
+        """The stored partitions of an asset, ascending."""
+        if asset not in self._keys:
+            self._keys[asset] = self._lake.keys(asset)
+        return self._keys[asset]
+
+    def stored(self, asset: str, keys: Iterable[str]) -> None:
+        """Partitions were written."""
+        if asset not in self._keys:
+            return
+        listed = self._keys[asset]
+        for key in keys:
+            place = bisect.bisect_left(listed, key)
+            if listed[place : place + 1] != [key]:
+                listed.insert(place, key)
+
+    def removed(self, asset: str, key: str) -> None:
+        """A partition was taken away."""
+        if key in self._keys.get(asset, ()):
+            self._keys[asset].remove(key)
+
+
+class Stage(ABC):
+    """One step of a heat pump's way from readings to figures.
+
+    A subclass says its tables, which partitions they have, what each is made from, and how. An instance looks at the
+    tables before it once: make a new one each time that a stage is to be brought up to date. The stages of one time
+    share a listing.
+    """
+
+    tables: ClassVar[tuple[str, ...]]
+    version: ClassVar[int] = 1
+    """Raised when the code makes something else from the same inputs."""
+
+    def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
+        self.plant = plant
+        self.lake = plant.lake
+        self._listing = listing or Listing(plant.lake)
+        self._receipts: dict[tuple[str, str], Receipt | None] = {}
+
+    def listed(self, asset: str) -> list[str]:
+        """The stored partitions of an asset, ascending."""
+        return self._listing.keys(asset)
+
+    def receipt(self, asset: str, key: str) -> Receipt | None:
+        """The receipt of a partition that this stage is made from, as it was when first asked for."""
+        if (asset, key) not in self._receipts:
+            self._receipts[asset, key] = self.lake.receipt(asset, key)
+        return self._receipts[asset, key]
+
+    @cached_property
+    def stored(self) -> list[str]:
+        """The partitions that this stage has made before, ascending, as they were when first asked for."""
+        return sorted({key for table in self.tables for key in self.listed(self.asset(table))})
+
+    @cached_property
+    def reach(self) -> int:
+        """How many days on a reading may still be held, or may tell that one before it was a spike."""
+        mappings = self.plant.mappings.values()
+        longest = max((mapping.max_age for mapping in mappings), default=timedelta())
+        return max(1, -(-longest // timedelta(days=1)))
+
+    @cached_property
+    def known(self) -> figures.Known:
+        """From the start of the heat pump's oldest frame to the end of its newest."""
+        asset = self.asset("frames")
+        return figures.Known(
+            since=self._frame_time(asset, self.listed(asset), "start"),
+            until=self._frame_time(asset, reversed(self.listed(asset)), "end"),
+        )
+
+    def _frame_time(self, asset: str, keys: Iterable[str], column: str) -> datetime | None:
+        for key in keys:
+            try:
+                rows = self.lake.read(asset, [key], columns=[column])
+            except DamagedPartitionError:
+                continue  # it fails whatever is made from it, and that alone
+            if rows is not None and rows.height:
+                moment: datetime = rows[column].min() if column == "start" else rows[column].max()  # type: ignore[assignment]
+                return moment
+        return None
+
+    def known_within(self, start: datetime, end: datetime) -> figures.Known:
+        """As `known`, without the ends that do not lie within the period: they do not matter to it."""
+        since, until = self.known.since, self.known.until
+        return figures.Known(
+            since if since is not None and since > start else None,
+            until if until is not None and until < end else None,
+        )
+
+    def known_in_period(self, name: PeriodName, key: str) -> figures.Known:
+        """As `known_within`, for a local day, week, month or year by its first day."""
+        zone = self.plant.time_zone
+        until = calendar.next_period(name, day_of(key))
+        return self.known_within(calendar.day_start(day_of(key), zone), calendar.day_start(until, zone))
+
+    def asset(self, table: str) -> str:
+        """The lake's path of this heat pump's part of a table."""
+        return f"{table}/{self.plant.id}"
+
+    def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
+        """The partitions to look at, ascending: those that there are to have, and those stored that there are not
+        any more. When `first` and `last` are given, those only that readings of these UTC days can touch."""
+        if first is None or last is None:
+            return sorted(self.candidates(None, None) | set(self.stored))
+        chosen = self.candidates(first, last) | self._ends(first, last)
+        return sorted(key for key in chosen if self.is_wanted(key) or key in self._stored_set)
+
+    @cached_property
+    def _stored_set(self) -> frozenset[str]:
+        return frozenset(self.stored)
+
+    def _ends(self, first: date, last: date) -> set[str]:
+        """The first and the last partitions made before, and the one after them. That they were the first or the last
+        is in them (the newest frame is short, nothing before the oldest is missed), and newer or older readings, from
+        however far off, change it."""
+        ends = {*self.stored[:2], *self.stored[-2:]}
+        return ends | {shifted(key, 1) for key in self.stored[-1:]}
+
+    def _around_filled(self, keys: Sequence[str]) -> set[str]:
+        """The first of the keys whose partition of the stage's first table has rows, and those beside it."""
+        asset = self.asset(self.tables[0])
+        for index, key in enumerate(keys):
+            receipt = self.lake.receipt(asset, key)
+            if receipt is not None and receipt.rows:
+                return set(keys[max(index - 1, 0) : index + 2])
+        return set()
+
+    @abstractmethod
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
+        """At least all partitions that there are to have; within a range, those that its readings touch directly."""
+
+    @abstractmethod
+    def is_wanted(self, key: str) -> bool:
+        """Whether there is such a partition to have."""
+
+    @abstractmethod
+    def inputs(self, key: str) -> Iterable[tuple[str, str]]:
+        """The partitions (asset, key) that a partition is made from."""
+
+    @abstractmethod
+    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
+        """Compute neighbouring partitions: by table, by key. A partition that is left out is not stored."""
+
+    def shape(self, key: str) -> str:
+        """What besides the inputs decides the content of a partition."""
+        return ""
+
+    def stretches(self, keys: Sequence[str]) -> Iterator[list[str]]:
+        """The keys cut into the runs of neighbours that are computed at once."""
+        stretch: list[str] = []
+        for key in keys:
+            day = date.fromisoformat(key)
+            if stretch and (day - date.fromisoformat(stretch[-1]) != timedelta(days=1) or len(stretch) >= STRETCH_DAYS):
+                yield stretch
+                stretch = []
+            stretch.append(key)
+        if stretch:
+            yield stretch
+
+    def fingerprint(self, key: str) -> str:
+        """What a partition's receipt says of its inputs when it is up to date."""
+        digest = hashlib.sha256(f"{type(self).__name__} {self.version} {self.shape(key)}".encode())
+        for asset, part in self.inputs(key):
+            receipt = self.receipt(asset, part)
+            digest.update(f"\n{asset} {part} {receipt.content if receipt else '-'}".encode())
+        return digest.hexdigest()[:32]
+
+    def due(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys that must be made (again), or be taken away."""
+        return [
+            key
+            for key in keys
+            if (not self._is_current(key, self.fingerprint(key)) if self.is_wanted(key) else key in self._stored_set)
+        ]
+
+    def _is_current(self, key: str, fingerprint: str) -> bool:
+        for table in self.tables:
+            receipt = self.lake.receipt(self.asset(table), key)
+            if receipt is None or receipt.inputs != fingerprint:
+                return False
+        return True
+
+    def bring_up_to_date(
+        self, keys: Sequence[str], force: bool = False, progress: Progress = lambda count: None
+    ) -> Outcome:
+        """Make those of the partitions that are due, or all of them if forced.
+
+        A partition that cannot be made does not keep the others from it; it is in `Outcome.failed`.
+        """
+        outcome = Outcome()
+        wanted = [key for key in keys if self.is_wanted(key)]
+        for key in sorted(set(keys) - set(wanted)):
+            self._remove(key, outcome)
+        fingerprints = {key: self.fingerprint(key) for key in wanted}
+        due = [key for key in wanted if force or not self._is_current(key, fingerprints[key])]
+        outcome.kept = len(wanted) - len(due)
+        progress(len(keys) - len(due))
+        for stretch in self.stretches(due):
+            self._make_and_store(stretch, fingerprints, outcome)
+            progress(len(stretch))
+        return outcome
+
+    def _remove(self, key: str, outcome: Outcome) -> None:
+        for table in self.tables:
+            if self.lake.receipt(self.asset(table), key) is not None:
+                outcome.changed.add(key)
+            self.lake.remove(self.asset(table), key)
+            self._listing.removed(self.asset(table), key)
+
+    def _make_and_store(self, stretch: Sequence[str], fingerprints: Mapping[str, str], outcome: Outcome) -> None:
+        try:
+            made = self.make(stretch, outcome)
+        except Exception as error:
+            if len(stretch) > 1:
+                for key in stretch:
+                    self._make_and_store([key], fingerprints, outcome)
+                return
+            log.exception("%s of %s cannot be made", self.asset(self.tables[0]), stretch[0])
+            outcome.failed[stretch[0]] = error
+            return
+        for table in self.tables:
+            before = {key: self.lake.receipt(self.asset(table), key) for key in stretch}
+            parts = {key: frame for key, frame in made.get(table, {}).items() if key in fingerprints}
+            stored = self.lake.write_many(self.asset(table), parts, fingerprints)
+            outcome.stored.setdefault(table, {}).update(stored)
+            self._listing.stored(self.asset(table), stored)
+            for key in stretch:
+                old, new = before[key], stored.get(key)
+                if new is None and old is not None:
+                    self.lake.remove(self.asset(table), key)
+                    self._listing.removed(self.asset(table), key)
+                if (old.content if old else None) != (new.content if new else None):
+                    outcome.changed.add(key)
+
+
+def day_of(key: str) -> date:
+    return date.fromisoformat(key)
+
+
+def midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def shifted(key: str, days: int) -> str:
+    return (day_of(key) + timedelta(days=days)).isoformat()
+
+
+def between(keys: Iterable[str], first: date | None, last: date | None, margin: int) -> set[str]:
+    """The keys within the days and `margin` around them; all when no days are given."""
+    if first is None or last is None:
+        return set(keys)
+    low, high = (first - timedelta(days=margin)).isoformat(), (last + timedelta(days=margin)).isoformat()
+    return {key for key in keys if low <= key <= high}
+
+
+def by_day(frame: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """The rows that start on each of the days."""
+    frame = frame.sort("start")
+    midnights = pl.Series([midnight(day_of(key)) for key in keys], dtype=UTC_TIME)
+    starts = frame.get_column("start")
+    first = starts.search_sorted(midnights, side="left")
+    behind = starts.search_sorted(midnights.dt.offset_by("1d"), side="left")
+    return {key: frame.slice(low, high - low) for key, low, high in zip(keys, first, behind, strict=True)}
