@@ -67,11 +67,13 @@ class Brought:
         changed: receipts of the partitions whose content has changed, by key.
         polls: how many good polls were brought.
         readings: how many rows they made.
+        refused: how many readings were left out, because their own time is in the future or before the site's start.
     """
 
     changed: dict[str, Receipt] = field(default_factory=dict)
     polls: int = 0
     readings: int = 0
+    refused: int = 0
 
 
 def bring(workspace: Workspace, source: str, since: date | None = None) -> Brought:
@@ -89,19 +91,27 @@ def bring(workspace: Workspace, source: str, since: date | None = None) -> Broug
     brought = Brought()
     if not (workspace.data / FILE).exists():
         return brought
+    start = _midnight(workspace.settings.site.start)
     with Landing(workspace.data) as landing:
         after = landing.drained(source)
         if since is not None:
-            after = min(after, landing.before(source, datetime(since.year, since.month, since.day, tzinfo=UTC)))
+            after = min(after, landing.before(source, _midnight(since)))
         newest = landing.newest().get(source, 0)
         for piece in drain(landing, source, after, newest):
-            brought.changed |= store_readings(workspace, source, readings_of(piece))
+            rows = readings_of(piece)
+            believed = rows.filter(pl.col("time") >= start)
+            brought.changed |= store_readings(workspace, source, believed)
             brought.polls += piece.polls
-            brought.readings += len(piece.points)
+            brought.readings += believed.height
+            brought.refused += piece.refused + rows.height - believed.height
             landing.set_drained(source, piece.through)
         # What follows are failed polls, if anything: they bear no readings.
         landing.set_drained(source, newest)
     return brought
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def landed_asset(workspace: Workspace, source: Source, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
@@ -148,6 +158,7 @@ def landed_asset(workspace: Workspace, source: Source, days: dg.DailyPartitionsD
                 "polls": brought.polls,
                 "rows": brought.readings,
                 "partitions_changed": len(brought.changed),
+                "refused": brought.refused,
             },
         )
 

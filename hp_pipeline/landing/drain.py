@@ -28,6 +28,9 @@ from hp_pipeline.landing.store import Landing, Recorded, Value
 POLL_POINT: Final = "@poll"
 TOLD_POINT: Final = "@told/"
 
+FUTURE_TOLERANCE: Final = 600_000_000
+"""Microseconds by which a reading's own time may lie after the poll that told it; beyond, the time is not believed."""
+
 _DAY: Final = 86_400_000_000
 _CHUNK_ROWS: Final = 400_000
 
@@ -40,6 +43,7 @@ class Drained:
         points, times, values, texts: a row each; times in microseconds since 1970; one of value and text is None.
         through: number of the last poll that is in them.
         polls: how many good polls they are from.
+        refused: how many readings were left out because their own time lies in the future.
     """
 
     points: list[str] = field(default_factory=list)
@@ -48,6 +52,7 @@ class Drained:
     texts: list[str | None] = field(default_factory=list)
     through: int = 0
     polls: int = 0
+    refused: int = 0
 
     def add(self, point: str, time: int, value: Value) -> None:
         """One row."""
@@ -81,6 +86,9 @@ class _Series:
         into.polls += 1
         changed = []
         for point, value, time in poll.body:
+            if time is not None and time > poll.time + FUTURE_TOLERANCE:
+                into.refused += 1
+                continue
             if time is not None:
                 into.add(self._landing.point(point), time, value)
                 continue
@@ -129,5 +137,5 @@ def drain(landing: Landing, source: str, after: int, until: int | None = None) -
         if len(piece.points) >= _CHUNK_ROWS:
             yield piece
             piece = Drained(through=piece.through)
-    if piece.points:
+    if piece.polls:
         yield piece

@@ -179,6 +179,18 @@ def test_what_was_asked_for_later_is_marked_and_says_nothing_of_other_times(tmp_
     assert rows.filter(pl.col("origin") == HISTORY).height >= 1
 
 
+def test_times_that_cannot_be_are_not_believed(tmp_path: Path) -> None:
+    workspace = tiny_house(tmp_path)
+    day = timedelta(days=1)
+    own = [
+        Reading("event", number, time=NOON + by) for number, by in enumerate((-400 * day, -day, 5 * day / 1440, day))
+    ]
+    with Landing(workspace.data) as landing:
+        landing.record([Attempt("tiny", NOON, timedelta(), Outcome.ok, Polled(own), time=NOON)])
+    assert bring(workspace, "tiny").refused == 2
+    assert {value for _, _, value in series_of_lake(workspace)} == {1.0, 2.0}
+
+
 def test_readings_of_other_sources_are_as_they_were() -> None:
     plain = pl.DataFrame(
         {
