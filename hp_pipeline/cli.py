@@ -134,8 +134,9 @@ def cli() -> None:
 @places
 @click.option("--port", default=3000, show_default=True, help="Port of the pages, on 127.0.0.1 only.")
 @click.option("--days", default=DEMO_DAYS, show_default=True, help="Days of the demo house's past (without settings).")
-def run(settings: str | None, data: str | None, port: int, days: int) -> None:
-    """Start everything: code server, pages and daemon, until Ctrl-C.
+@click.option("--collector/--no-collector", default=True, show_default=True, help="Ask the live sources, too.")
+def run(settings: str | None, data: str | None, port: int, days: int, collector: bool) -> None:
+    """Start everything: code server, pages, daemon and, for live sources, the collector, until Ctrl-C.
 
     Without a settings file the demo house is shown: a simulated heat pump whose readings are written to files, taken
     in, and turned into figures before your eyes.
@@ -148,7 +149,8 @@ def run(settings: str | None, data: str | None, port: int, days: int) -> None:
     workspace = open_workspace(str(found.settings), str(found.data))
     workspace.publish()
     err.print(f"Settings: {found.settings}   Data: {found.data}", highlight=False)
-    sys.exit(run_services(found.data, found.settings, port=port, extra=_collector_service(workspace, found)))
+    extra = _collector_service(workspace, found) if collector else []
+    sys.exit(run_services(found.data, found.settings, port=port, extra=extra))
 
 
 def _collector_service(workspace: Workspace, found: Places) -> list[Service]:
