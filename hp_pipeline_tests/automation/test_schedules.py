@@ -19,6 +19,7 @@ from hp_pipeline.assets.partitions import BEAT, RANGE_END, RANGE_START
 from hp_pipeline.assets.readings import KEPT_UP_UNTIL, SINCE
 from hp_pipeline.assets.stages import store_readings
 from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.automation import schedules
 from hp_pipeline.automation.schedules import cron_of
 from hp_pipeline.automation.sensors import INCLUDES_FIGURES
 from hp_pipeline.definitions import build_definitions
@@ -83,9 +84,12 @@ def test_keep_up_goes_on_from_where_it_was(workspace: Workspace, instance: dg.Da
     assert asked(workspace, early, instance) == ("2025-02-10", "2025-02-11", "2025-02-10T22:15:00+00:00")
 
 
-def test_keep_up_after_a_week_of_silence_asks_for_the_week(workspace: Workspace, instance: dg.DagsterInstance) -> None:
+def test_keep_up_after_a_week_of_silence_asks_for_the_week(
+    workspace: Workspace, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "_PAGE", 5)
     kept_up(instance, "2025-02-03", datetime(2025, 2, 3, 8, tzinfo=UTC))
-    for number in range(300):  # a back-fill came after it
+    for number in range(12):  # a back-fill came after it, of more days than a page has
         day = (date(2024, 1, 1) + timedelta(days=number)).isoformat()
         instance.report_runless_asset_event(dg.AssetMaterialization(READINGS, partition=day))
     now = datetime(2025, 2, 10, 12, 30, tzinfo=UTC)
