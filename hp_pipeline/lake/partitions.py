@@ -222,13 +222,11 @@ class Lake:
 def _read(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
     if columns is None:
         return pl.read_parquet(path, hive_partitioning=False)
-    try:
-        return pl.read_parquet(path, columns=list(columns), hive_partitioning=False)
-    except pl.exceptions.ColumnNotFoundError:
-        stored = list(pl.read_parquet_schema(path))
-        there = [name for name in columns if name in stored] or stored[:1]
-        frame = pl.read_parquet(path, columns=there, hive_partitioning=False)
-        return frame.with_columns(pl.lit(None).alias(name) for name in columns if name not in there).select(columns)
+    stored = list(pl.read_parquet_schema(path))
+    there = [name for name in columns if name in stored]
+    frame = pl.read_parquet(path, columns=there or stored[:1], hive_partitioning=False)
+    unknown = [pl.lit(None).alias(name) for name in columns if name not in there]
+    return frame.with_columns(unknown).select(columns) if unknown else frame
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -67,8 +67,8 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, cut: pl.Expr) -> pl.Da
         .group_by("piece", maintain_order=True)
         .agg(
             pl.col("heat_pump", "start", "cut", "mode", "state", "defrost", "gap").first(),
-            pl.col("session_start", "cycle_start", "defrost_start", "unseen_s", "provisional").first(),
-            pl.col("end").last(),
+            pl.col("session_start", "cycle_start", "defrost_start", "unseen_s").first(),
+            pl.col("end", "provisional").last(),
             pl.col("electrical", "thermal", "immersion", "backup", "span").sum(),
             pl.col("thermal").filter(pl.col("three_way_valve") == "dhw").sum().alias("thermal_of_tank"),
             *_known_time("three_way_valve", "valve_dhw_s", pl.col("three_way_valve") == "dhw"),

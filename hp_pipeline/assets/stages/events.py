@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
-from functools import cached_property
 
 import polars as pl
 
@@ -32,15 +31,11 @@ class FiguresStage(Stage):
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with operation, and the day before one when its last hour goes on into it."""
-        days = self._operated | {shifted(key, -1) for key in self._operated}
-        return {key for key in between(days, first, last, self.reach + 1) if self.is_wanted(key)}
+        days = between(self.listed(self.asset("operation")), first, last, self.reach + 2)
+        return {key for key in {*days, *(shifted(key, -1) for key in days)} if self.is_wanted(key)}
 
     def is_wanted(self, key: str) -> bool:
-        return any(day in self._operated for day in self._days(key))
-
-    @cached_property
-    def _operated(self) -> frozenset[str]:
-        return frozenset(self.listed(self.asset("operation")))
+        return any(self.has(self.asset("operation"), day) for day in self._days(key))
 
     def _ends(self, first: date, last: date) -> set[str]:
         """Also those around the first and the last that is not empty: there the oldest and the newest frame lie."""
@@ -84,16 +79,12 @@ class EventsStage(Stage):
         super().__init__(plant, listing)
         self._links_by_day: dict[str, events.Links | None] = {}
 
-    @cached_property
-    def _segmented(self) -> frozenset[str]:
-        return frozenset(self.listed(self.asset("segments")))
-
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with segments."""
-        return between(self._segmented, first, last, self.reach + 1)
+        return set(between(self.listed(self.asset("segments")), first, last, self.reach + 1))
 
     def is_wanted(self, key: str) -> bool:
-        return key in self._segmented
+        return self.has(self.asset("segments"), key)
 
     def _ends(self, first: date, last: date) -> set[str]:
         """Also those around the last segments before these days: until now they may have been the newest."""
@@ -119,7 +110,7 @@ class EventsStage(Stage):
             ahead = key
             while self._continues(ahead := shifted(ahead, 1)) and ahead not in days:
                 days.add(ahead)
-        return sorted(day for day in days if self.is_wanted(day) or day in self._stored_set)
+        return sorted(day for day in days if self.is_wanted(day) or self.is_stored(day))
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         return [(self.asset("segments"), day) for day in self._window(key)]
@@ -130,7 +121,7 @@ class EventsStage(Stage):
     def _links(self, key: str) -> events.Links | None:
         """How a day hangs together with its neighbours; None when it has no segments that can be read."""
         if key not in self._links_by_day:
-            self._links_by_day[key] = self._read_links(key) if key in self._segmented else None
+            self._links_by_day[key] = self._read_links(key) if self.is_wanted(key) else None
         return self._links_by_day[key]
 
     def _read_links(self, key: str) -> events.Links | None:

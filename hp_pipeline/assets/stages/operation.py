@@ -30,20 +30,21 @@ class FramesStage(Stage):
     version = 2
 
     @cached_property
-    def _reading_keys(self) -> set[str]:
-        return {key for asset in self.plant.readings for key in self.listed(asset)}
-
-    @cached_property
     def _newest_key(self) -> str:
-        return max(self._reading_keys, default="")
+        return max((self.listed(asset)[-1] for asset in self.plant.readings if self.listed(asset)), default="")
+
+    def _is_read(self, key: str) -> bool:
+        return any(self.has(asset, key) for asset in self.plant.readings)
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with readings, and the day after one, into which its last frame may reach."""
-        following = {shifted(key, 1) for key in self._reading_keys}
-        return {key for key in between(self._reading_keys | following, first, last, self.reach) if self.is_wanted(key)}
+        read = {
+            key for asset in self.plant.readings for key in between(self.listed(asset), first, last, self.reach + 1)
+        }
+        return {key for key in read | {shifted(key, 1) for key in read} if self.is_wanted(key)}
 
     def is_wanted(self, key: str) -> bool:
-        return key in self._reading_keys or (shifted(key, -1) in self._reading_keys and key < self._newest_key)
+        return self._is_read(key) or (key < self._newest_key and self._is_read(shifted(key, -1)))
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         return [(asset, shifted(key, days)) for asset in self.plant.readings for days in range(-self.reach, 2)]
@@ -105,14 +106,10 @@ class OperationStage(Stage):
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with frames."""
-        return between(self.listed(self.asset("frames")), first, last, self.reach + 1)
+        return set(between(self.listed(self.asset("frames")), first, last, self.reach + 1))
 
     def is_wanted(self, key: str) -> bool:
-        return key in self._framed
-
-    @cached_property
-    def _framed(self) -> frozenset[str]:
-        return frozenset(self.listed(self.asset("frames")))
+        return self.has(self.asset("frames"), key)
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         return [(self.asset("frames"), shifted(key, days)) for days in (-1, 0, 1)]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from itertools import chain
 from typing import ClassVar
 
 import polars as pl
@@ -121,6 +122,12 @@ class Stage(ABC):
         """The stored partitions of an asset, ascending."""
         return self._listing.keys(asset)
 
+    def has(self, asset: str, key: str) -> bool:
+        """Whether a partition is stored."""
+        listed = self.listed(asset)
+        place = bisect.bisect_left(listed, key)
+        return place < len(listed) and listed[place] == key
+
     def receipt(self, asset: str, key: str) -> Receipt | None:
         """The receipt of a partition that this stage is made from, as it was when first asked for."""
         if (asset, key) not in self._receipts:
@@ -130,7 +137,8 @@ class Stage(ABC):
     @cached_property
     def stored(self) -> list[str]:
         """The partitions that this stage has made before, ascending, as they were when first asked for."""
-        return sorted({key for table in self.tables for key in self.listed(self.asset(table))})
+        first, *others = (self.listed(self.asset(table)) for table in self.tables)
+        return list(first) if all(other == first for other in others) else sorted({*first, *chain(*others)})
 
     @cached_property
     def reach(self) -> int:
@@ -183,11 +191,11 @@ class Stage(ABC):
         if first is None or last is None:
             return sorted(self.candidates(None, None) | set(self.stored))
         chosen = self.candidates(first, last) | self._ends(first, last)
-        return sorted(key for key in chosen if self.is_wanted(key) or key in self._stored_set)
+        return sorted(key for key in chosen if self.is_wanted(key) or self.is_stored(key))
 
-    @cached_property
-    def _stored_set(self) -> frozenset[str]:
-        return frozenset(self.stored)
+    def is_stored(self, key: str) -> bool:
+        """Whether the stage has made this partition before."""
+        return any(self.has(self.asset(table), key) for table in self.tables)
 
     def _ends(self, first: date, last: date) -> set[str]:
         """The first and the last partitions made before, and the one after them. That they were the first or the last
@@ -250,7 +258,7 @@ class Stage(ABC):
         return [
             key
             for key in keys
-            if (not self._is_current(key, self.fingerprint(key)) if self.is_wanted(key) else key in self._stored_set)
+            if (not self._is_current(key, self.fingerprint(key)) if self.is_wanted(key) else self.is_stored(key))
         ]
 
     def _is_current(self, key: str, fingerprint: str) -> bool:
@@ -325,12 +333,12 @@ def shifted(key: str, days: int) -> str:
     return (day_of(key) + timedelta(days=days)).isoformat()
 
 
-def between(keys: Iterable[str], first: date | None, last: date | None, margin: int) -> set[str]:
-    """The keys within the days and `margin` around them; all when no days are given."""
+def between(keys: Sequence[str], first: date | None, last: date | None, margin: int) -> Sequence[str]:
+    """Of keys in ascending order those within the days and `margin` around them; all when no days are given."""
     if first is None or last is None:
-        return set(keys)
+        return keys
     low, high = (first - timedelta(days=margin)).isoformat(), (last + timedelta(days=margin)).isoformat()
-    return {key for key in keys if low <= key <= high}
+    return keys[bisect.bisect_left(keys, low) : bisect.bisect_right(keys, high)]
 
 
 def by_day(frame: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
