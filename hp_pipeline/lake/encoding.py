@@ -20,6 +20,10 @@ import pyarrow.parquet as pq
 _WORTH_ZSTD = 256
 """Rows from which zstd makes a file smaller than snappy does; below, its set-up for each column is half the work."""
 
+_TALL = 10_000
+"""Rows from which numbers are stored by their bytes' places and compressed harder: a Luxtronik's day of raw registers
+takes 68 kB instead of 139, for some milliseconds more."""
+
 
 def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]:
     """The file's bytes and the content's hash (sha256 over the schema of what is stored and its data pages, 32 hex
@@ -33,13 +37,20 @@ def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]
     delta = [
         field.name for field in table.schema if pa.types.is_integer(field.type) or pa.types.is_temporal(field.type)
     ]
+    floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    split = floats if frame.height >= _TALL else []
     sink = io.BytesIO()
     with pq.ParquetWriter(
         sink,
         table.schema,
         compression="zstd" if frame.height >= _WORTH_ZSTD else "snappy",
-        use_dictionary=[column.name for column in known.get_columns() if _repeats(column)],
-        column_encoding=dict.fromkeys(delta, "DELTA_BINARY_PACKED") or None,
+        compression_level=9 if frame.height >= _TALL else None,
+        use_dictionary=[column.name for column in known.get_columns() if _repeats(column) and column.name not in split],
+        column_encoding={
+            **dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
+            **dict.fromkeys(split, "BYTE_STREAM_SPLIT"),
+        }
+        or None,
         write_statistics=delta or False,
         store_schema=False,
         write_page_checksum=True,
