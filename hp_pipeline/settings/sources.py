@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from hp_pipeline.settings.durations import Duration, between, read_duration
@@ -32,6 +32,9 @@ from hp_pipeline.vocabulary.durations import format_duration
 from hp_pipeline.vocabulary.json_paths import parse_json_path
 from hp_pipeline.vocabulary.registers import shipped_maps
 from hp_pipeline.vocabulary.topics import TopicPattern, check_filter
+
+NO_FLAG = BeforeValidator(lambda value: str(value).lower() if isinstance(value, bool) else value)
+"""Refuses true and false where one of some numbers is wanted: to Python, true is 1."""
 
 
 def _url(value: str) -> str:
@@ -109,7 +112,7 @@ class InfluxdbSource(SettingsModel):
 
     id: Identifier = Field(description="Id of the source: a to z, 0 to 9 and _.")
     kind: Literal["influxdb"] = "influxdb"
-    version: Literal[1, 2, 3] = Field(description="Major version of the InfluxDB: 1, 2 or 3.")
+    version: Annotated[Literal[1, 2, 3], NO_FLAG] = Field(description="Major version of the InfluxDB: 1, 2 or 3.")
     url: Url = Field(description="Address of the InfluxDB, such as http://127.0.0.1:8086.")
     org: Text | None = Field(None, description="Organisation (version 2).")
     bucket: Text | None = Field(None, description="Bucket (version 2).")
@@ -450,8 +453,8 @@ class ModbusSource(SettingsModel):
         9600, description="Bits per second of the serial line (rtu)."
     )
     parity: Literal["none", "even", "odd"] = Field("none", description="Parity of the serial line (rtu).")
-    stop_bits: Literal[1, 2] = Field(1, description="Stop bits of the serial line (rtu).")
-    data_bits: Literal[7, 8] = Field(8, description="Data bits of the serial line (rtu).")
+    stop_bits: Annotated[Literal[1, 2], NO_FLAG] = Field(1, description="Stop bits of the serial line (rtu).")
+    data_bits: Annotated[Literal[7, 8], NO_FLAG] = Field(8, description="Data bits of the serial line (rtu).")
     unit: Annotated[int, Field(strict=True), within(0, 255)] | None = Field(
         None, description="Unit number of the device on the line; the map's own (mostly 1) without it."
     )
