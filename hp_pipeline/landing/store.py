@@ -40,6 +40,7 @@ MOST_READINGS: Final = 200_000
 _DAY: Final = 86_400_000_000
 _FEW: Final = 8  # so few readings are written whole: naming a set of points would cost as much
 _MOST_SETS: Final = 500  # of a source; beyond, its deliveries are written whole
+_MOST_SHAPES: Final = 16  # orders of points that are remembered, for speed alone
 _DRIFT_STEP: Final = 2.0  # seconds; a smaller change of the drift is jitter of the network
 
 Value = float | str
@@ -143,6 +144,7 @@ class _Writer:
     points: dict[str, int]
     sets: dict[tuple[int, ...], int]
     told: dict[int, tuple[Value, int | None]] = field(default_factory=dict)
+    shapes: dict[tuple[str, ...], tuple[list[int], int]] = field(default_factory=dict)
     day: int | None = None
     time: int | None = None
     identity: str | None = None
@@ -239,7 +241,7 @@ class Landing:
     def record(self, attempts: Sequence[Attempt]) -> list[int]:
         """Store polls in one transaction. When it returns they are on the disk.
 
-        NaN and infinities are no readings and are left out; `Recorded.points` does not count them.
+        NaN and infinities are no readings and are left out; `Recorded.points` does not count them. -0 is 0.
 
         Returns:
             Their sequence numbers.
@@ -281,15 +283,13 @@ class Landing:
         """The columns of a good poll: what changed, and which points it told. Brings the writer up to date."""
         polled = attempt.polled
         assert polled is not None
-        # A point that is told twice for one moment has told what it said last.
-        by_key = {(reading.point, reading.time): reading for reading in polled.readings if _is_reading(reading)}
-        readings = list(by_key.values())
+        readings: Sequence[Reading] = polled.readings
         drift = None
         if polled.device_time is not None:
             drift = (polled.device_time - moment(time)) / timedelta(seconds=1)
             if writer.drift is None or abs(drift - writer.drift) >= _DRIFT_STEP:
                 writer.drift = float(round(drift))
-            readings.append(Reading(DRIFT_POINT, writer.drift))
+            readings = [*readings, Reading(DRIFT_POINT, writer.drift)]
         day = time // _DAY
         goes_back = writer.time is not None and time < writer.time
         whole = attempt.whole or writer.broken or goes_back or polled.identity != writer.identity
@@ -297,23 +297,9 @@ class Landing:
         if whole or first_of_day:
             writer.told.clear()
         writer.day, writer.time, writer.identity, writer.broken = day, time, polled.identity, False
-        ids = self._point_ids(connection, source, writer, [reading.point for reading in readings])
-        own = [micros(reading.time) for reading in readings if reading.time is not None]
-        at_poll = sorted({point for point, reading in zip(ids, readings, strict=True) if reading.time is None})
-        told = None
-        if at_poll and (attempt.due is not None or len(at_poll) > _FEW):
-            told = self._set_id(connection, source, writer, tuple(at_poll))
-        body: list[tuple[int, Value, int | None]] = []
-        for point, reading in zip(ids, readings, strict=True):
-            value: Value = reading.text or "" if reading.value is None else float(reading.value)
-            time_of = None if reading.time is None else micros(reading.time)
-            changed = not _same(writer.told.get(point), (value, time_of))
-            writer.told[point] = (value, time_of)
-            # Without a set of points the body is what says which points were told.
-            if changed or (told is None and time_of is None):
-                body.append((point, value, time_of))
+        told, body, own, count = self._changes(connection, source, writer, readings, attempt.due is not None)
         return {
-            "points": len(readings),
+            "points": count,
             "changed": len(body),
             "whole": 2 if first_of_day else int(whole),
             "told": told,
@@ -322,6 +308,46 @@ class Landing:
             "drift": None if drift is None else round(drift * 1000),
             "body": _encode(body) if body else None,
         }
+
+    def _changes(
+        self,
+        connection: sqlite3.Connection,
+        source: int,
+        writer: _Writer,
+        readings: Sequence[Reading],
+        asked: bool,
+    ) -> tuple[int | None, list[tuple[int, Value, int | None]], list[int], int]:
+        """The set of points that were told, what changed of them, the readings' own times, and how many they are."""
+        names = tuple(reading.point for reading in readings)
+        shape = writer.shapes.get(names)
+        if shape is not None:
+            # The same points in the same order as in an earlier poll: nothing to look up but what changed.
+            found = _changed(readings, shape[0], writer.told)
+            if found is not None:
+                return shape[1], found, [], len(readings)
+        # A point that is told twice for one moment has told what it said last.
+        by_key = {(reading.point, reading.time): reading for reading in readings if _is_reading(reading)}
+        readings = list(by_key.values())
+        ids = self._point_ids(connection, source, writer, [reading.point for reading in readings])
+        own = [micros(reading.time) for reading in readings if reading.time is not None]
+        at_poll = sorted({point for point, reading in zip(ids, readings, strict=True) if reading.time is None})
+        told = None
+        if at_poll and (asked or len(at_poll) > _FEW):
+            told = self._set_id(connection, source, writer, tuple(at_poll))
+        body: list[tuple[int, Value, int | None]] = []
+        for point, reading in zip(ids, readings, strict=True):
+            value: Value = reading.text or "" if reading.value is None else float(reading.value) + 0.0
+            time_of = None if reading.time is None else micros(reading.time)
+            changed = writer.told.get(point) != (value, time_of)
+            writer.told[point] = (value, time_of)
+            # Without a set of points the body is what says which points were told.
+            if changed or (told is None and time_of is None):
+                body.append((point, value, time_of))
+        if told is not None and not own and len(ids) == len(names):
+            if len(writer.shapes) >= _MOST_SHAPES:
+                writer.shapes.clear()
+            writer.shapes[names] = (ids, told)
+        return told, body, own, len(readings)
 
     def _source_id(self, connection: sqlite3.Connection, name: str) -> int:
         found = connection.execute("SELECT id FROM sources WHERE name = ?", (name,)).fetchone()
@@ -746,16 +772,28 @@ def _is_reading(reading: Reading) -> bool:
     return number and math.isfinite(reading.value or 0.0)
 
 
-def _same(before: tuple[Value, int | None] | None, now: tuple[Value, int | None]) -> bool:
-    """Whether two readings are the same; 0.0 and -0.0 are not, a number and its text neither."""
-    if before is None or before[1] != now[1] or type(before[0]) is not type(now[0]) or before[0] != now[0]:
-        return False
-    return not (now[0] == 0.0 and math.copysign(1.0, float(before[0])) != math.copysign(1.0, float(now[0])))
+def _changed(
+    readings: Sequence[Reading], ids: Sequence[int], told: dict[int, tuple[Value, int | None]]
+) -> list[tuple[int, Value, int | None]] | None:
+    """What differs from what was told before, which is brought up to date; None, and nothing is, when one of the
+    readings is none, or has its own time."""
+    found: list[tuple[int, Value, int | None]] = []
+    for point, reading in zip(ids, readings, strict=True):
+        value = reading.value if reading.text is None else reading.text
+        if (value, None) != told.get(point):
+            if value is None or not _is_reading(reading):
+                return None
+            found.append((point, value if isinstance(value, str) else float(value) + 0.0, None))
+        if reading.time is not None:
+            return None
+    for point, value, _ in found:
+        told[point] = (value, None)
+    return found
 
 
 def _plain(value: Value) -> Value | int:
     """The shortest JSON that reads back as the same: 21 instead of 21.0."""
-    if isinstance(value, str) or not value.is_integer() or abs(value) > 1e15 or (value == 0.0 and str(value)[0] == "-"):
+    if isinstance(value, str) or not value.is_integer() or abs(value) > 1e15:
         return value
     return int(value)
 
