@@ -10,7 +10,17 @@ from collections.abc import Sequence
 
 from benchmarks.report import RESULTS, Report, console
 
-BENCHMARKS = ("accuracy", "year", "storage", "one_day", "import_line_protocol", "micro_batch_run")
+BENCHMARKS = (
+    "accuracy",
+    "year",
+    "storage",
+    "one_day",
+    "import_line_protocol",
+    "micro_batch_run",
+    "landing",
+    "collector",
+    "kills",
+)
 """In the order in which they run: what is built for the year serves the next ones."""
 
 
