@@ -186,7 +186,9 @@ def collect(settings: str | None, data: str | None, port: int) -> None:
     found = locate(settings, data)
     if not found.settings.exists():
         raise click.ClickException("There are no settings to collect by: name them with --settings, or write hp.yaml.")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    # Libraries say each request, some with what is secret in its address: of theirs only what is wrong is of interest.
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, level=logging.WARNING)
+    logging.getLogger("hp_pipeline").setLevel(logging.INFO)
     try:
         service = collector_of(found.settings, found.data, port)
     except SettingsError as error:
