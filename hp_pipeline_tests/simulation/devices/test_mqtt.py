@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -59,6 +60,19 @@ def solar() -> SolarHouse:
     return SolarHouse(simulate_weather(start, start + timedelta(days=7), step_s=60, seed=3))
 
 
+BROKERS = [
+    False,
+    pytest.param(
+        True,
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("amqtt") is None,
+            reason="NOT TESTED with the broker of Python: amqtt (the extra `demo`) is not installed",
+        ),
+    ),
+]
+"""Mosquitto, and the broker of Python: it wants another version of websockets than the webserver, so no lock has it."""
+
+
 def settings_for(broker: Broker, wishes: dict[str, Any]) -> MqttSource:
     return MqttSource.model_validate(
         {
@@ -112,7 +126,7 @@ def signals_of(profile: str, running: Listening) -> dict[str, float | str | None
     return found
 
 
-@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("embedded", BROKERS)
 @asynchronous
 async def test_heishamon_says_what_happens(house: House, tmp_path: Path, embedded: bool) -> None:
     state = house.at(MORNING)
@@ -266,7 +280,7 @@ async def test_a_device_publishes_at_its_pace_in_virtual_time(house: House, tmp_
             await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.mark.parametrize("embedded", [False, True])
+@pytest.mark.parametrize("embedded", BROKERS)
 @asynchronous
 async def test_a_broker_with_a_password_lets_nobody_else_in(tmp_path: Path, embedded: bool) -> None:
     if not embedded and find_mosquitto() is None:
