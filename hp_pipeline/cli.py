@@ -520,14 +520,15 @@ def _tell_dagster(workspace: Workspace, stored: dict[tuple[str, str], Receipt]) 
 
     from hp_pipeline.assets.describe import asset_key
     from hp_pipeline.services.instance import open_instance
+    from hp_pipeline.vocabulary.tables import tables
 
     with open_instance(workspace.data) as instance, _progress() as progress:
         for (asset, key), receipt in progress.track(stored.items(), description="telling Dagster"):
-            periods = asset.partition("/")[0] in {"weekly", "monthly", "yearly", "all_time"}
+            table = tables()[asset.partition("/")[0]]
             instance.report_runless_asset_event(
                 dg.AssetMaterialization(
                     asset_key(*asset.split("/")),
-                    partition=None if periods else key,
+                    partition=key if table.partitions == "days" else None,
                     metadata={"dagster/partition_row_count": receipt.rows, "content": receipt.content},
                 )
             )

@@ -16,9 +16,6 @@ from hp_pipeline.vocabulary.tables import tables
 
 log = logging.getLogger(__name__)
 
-UNDATED = frozenset({"all_time"})
-"""Tables of which each asset is one file, without partitions."""
-
 
 class Workspace:
     """Settings and data folder together.
@@ -80,7 +77,7 @@ class Workspace:
                     )
                     for column in table.columns
                 ),
-                dated=table.name not in UNDATED,
+                dated=table.partitions != "none",
             )
             for table in tables().values()
         ]

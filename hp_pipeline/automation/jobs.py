@@ -46,7 +46,7 @@ def sweep_job(workspace: Workspace) -> dg.JobDefinition:
                         context.log_event(
                             dg.AssetMaterialization(
                                 asset_key(table, heat_pump.id),
-                                partition=key if table in _DAILY else None,
+                                partition=key if tables()[table].partitions == "days" else None,
                                 metadata={"dagster/partition_row_count": receipt.rows, "content": receipt.content},
                             )
                         )
@@ -59,9 +59,6 @@ def sweep_job(workspace: Workspace) -> dg.JobDefinition:
         make_what_is_due()
 
     return sweep
-
-
-_DAILY = frozenset(FIGURES) - {"weekly", "monthly", "yearly", "all_time"}
 
 
 def maintenance_job() -> dg.JobDefinition:

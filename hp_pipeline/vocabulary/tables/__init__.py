@@ -1,0 +1,47 @@
+"""The tables that people query: every column's name, type, unit and meaning, said once.
+
+The polars schemas, the comments in the DuckDB catalogue and the data dictionary in `docs/` all come from here.
+Types are DuckDB's names. One module for each family of tables.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from hp_pipeline.vocabulary.tables.events import event_tables
+from hp_pipeline.vocabulary.tables.figures import (
+    COUNT_COLUMNS,
+    DURATION_COLUMNS,
+    RATIO_COLUMNS,
+    STATISTICS,
+    energy_columns,
+    figure_columns,
+    statistic_columns,
+)
+from hp_pipeline.vocabulary.tables.operation import CYCLE_STATES, MODES, operation_tables
+from hp_pipeline.vocabulary.tables.periods import period_tables
+from hp_pipeline.vocabulary.tables.table import TIME, Column, Partitions, Table
+
+__all__ = [
+    "COUNT_COLUMNS",
+    "CYCLE_STATES",
+    "DURATION_COLUMNS",
+    "MODES",
+    "RATIO_COLUMNS",
+    "STATISTICS",
+    "TIME",
+    "Column",
+    "Partitions",
+    "Table",
+    "energy_columns",
+    "figure_columns",
+    "statistic_columns",
+    "tables",
+]
+
+
+@cache
+def tables() -> dict[str, Table]:
+    """All tables by name, in the order of the data's way."""
+    families = (operation_tables(), event_tables(), period_tables())
+    return {table.name: table for family in families for table in family}

@@ -1,0 +1,127 @@
+"""The columns that every table of figures shares: ratios, energies, durations, counts, statistics."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from hp_pipeline.vocabulary.signals import signals, summary_signals
+from hp_pipeline.vocabulary.tables.table import Column
+
+_PARTS: dict[str, str] = {
+    "": "in all modes",
+    "heating": "in mode heating",
+    "dhw": "in mode dhw (domestic hot water)",
+    "cooling": "in mode cooling",
+    "standby": "in mode standby",
+    "defrost": "while defrosting, in any mode",
+    "heating_defrost": "while defrosting in mode heating",
+    "dhw_defrost": "while defrosting in mode dhw",
+}
+
+
+def _named(prefix: str, part: str, unit: str) -> str:
+    return "_".join(word for word in (prefix, part, unit) if word)
+
+
+@cache
+def energy_columns() -> tuple[Column, ...]:
+    """The energies that stand in every table of figures; each is a sum, so rows can be added."""
+    electrical = [
+        Column(_named("electrical_energy", part, "kwh"), "DOUBLE", "kWh", f"Electricity of the heat pump {when}")
+        for part, when in _PARTS.items()
+    ]
+    thermal = [
+        Column(
+            _named("thermal_energy", part, "kwh"),
+            "DOUBLE",
+            "kWh",
+            "Heat taken from the house in mode cooling (positive)"
+            if part == "cooling"
+            else f"Heat given to the water {when}, net: heat taken from it by defrosts is subtracted"
+            + (" (cooling is not in it)" if part == "" else ""),
+        )
+        for part, when in _PARTS.items()
+    ]
+    extra = [
+        Column(
+            "electrical_energy_immersion_kwh",
+            "DOUBLE",
+            "kWh",
+            "Electricity of the immersion heater, metered apart from the heat pump; its heat is equal to it",
+        ),
+        Column(
+            "electrical_energy_backup_heater_kwh", "DOUBLE", "kWh", "Electricity of the backup heater, where metered"
+        ),
+        Column(
+            "heat_from_tank_kwh",
+            "DOUBLE",
+            "kWh",
+            "Heat that defrosts took from the hot water tank (positive; part of the negative heat of the defrosts)",
+        ),
+    ]
+    return (*electrical, *thermal, *extra)
+
+
+DURATION_COLUMNS = (
+    Column("observed_s", "DOUBLE", "s", "Time covered by frames: something was read"),
+    Column("electrical_s", "DOUBLE", "s", "Time for which the electrical power is known"),
+    Column("thermal_s", "DOUBLE", "s", "Time for which the thermal power is known"),
+    Column("heating_s", "DOUBLE", "s", "Time in mode heating"),
+    Column("dhw_s", "DOUBLE", "s", "Time in mode dhw"),
+    Column("cooling_s", "DOUBLE", "s", "Time in mode cooling"),
+    Column("standby_s", "DOUBLE", "s", "Time in mode standby"),
+    Column("defrost_s", "DOUBLE", "s", "Time spent defrosting, in any mode"),
+    Column("compressor_s", "DOUBLE", "s", "Time the compressor ran"),
+)
+
+COUNT_COLUMNS = (
+    Column("compressor_starts", "BIGINT", None, "Starts of the compressor (off to on)"),
+    Column("defrosts", "BIGINT", None, "Defrosts that began"),
+    Column("heating_sessions", "BIGINT", None, "Heating sessions that began"),
+    Column("dhw_sessions", "BIGINT", None, "Domestic hot water sessions that began"),
+)
+
+STATISTICS = {
+    "min": "least",
+    "max": "greatest",
+    "mean": "time-weighted mean",
+    "first": "first known",
+    "last": "last known",
+}
+
+
+@cache
+def statistic_columns() -> tuple[Column, ...]:
+    """For every summary signal its statistics, and the time for which it is known (the weight of the mean)."""
+    columns = []
+    for name in summary_signals():
+        signal = signals()[name]
+        for statistic, word in STATISTICS.items():
+            columns.append(Column(f"{name}_{statistic}", "DOUBLE", signal.unit, f"{signal.description}: {word}"))
+        columns.append(Column(f"{name}_s", "DOUBLE", "s", f"Time for which {name} is known"))
+    return tuple(columns)
+
+
+RATIO_COLUMNS = (
+    Column("electrical_coverage", "DOUBLE", None, "Share of the time for which the electrical power is known, 0…1"),
+    Column("thermal_coverage", "DOUBLE", None, "Share of the time for which the thermal power is known, 0…1"),
+    Column(
+        "cop", "DOUBLE", None, "Heat ÷ electricity, all of the heat pump but cooling: standby and defrosts included"
+    ),
+    Column("cop_reason", "VARCHAR", None, "Why there is no `cop`"),
+    Column("cop_heating", "DOUBLE", None, "Heat ÷ electricity in mode heating, defrosts included"),
+    Column("cop_dhw", "DOUBLE", None, "Heat ÷ electricity in mode dhw, defrosts included"),
+    Column("cop_without_defrost", "DOUBLE", None, "As `cop`, the time spent defrosting left out"),
+    Column("cop_heating_without_defrost", "DOUBLE", None, "As `cop_heating`, the time spent defrosting left out"),
+    Column("cop_dhw_without_defrost", "DOUBLE", None, "As `cop_dhw`, the time spent defrosting left out"),
+    Column(
+        "cop_with_immersion", "DOUBLE", None, "As `cop`, the immersion heater added to the heat and to the electricity"
+    ),
+    Column("cop_dhw_with_immersion", "DOUBLE", None, "As `cop_dhw`, the immersion heater added to both"),
+)
+
+
+@cache
+def figure_columns() -> tuple[Column, ...]:
+    """The columns that every table of figures shares, ratios first, so that people see what they look for."""
+    return (*RATIO_COLUMNS, *energy_columns(), *DURATION_COLUMNS, *COUNT_COLUMNS, *statistic_columns())
