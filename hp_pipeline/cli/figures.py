@@ -1,0 +1,203 @@
+"""Commands that show figures: summary, heating-by-temperature, cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from hp_pipeline.cli.common import DAY, Command, open_workspace, places, terminal_width
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from hp_pipeline.assets.workspace import Workspace
+
+Grouping = Literal["all", "year", "season", "month", "week", "day", "hour", "session", "cycle"]
+GROUPINGS = ("all", "year", "season", "month", "week", "day", "hour", "session", "cycle")
+
+_RANGE = (
+    click.option("--from", "first", type=DAY, help="First local day. Default: the first there is."),
+    click.option("--to", "last", type=DAY, help="Last local day, inclusive. Default: the last there is."),
+    click.option("--heat-pump", "heat_pump", help="Only this heat pump. Default: all."),
+    click.option("--format", "form", type=click.Choice(["text", "json", "csv"]), default="text", show_default=True),
+)
+
+
+def ranged(command: Command) -> Command:
+    """The options of commands that show figures of a range of days."""
+    for option in _RANGE:
+        command = option(command)
+    return places(command)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a command that shows figures was asked for."""
+
+    workspace: Workspace
+    first: date | None
+    last: date | None
+    heat_pumps: Sequence[str]
+    form: str
+
+    @classmethod
+    def of(
+        cls,
+        settings: str | None,
+        data: str | None,
+        first: datetime | None,
+        last: datetime | None,
+        heat_pump: str | None,
+        form: str,
+    ) -> Shown:
+        """From the options as click gives them."""
+        workspace = open_workspace(settings, data)
+        known = [pump.id for pump in workspace.settings.heat_pumps]
+        if heat_pump is not None and heat_pump not in known:
+            raise click.UsageError(f"There is no heat pump {heat_pump!r}; there are: {', '.join(known)}.")
+        if first and last and first > last:
+            raise click.UsageError(f"--from {first:%Y-%m-%d} lies after --to {last:%Y-%m-%d}.")
+        return cls(
+            workspace,
+            first.date() if first else None,
+            last.date() if last else None,
+            [heat_pump] if heat_pump else known,
+            form,
+        )
+
+    def keys(self, asset: str, margin: int = 0) -> list[str]:
+        """The partitions of an asset that the range needs."""
+        low = (self.first - timedelta(days=margin)).isoformat() if self.first else ""
+        high = (self.last + timedelta(days=margin)).isoformat() if self.last else "9"
+        return [key for key in self.workspace.lake.keys(asset) if low <= key <= high]
+
+    def within(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows that begin on a local day of the range."""
+        import polars as pl
+
+        from hp_pipeline.transforms.calendar import day_start
+
+        zone = self.workspace.settings.site.time_zone
+        if self.first:
+            rows = rows.filter(pl.col("start") >= day_start(self.first, zone))
+        if self.last:
+            rows = rows.filter(pl.col("start") < day_start(self.last + timedelta(days=1), zone))
+        return rows.sort("start")
+
+    def table(self, table: str, margin: int = 1) -> pl.DataFrame:
+        """Rows of a table in the range, of the heat pumps asked for."""
+        import polars as pl
+
+        from hp_pipeline.transforms.schema import conform
+
+        parts = []
+        for pump in self.heat_pumps:
+            asset = f"{table}/{pump}"
+            parts.append(self.within(conform(self.workspace.lake.read(asset, self.keys(asset, margin)), table)))
+        return pl.concat(parts)
+
+    def show(self, rows: pl.DataFrame, view: Sequence[str], title: str) -> None:
+        """Print the rows in the form asked for."""
+        from hp_pipeline.outputs.summary import as_csv, as_json, text_table
+
+        if self.form == "json":
+            click.echo(as_json(rows))
+        elif self.form == "csv":
+            click.echo(as_csv(rows), nl=False)
+        elif rows.is_empty():
+            click.echo("Nothing is stored for that. `hp-pipeline materialize` brings everything up to date.")
+        else:
+            click.echo(text_table(rows, view, self.workspace.settings.site.time_zone, title, terminal_width()))
+
+
+@click.group(invoke_without_command=True)
+@ranged
+@click.option("--by", type=click.Choice(GROUPINGS), default="month", show_default=True, help="What a row is.")
+@click.pass_context
+def summary(context: click.Context, /, by: Grouping, **options: Any) -> None:
+    """Energies and COPs: all, by year, heating season, month, week, day, hour, session or cycle.
+
+    \b
+    hp-pipeline summary --by season
+    hp-pipeline summary --by session --from 2026-01-10 --to 2026-01-12
+    hp-pipeline summary --by day --format csv > days.csv
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from hp_pipeline.outputs.summary import CYCLE_VIEW, PERIOD_VIEW, SESSION_VIEW
+
+    shown = Shown.of(**options)
+    if by in {"hour", "session", "cycle"}:
+        table, view = {
+            "hour": ("hourly", PERIOD_VIEW),
+            "session": ("sessions", SESSION_VIEW),
+            "cycle": ("cycles", CYCLE_VIEW),
+        }[by]
+        shown.show(shown.table(table), view, f"By {by}")
+        return
+    shown.show(_grouped(shown, by), PERIOD_VIEW, "All of it" if by == "all" else f"By {by}")
+
+
+def _grouped(shown: Shown, by: str) -> pl.DataFrame:
+    """Days (or whole months, where no range cuts them) merged as asked."""
+    import polars as pl
+
+    from hp_pipeline.assets.stages import DailyStage
+    from hp_pipeline.transforms.periods import regrouped
+
+    below = "monthly" if by in {"all", "year", "season", "month"} and not (shown.first or shown.last) else "daily"
+    zone = shown.workspace.settings.site.time_zone
+    parts = []
+    rows = shown.table(below)
+    for pump in shown.heat_pumps:
+        plant = shown.workspace.plant(pump)
+        own = rows.filter(pl.col("heat_pump") == pump)
+        parts.append(regrouped(own, by, below, zone, plant.rules, DailyStage(plant).known))  # type: ignore[arg-type]
+    return pl.concat(parts)
+
+
+@click.command(name="heating-by-temperature")
+@ranged
+@click.option("--width", default=1.0, show_default=True, type=click.FloatRange(0.1, 20), help="Width of a bin, K.")
+def heating_by_temperature(width: float, **options: Any) -> None:
+    """Heating in bins of the outdoor temperature: hours, electricity, heat, COP and mean flow temperature."""
+    import polars as pl
+
+    from hp_pipeline.outputs.summary import TEMPERATURE_VIEW
+    from hp_pipeline.transforms.schema import conform
+    from hp_pipeline.transforms.temperature import bins_of, merged_bins
+
+    shown = Shown.of(**options)
+    tables = []
+    for pump in shown.heat_pumps:
+        parts = []
+        for key in shown.keys(f"frames/{pump}", 1):
+            frames = shown.within(conform(shown.workspace.lake.read(f"frames/{pump}", [key]), "frames"))
+            modes = conform(shown.workspace.lake.read(f"operation/{pump}", [key]), "operation")
+            parts.append(bins_of(frames, modes, width))
+        if parts:
+            rows = merged_bins(parts, shown.workspace.plant(pump).rules, width)
+            tables.append(rows.select(pl.lit(pump).alias("heat_pump"), pl.all()))
+    empty = pl.DataFrame(schema={"heat_pump": pl.String()})
+    shown.show(pl.concat(tables) if tables else empty, TEMPERATURE_VIEW, "Heating by outdoor temperature")
+
+
+@click.command()
+@ranged
+def cycles(**options: Any) -> None:
+    """Compressor cycles of heating: when, how long, and how the flow stood to its set-point at the end."""
+    import polars as pl
+
+    from hp_pipeline.outputs.summary import CYCLE_VIEW
+
+    shown = Shown.of(**options)
+    rows = shown.table("cycles").filter(pl.col("mode") == "heating", pl.col("state") == "on")
+    shown.show(rows, CYCLE_VIEW, "Compressor cycles of heating")
+
+
+for command in (heating_by_temperature, cycles):
+    summary.add_command(command)
