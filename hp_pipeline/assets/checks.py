@@ -11,6 +11,7 @@ import polars as pl
 
 from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.stages import Outcome
+from hp_pipeline.transforms.costs import UNPRICED_SHARE
 from hp_pipeline.transforms.decode import doubts_frame
 from hp_pipeline.transforms.figures import carnot_limit
 
@@ -102,6 +103,13 @@ def _below_carnot(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     return above.is_empty() and withheld == 0, {"withheld": withheld, "shown_above": above.height}
 
 
+def _costed(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    """Days before the first tariff have no price, and no owner expects one."""
+    priced = rows.filter(pl.col("standing_charge").is_not_null(), pl.col("electrical_energy_kwh") > 0)
+    lacking = priced.filter(pl.col("priced_kwh").fill_null(0) < (1 - UNPRICED_SHARE) * pl.col("electrical_energy_kwh"))
+    return lacking.is_empty(), {"days_without_prices": lacking.height, "last": str(lacking["period"].max())}
+
+
 def _settled(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     waiting = rows.filter("provisional").height
     settled = rows.filter(~pl.col("provisional"))["start"].max()
@@ -140,8 +148,16 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         "parts_and_whole": Check("The energies of the modes sum to the whole", _ERROR, _parts_and_whole),
         "below_carnot": Check("No COP is above what physics allows between the temperatures", _WARN, _below_carnot),
     },
+    "seasonal": {**_MADE},
     "yearly": {**_MADE},
     "all_time": {**_MADE},
+    "costs_daily": {
+        **_MADE,
+        "priced": Check("A tariff tells the price of all electricity", _WARN, _costed),
+    },
+    "costs_monthly": {**_MADE},
+    "costs_seasonal": {**_MADE},
+    "costs_yearly": {**_MADE},
 }
 """All checks, by table and name."""
 

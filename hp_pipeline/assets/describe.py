@@ -24,10 +24,16 @@ GROUPS: Mapping[str, str] = {
     "daily": "5_performance",
     "weekly": "5_performance",
     "monthly": "5_performance",
+    "seasonal": "5_performance",
     "yearly": "5_performance",
     "all_time": "5_performance",
-    "daily_csv": "6_outputs",
-    "weekly_csv": "6_outputs",
+    "quarter_hourly": "5_performance",
+    "costs_daily": "6_costs",
+    "costs_monthly": "6_costs",
+    "costs_seasonal": "6_costs",
+    "costs_yearly": "6_costs",
+    "daily_csv": "7_outputs",
+    "weekly_csv": "7_outputs",
 }
 
 PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
@@ -35,9 +41,14 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
     "cycles": ("start", "end", "mode", "state", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
     "defrosts": ("start", "end", "mode", "kind", "electrical_energy_kwh", "thermal_energy_kwh", "heat_from_tank_kwh"),
     **dict.fromkeys(
-        ("hourly", "daily", "weekly", "monthly", "yearly", "all_time"),
+        ("hourly", "daily", "weekly", "monthly", "seasonal", "yearly", "all_time"),
         ("period", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "cop_heating", "cop_dhw", "cop_reason",
          "electrical_coverage"),
+    ),
+    **dict.fromkeys(
+        ("costs_daily", "costs_monthly", "costs_seasonal", "costs_yearly"),
+        ("period", "electrical_energy_kwh", "cost", "price_per_kwh", "cost_per_kwh_heat", "standing_charge", "co2_kg",
+         "cost_reason"),
     ),
 }  # fmt: skip
 

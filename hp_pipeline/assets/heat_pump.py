@@ -1,6 +1,6 @@
 """The Dagster assets of one heat pump: a thin asset around each stage, with the checks of what it stored."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,6 +12,10 @@ from hp_pipeline.assets.describe import PREVIEW_COLUMNS, asset_key, picture, pre
 from hp_pipeline.assets.partitions import BEAT, around, range_of
 from hp_pipeline.assets.stages import (
     AllTimeStage,
+    CostsDailyStage,
+    CostsMonthlyStage,
+    CostsSeasonalStage,
+    CostsYearlyStage,
     DailyStage,
     EventsStage,
     FiguresStage,
@@ -19,6 +23,7 @@ from hp_pipeline.assets.stages import (
     MonthlyStage,
     OperationStage,
     Outcome,
+    SeasonalStage,
     Stage,
     WeeklyStage,
     YearlyStage,
@@ -74,7 +79,29 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
             DailyStage,
             [spec("daily", own, _about("daily"), deps=[after("hourly", 1, 1)], partitions=days, freshness=fresh)],
         ),
-        _periods_step(plant),
+        _daily_step(
+            plant,
+            CostsDailyStage,
+            [spec("costs_daily", own, _about("costs_daily"), deps=[after("quarter_hourly", 1, 1)], partitions=days)],
+        ),
+        _periods_step(
+            plant,
+            "costs",
+            [CostsMonthlyStage, CostsSeasonalStage, CostsYearlyStage],
+            {"costs_monthly": "costs_daily", "costs_seasonal": "costs_monthly", "costs_yearly": "costs_monthly"},
+        ),
+        _periods_step(
+            plant,
+            "periods",
+            [WeeklyStage, MonthlyStage, SeasonalStage, YearlyStage, AllTimeStage],
+            {
+                "weekly": "daily",
+                "monthly": "daily",
+                "seasonal": "monthly",
+                "yearly": "monthly",
+                "all_time": "yearly",
+            },
+        ),
     ]
 
 
@@ -100,13 +127,18 @@ def _daily_step(plant: Plant, stage_type: type[Stage], specs: Sequence[dg.AssetS
     return step
 
 
-def _periods_step(plant: Plant) -> dg.AssetsDefinition:
-    """Weeks, months, years and all time: rows of their own calendar, hence without the graph's partitions."""
+def _periods_step(
+    plant: Plant, name: str, stage_types: Sequence[type[Stage]], below: Mapping[str, str]
+) -> dg.AssetsDefinition:
+    """Weeks, months, seasons, years, all time: rows of their own calendar, hence without the graph's partitions.
+
+    Args:
+        below: for each table of the stages the one that it is merged from.
+    """
     own = plant.id
-    below = {"weekly": "daily", "monthly": "daily", "yearly": "monthly", "all_time": "yearly"}
 
     @dg.multi_asset(
-        name=f"{own}__periods",
+        name=f"{own}__{name}",
         specs=[
             spec(table, own, _about(table), deps=[dg.AssetDep(asset_key(shorter, own))])
             for table, shorter in below.items()
@@ -116,9 +148,7 @@ def _periods_step(plant: Plant) -> dg.AssetsDefinition:
     )
     def step(context: dg.AssetExecutionContext) -> _Result:
         first, last = range_of(context.run.tags)
-        yield from _run(
-            context, plant, [WeeklyStage, MonthlyStage, YearlyStage, AllTimeStage], first, last, frozenset()
-        )
+        yield from _run(context, plant, stage_types, first, last, frozenset())
 
     return step
 

@@ -24,7 +24,7 @@ from hp_pipeline.settings.sources import (
     Source,
     ViessmannSource,
 )
-from hp_pipeline.settings.tariffs import Tariff, TariffWindow
+from hp_pipeline.settings.tariffs import PriceFiles, Tariff, TariffWindow
 from hp_pipeline.settings.upkeep import Automation, LandingRules
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "MqttSource",
     "MqttTopic",
     "Outputs",
+    "PriceFiles",
     "Rules",
     "SeriesSelector",
     "Settings",

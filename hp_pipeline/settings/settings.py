@@ -94,6 +94,14 @@ class Settings(SettingsModel):
         started = [tariff for tariff in self.tariffs if tariff.valid_from <= day]
         return max(started, key=lambda tariff: tariff.valid_from, default=None)
 
+    def price_files(self, tariff: Tariff) -> tuple[Path, ...]:
+        """The files that a tariff's prices are in, by name; none where it has none, or none is there yet."""
+        if tariff.prices is None:
+            return ()
+        pattern = Path(tariff.prices.files).expanduser()
+        folder, wanted = (self._directory / pattern).parent, pattern.name
+        return tuple(sorted(path for path in folder.glob(wanted) if path.is_file()))
+
     def profile_of(self, item: Input) -> Profile:
         """The profile of an input with the owner's signals merged over it, read anew at each call.
 

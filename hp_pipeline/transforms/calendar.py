@@ -15,7 +15,7 @@ import polars as pl
 
 from hp_pipeline.transforms import schema
 
-PeriodName = Literal["daily", "weekly", "monthly", "yearly"]
+PeriodName = Literal["daily", "weekly", "monthly", "seasonal", "yearly"]
 Grouping = Literal["all", "year", "season", "month", "week", "day"]
 
 SEASON_MONTH = 7
@@ -84,6 +84,8 @@ def first_day(name: PeriodName, day: date) -> date:
             return day - timedelta(days=day.weekday())
         case "monthly":
             return day.replace(day=1)
+        case "seasonal":
+            return season_of(day)
         case "yearly":
             return day.replace(month=1, day=1)
 
@@ -97,12 +99,12 @@ def next_period(name: PeriodName, first: date) -> date:
             return first + timedelta(days=7)
         case "monthly":
             return (first + timedelta(days=32)).replace(day=1)
-        case "yearly":
+        case "seasonal" | "yearly":
             return first.replace(year=first.year + 1)
 
 
 def period_label(name: PeriodName, first: date) -> str:
-    """How a period is called: 2026-03-29, 2026-W13, 2026-03, 2026."""
+    """How a period is called: 2026-03-29, 2026-W13, 2026-03, 2025/26 (a heating season), 2026."""
     match name:
         case "daily":
             return first.isoformat()
@@ -111,6 +113,8 @@ def period_label(name: PeriodName, first: date) -> str:
             return f"{year}-W{week:02d}"
         case "monthly":
             return f"{first:%Y-%m}"
+        case "seasonal":
+            return f"{first.year}/{(first.year + 1) % 100:02d}"
         case "yearly":
             return f"{first:%Y}"
 
@@ -128,10 +132,13 @@ def grouped(grouping: Grouping, day: date) -> tuple[date, date, str]:
     """
     if grouping == "all":
         return date.min, date.max, "all"
-    if grouping == "season":
-        first = season_of(day)
-        return first, first.replace(year=first.year + 1), f"{first.year}/{(first.year + 1) % 100:02d}"
-    names: dict[str, PeriodName] = {"year": "yearly", "month": "monthly", "week": "weekly", "day": "daily"}
+    names: dict[str, PeriodName] = {
+        "year": "yearly",
+        "season": "seasonal",
+        "month": "monthly",
+        "week": "weekly",
+        "day": "daily",
+    }
     name = names[grouping]
     first = first_day(name, day)
     return first, next_period(name, first), period_label(name, first)

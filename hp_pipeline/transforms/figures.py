@@ -85,6 +85,23 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, cut: pl.Expr) -> pl.Da
     return _by_mode(rows)
 
 
+def frame_energies(frames: pl.DataFrame, operation: pl.DataFrame) -> pl.DataFrame:
+    """What each frame used and gave: `start`, `end`, `mode`, and in whole millijoules, null where unknown,
+    `electrical`, `thermal`, `immersion`."""
+    joined = frames.select("start", "end", "electrical_power", "thermal_power", "immersion_heater_power").join(
+        operation.select("start", "mode"), on="start", how="inner", maintain_order="left"
+    )
+    span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
+    return joined.with_columns(span=span).select(
+        "start",
+        "end",
+        "mode",
+        electrical=_energy("electrical_power"),
+        thermal=_energy("thermal_power"),
+        immersion=_energy("immersion_heater_power"),
+    )
+
+
 def _energy(power: str) -> pl.Expr:
     """Power in W times the frame's microseconds → millijoules."""
     return divided(pl.col(power) * pl.col("span"), 1000).round().cast(pl.Int64)

@@ -45,7 +45,7 @@ def hourly(
 def by_calendar(
     rows: pl.DataFrame, name: PeriodName, periods: Sequence[date], time_zone: str, rules: Rules, known: Known
 ) -> pl.DataFrame:
-    """Table `daily`, `weekly`, `monthly` or `yearly`: a row for each of the periods in which something was read.
+    """Table `daily`, `weekly`, `monthly`, `seasonal` or `yearly`: a row for each period in which something was read.
 
     Args:
         rows: rows of the next shorter period that lie within the periods (more do not matter).

@@ -24,6 +24,7 @@ heat_pumps:
     frame_interval: {interval}
     inputs: [{{source: recorder, profile: espaltherma_home_assistant}}]
 sources: [{{id: recorder, kind: files}}]
+tariffs: [{{name: flat, from: 2020-01-01, price_per_kwh: 0.3, standing_charge_per_day: 0.5, co2_g_per_kwh: 380}}]
 """
 
 READINGS = {"point": pl.String(), "time": pl.Datetime("us", "UTC"), "value": pl.Float64(), "text": pl.String()}

@@ -38,6 +38,7 @@ heat_pumps:
 sources:
   - {id: files_a, kind: files, format: parquet}
   - {id: files_b, kind: files, format: parquet}
+tariffs: [{name: flat, from: 2025-01-01, price_per_kwh: 0.3}]
 """
 
 

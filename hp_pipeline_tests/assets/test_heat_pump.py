@@ -31,7 +31,7 @@ from hp_pipeline_tests.assets.small_house import (
 )
 
 DUE_ONLY = {BEAT: "test"}
-DAILY = {name for name in tables() if name not in {"readings", "weekly", "monthly", "yearly", "all_time"}}
+DAILY = {name for name, table in tables().items() if table.partitions == "days" and name != "readings"}
 
 
 @pytest.fixture

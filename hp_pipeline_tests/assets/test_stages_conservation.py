@@ -27,7 +27,7 @@ from hp_pipeline_tests.assets.house import (
 ENERGIES = [column.name for column in energy_columns()]
 DURATIONS = [column.name for column in DURATION_COLUMNS]
 COUNTS = [column.name for column in COUNT_COLUMNS]
-PERIODS = ["hourly", "daily", "weekly", "monthly", "yearly", "all_time"]
+PERIODS = ["hourly", "daily", "weekly", "monthly", "seasonal", "yearly", "all_time"]
 CASES = [
     ("Europe/Berlin", datetime(2024, 3, 29, 20, tzinfo=UTC)),
     ("Europe/Berlin", datetime(2024, 10, 25, 20, tzinfo=UTC)),

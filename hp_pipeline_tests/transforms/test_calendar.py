@@ -42,7 +42,9 @@ def test_a_day_begins_with_its_date(day: date, time_zone: str) -> None:
         assert calendar.local_date(begin, time_zone) == day
 
 
-@given(st.dates(date(2000, 1, 1), date(2040, 1, 1)), st.sampled_from(["daily", "weekly", "monthly", "yearly"]))
+@given(
+    st.dates(date(2000, 1, 1), date(2040, 1, 1)), st.sampled_from(["daily", "weekly", "monthly", "seasonal", "yearly"])
+)
 def test_periods_tile_the_days(day: date, name: calendar.PeriodName) -> None:
     first = calendar.first_day(name, day)
     following = calendar.next_period(name, first)

@@ -131,7 +131,8 @@ def test_every_column_is_explained_and_named_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "table", ["sessions", "cycles", "defrosts", "hourly", "daily", "weekly", "monthly", "yearly", "all_time"]
+    "table",
+    ["sessions", "cycles", "defrosts", "hourly", "daily", "weekly", "monthly", "seasonal", "yearly", "all_time"],
 )
 def test_the_columns_that_others_rely_on(table: str) -> None:
     modes = ("heating", "dhw", "standby", "defrost")

@@ -6,9 +6,22 @@ so the order in which days arrive, repeats, late readings and deleted partitions
 the content does not change, nothing further down is due.
 """
 
+from hp_pipeline.assets.stages.costs import (
+    CostsDailyStage,
+    CostsMonthlyStage,
+    CostsSeasonalStage,
+    CostsYearlyStage,
+)
 from hp_pipeline.assets.stages.events import EventsStage, FiguresStage
 from hp_pipeline.assets.stages.operation import FramesStage, OperationStage
-from hp_pipeline.assets.stages.periods import AllTimeStage, DailyStage, MonthlyStage, WeeklyStage, YearlyStage
+from hp_pipeline.assets.stages.periods import (
+    AllTimeStage,
+    DailyStage,
+    MonthlyStage,
+    SeasonalStage,
+    WeeklyStage,
+    YearlyStage,
+)
 from hp_pipeline.assets.stages.readings import merge_readings, store_readings
 from hp_pipeline.assets.stages.stage import Listing, Outcome, Progress, Stage, StageError
 from hp_pipeline.assets.workspace import Plant
@@ -16,6 +29,10 @@ from hp_pipeline.assets.workspace import Plant
 __all__ = [
     "STAGES",
     "AllTimeStage",
+    "CostsDailyStage",
+    "CostsMonthlyStage",
+    "CostsSeasonalStage",
+    "CostsYearlyStage",
     "DailyStage",
     "EventsStage",
     "FiguresStage",
@@ -25,6 +42,7 @@ __all__ = [
     "OperationStage",
     "Outcome",
     "Progress",
+    "SeasonalStage",
     "Stage",
     "StageError",
     "WeeklyStage",
@@ -42,8 +60,13 @@ STAGES: tuple[type[Stage], ...] = (
     DailyStage,
     WeeklyStage,
     MonthlyStage,
+    SeasonalStage,
     YearlyStage,
     AllTimeStage,
+    CostsDailyStage,
+    CostsMonthlyStage,
+    CostsSeasonalStage,
+    CostsYearlyStage,
 )
 """In the order in which they follow from each other."""
 

@@ -20,14 +20,14 @@ from hp_pipeline.assets.stages.stage import (
 )
 from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
-from hp_pipeline.transforms import calendar, events, figures, periods
+from hp_pipeline.transforms import calendar, costs, events, figures, periods
 from hp_pipeline.transforms.schema import conform
 
 
 class FiguresStage(Stage):
-    """Tables `frames` and `operation` → `segments` and `hourly`: the sums that everything else is merged from."""
+    """`frames` and `operation` → `segments`, `hourly`, `quarter_hourly`: the sums that all else is merged from."""
 
-    tables = ("segments", "hourly")
+    tables = ("segments", "hourly", "quarter_hourly")
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with operation, and the day before one when its last hour goes on into it."""
@@ -67,6 +67,7 @@ class FiguresStage(Stage):
         return {
             "segments": by_day(events.segments(pieces), keys),
             "hourly": by_day(hours, keys),
+            "quarter_hourly": by_day(costs.quarter_hourly(figures.frame_energies(seen, modes), self.plant.id), keys),
         }
 
 

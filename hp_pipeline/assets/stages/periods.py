@@ -28,12 +28,16 @@ class DailyStage(Stage):
     """Table `hourly` → `daily`: local days, each from the UTC days around it."""
 
     tables = ("daily",)
+    within: ClassVar[str] = "hourly"
+    """The table of shorter stretches that days are made from."""
+    whole: ClassVar[int] = 24
+    """With so many rows in a UTC day, each local day that it touches has some."""
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Local days that have an hour of figures."""
         zone = self.plant.time_zone
         days = set()
-        for key in between(self.listed(self.asset("hourly")), first, last, self.reach + 2):
+        for key in between(self.listed(self.asset(self.within)), first, last, self.reach + 2):
             start = midnight(day_of(key))
             days |= {
                 calendar.local_date(start, zone),
@@ -49,7 +53,7 @@ class DailyStage(Stage):
             receipt = self.receipt(asset, part)
             if receipt is None or not receipt.rows:
                 continue
-            if receipt.rows >= 24:
+            if receipt.rows >= self.whole:
                 return True
             try:
                 hours = self.lake.read(asset, [part], columns=["start"])
@@ -68,14 +72,16 @@ class DailyStage(Stage):
         start = calendar.day_start(day_of(key), zone)
         last = calendar.day_start(day_of(key) + timedelta(days=1), zone) - timedelta(seconds=1)
         days = (last.date() - start.date()).days
-        return [(self.asset("hourly"), (start.date() + timedelta(days=count)).isoformat()) for count in range(days + 1)]
+        return [
+            (self.asset(self.within), (start.date() + timedelta(days=count)).isoformat()) for count in range(days + 1)
+        ]
 
     def shape(self, key: str) -> str:
         return repr((self.plant.rules, self.plant.time_zone, self.known_in_period("daily", key)))
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         days = sorted({part for key in keys for _, part in self.inputs(key)})
-        hours = conform(self.lake.read(self.asset("hourly"), days), "hourly")
+        hours = conform(self.lake.read(self.asset(self.within), days), "hourly")
         return {"daily": _by_period(self, "daily", hours, keys)}
 
 
@@ -88,10 +94,12 @@ def _by_period(stage: Stage, name: PeriodName, rows: pl.DataFrame, keys: Sequenc
 
 
 class PeriodStage(Stage):
-    """A table of shorter periods → `weekly`, `monthly` or `yearly`, under the first local day of each."""
+    """A table of shorter periods → `weekly`, `monthly`, `seasonal` or `yearly`, under the first local day of each."""
 
     name: ClassVar[PeriodName]
     below: ClassVar[PeriodName]
+    family: ClassVar[str] = ""
+    """What the names of the tables begin with; the figures' begin with nothing."""
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Periods that have a shorter period in them."""
@@ -100,7 +108,7 @@ class PeriodStage(Stage):
 
     @cached_property
     def _below(self) -> list[str]:
-        return self.listed(self.asset(self.below))
+        return self.listed(self.asset(self.family + self.below))
 
     def _touched(self, first: date | None, last: date | None) -> tuple[date | None, date | None]:
         if first is None or last is None:
@@ -116,7 +124,7 @@ class PeriodStage(Stage):
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         until = calendar.next_period(self.name, day_of(key)).isoformat()
-        asset = self.asset(self.below)
+        asset = self.asset(self.family + self.below)
         part = day_of(key)
         while part.isoformat() < until:
             yield asset, part.isoformat()
@@ -133,8 +141,13 @@ class PeriodStage(Stage):
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         parts = [part for key in keys for _, part in self.inputs(key)]
-        rows = conform(self.lake.read(self.asset(self.below), parts), self.below)
-        return {self.name: _by_period(self, self.name, rows, keys)}
+        below = self.family + self.below
+        rows = conform(self.lake.read(self.asset(below), parts), below)
+        return {self.family + self.name: self.merged(rows, keys)}
+
+    def merged(self, rows: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
+        """Rows of the shorter periods merged into those of the keys."""
+        return _by_period(self, self.name, rows, keys)
 
 
 class WeeklyStage(PeriodStage):
@@ -151,6 +164,14 @@ class MonthlyStage(PeriodStage):
     tables = ("monthly",)
     name = "monthly"
     below = "daily"
+
+
+class SeasonalStage(PeriodStage):
+    """Table `monthly` → `seasonal`."""
+
+    tables = ("seasonal",)
+    name = "seasonal"
+    below = "monthly"
 
 
 class YearlyStage(PeriodStage):

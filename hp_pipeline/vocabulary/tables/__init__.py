@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from hp_pipeline.vocabulary.tables.costs import cost_tables
 from hp_pipeline.vocabulary.tables.events import event_tables
 from hp_pipeline.vocabulary.tables.figures import (
     COUNT_COLUMNS,
@@ -43,5 +44,5 @@ __all__ = [
 @cache
 def tables() -> dict[str, Table]:
     """All tables by name, in the order of the data's way."""
-    families = (operation_tables(), event_tables(), period_tables())
+    families = (operation_tables(), event_tables(), period_tables(), cost_tables())
     return {table.name: table for family in families for table in family}

@@ -47,7 +47,10 @@ INTERVAL = (
 
 PERIOD = (
     Column(
-        "period", "VARCHAR", None, "The period in the house's calendar, such as 2026-03-29, 2026-W13, 2026-03, 2026"
+        "period",
+        "VARCHAR",
+        None,
+        "The period in the house's calendar, such as 2026-03-29, 2026-W13, 2026-03, 2025/26, 2026",
     ),
     Column("local_start", "VARCHAR", None, "Begin in the house's time, with its offset from UTC"),
 )

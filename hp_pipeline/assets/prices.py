@@ -1,0 +1,110 @@
+"""The tariffs of a house with the prices that its files tell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import time
+from pathlib import Path
+
+import polars as pl
+
+from hp_pipeline.settings import Settings
+from hp_pipeline.settings.tariffs import PriceFiles
+from hp_pipeline.settings.tariffs import Tariff as TariffSettings
+from hp_pipeline.transforms.costs import PRICES, Tariff
+
+log = logging.getLogger(__name__)
+
+_OFFSET = r"(Z|[+-]\d{2}:?\d{2})$"
+
+
+class PriceFileError(ValueError):
+    """A file of prices that cannot be understood; the message names it, the line and what to do."""
+
+
+def tariffs_of(settings: Settings) -> tuple[Tariff, ...]:
+    """All tariffs, the standing charge of the house shared by its heat pumps.
+
+    A file of prices that cannot be read is logged and left out: what it tells is unknown, and nothing else.
+    """
+    return tuple(_tariff(settings, tariff) for tariff in settings.tariffs)
+
+
+def _tariff(settings: Settings, tariff: TariffSettings) -> Tariff:
+    return Tariff(
+        valid_from=tariff.valid_from,
+        by_quarter=tuple(_by_quarter(tariff)) if tariff.prices is None else None,
+        dated=None if tariff.prices is None else _dated(settings.price_files(tariff), tariff.prices),
+        standing_charge_per_day=tariff.standing_charge_per_day / len(settings.heat_pumps),
+        co2_g_per_kwh=tariff.co2_g_per_kwh,
+    )
+
+
+def _by_quarter(tariff: TariffSettings) -> Iterator[float]:
+    """The price of each quarter of an hour of the local clock: the mean over its minutes."""
+    for quarter in range(96):
+        minutes = range(15 * quarter, 15 * quarter + 15)
+        prices = [price for m in minutes if (price := tariff.price_at(time(m // 60, m % 60))) is not None]
+        yield prices[0] if len(set(prices)) == 1 else sum(prices) / len(prices)
+
+
+def _dated(files: tuple[Path, ...], layout: PriceFiles) -> pl.DataFrame:
+    parts = []
+    for path in files:
+        try:
+            parts.append(read_prices(path, layout))
+        except PriceFileError as error:
+            log.error("%s; the prices of this file are unknown until then", error)
+    if not parts:
+        return pl.DataFrame(schema=PRICES)
+    # Where files tell the same time twice, the later name counts: a corrected file is added, not edited.
+    prices = pl.concat(parts).unique("start", keep="last", maintain_order=True).sort("start")
+    return prices.with_columns(end=pl.min_horizontal("end", pl.col("start").shift(-1).fill_null(pl.col("end"))))
+
+
+def read_prices(path: Path, layout: PriceFiles) -> pl.DataFrame:
+    """The prices of a CSV file: `start`, `end` (UTC), `price` (currency per kWh), `co2` (g per kWh).
+
+    A price holds until the next one, at most for as long as most prices of the file: a missing hour has none.
+
+    Raises:
+        PriceFileError: it cannot be read, lacks a column, or a cell is no time with an offset or no number.
+    """
+    wanted = [layout.start, layout.price, *([layout.co2] if layout.co2 else [])]
+    try:
+        table = pl.read_csv(path, infer_schema=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PriceFileError(f"{path} cannot be read ({reason}); expected is a CSV file with a header") from error
+    missing = [name for name in wanted if name not in table.columns]
+    if missing:
+        found = ", ".join(table.columns)
+        raise PriceFileError(f"{path} has no column {missing[0]!r}; it has {found}. Name the right one under `prices`")
+    start = pl.col(layout.start).str.strip_chars()
+    moment = pl.when(start.str.contains(_OFFSET)).then(start)
+    rows = table.with_row_index("line", offset=2).select(
+        "line",
+        text=start,
+        start=moment.str.replace("Z$", "+00:00").str.to_datetime(time_unit="us", time_zone="UTC", strict=False),
+        price=pl.col(layout.price).str.strip_chars().cast(pl.Float64, strict=False),
+        co2=pl.col(layout.co2).str.strip_chars().cast(pl.Float64, strict=False) if layout.co2 else None,
+    )
+    untimed = rows.filter(pl.col("start").is_null())
+    if untimed.height:
+        line, text = untimed.row(0)[:2]
+        raise PriceFileError(f"{path}, line {line}: {text!r} is no time with an offset, such as 2026-01-31T13:00+01:00")
+    unpriced = rows.filter(pl.col("price").is_null() | pl.col("price").is_nan())
+    if unpriced.height:
+        raise PriceFileError(f"{path}, line {unpriced['line'][0]}: the price is no number, such as 0.31")
+    ordered = rows.unique("start", keep="last").sort("start")
+    step = ordered["start"].diff().drop_nulls().mode().min() if ordered.height > 1 else None
+    longest = pl.lit(step) if step is not None else pl.duration(hours=1)
+    return ordered.select(
+        "start",
+        pl.min_horizontal(pl.col("start") + longest, pl.col("start").shift(-1).fill_null(pl.col("start") + longest))
+        .cast(PRICES["end"])
+        .alias("end"),
+        price=pl.col("price") * layout.factor + layout.surcharge_per_kwh,
+        co2=pl.col("co2").cast(pl.Float64),
+    )

@@ -1,0 +1,296 @@
+"""Energies per quarter of an hour × prices → costs and CO2 per day, month, heating season and year.
+
+A price is put on the energy of each quarter of an hour, and costs are added; a price is never put on the total of a
+day. Money is added as whole billionths of the currency and CO2 as whole micrograms, so that a month is the sum of its
+days to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from hp_pipeline.transforms.calendar import (
+    PeriodName,
+    day_start,
+    first_day,
+    local_date,
+    local_iso,
+    next_period,
+    period_label,
+)
+from hp_pipeline.transforms.division import divided
+from hp_pipeline.transforms.schema import UTC, conform
+from hp_pipeline.vocabulary.rules import Rules
+from hp_pipeline.vocabulary.tables.costs import PRICED_USES, cost_sum_columns, quarter_energy_columns
+
+QUARTER = timedelta(minutes=15)
+
+PRICES = pl.Schema({"start": UTC, "end": UTC, "price": pl.Float64(), "co2": pl.Float64()})
+"""Dated prices: from when (UTC) until when, currency per kWh, g CO2 per kWh (null where unknown); sorted, apart."""
+
+_MJ_PER_KWH = 3_600_000_000
+_US_PER_S = 1_000_000
+_PARTS = 1_000_000_000
+"""Money is added in billionths of the currency, CO2 (kg) in billionths of a kilogram."""
+
+_MONEY = [column.name for column in cost_sum_columns() if column.unit in {"currency", "kg"}]
+_ENERGY = [column.name for column in cost_sum_columns() if column.unit == "kWh"]
+_TIME = [column.name for column in cost_sum_columns() if column.unit == "s"]
+
+UNPRICED_SHARE = 0.01
+"""With a larger share of the electricity without a price, a cost per kWh of heat is not shown."""
+
+
+@dataclass(frozen=True)
+class Tariff:
+    """Prices from a local day on, until the next tariff.
+
+    Attributes:
+        valid_from: first local day.
+        by_quarter: currency per kWh for each quarter of an hour of the local clock, 96 of them; None where `dated`
+            has the prices.
+        dated: see `PRICES`; only those count that begin within the tariff's days.
+        standing_charge_per_day: currency, of the heat pump.
+        co2_g_per_kwh: where `dated` tells none; None when unknown.
+    """
+
+    valid_from: date
+    by_quarter: tuple[float, ...] | None
+    dated: pl.DataFrame | None = None
+    standing_charge_per_day: float = 0.0
+    co2_g_per_kwh: float | None = None
+
+
+def quarter_hourly(energies: pl.DataFrame, heat_pump: str) -> pl.DataFrame:
+    """Table `quarter_hourly`: the sums of each quarter of an hour.
+
+    Args:
+        energies: stretches that lie within a quarter: `start`, `end` (UTC), `mode`, and in whole millijoules, null
+            where unknown, `electrical`, `thermal`, `immersion`.
+    """
+    span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
+    electrical, thermal, mode = pl.col("electrical"), pl.col("thermal"), pl.col("mode")
+
+    def known_sum(amount: pl.Expr, name: str) -> pl.Expr:
+        return pl.when(amount.count() > 0).then(amount.sum()).alias(name)
+
+    def of_mode(amount: pl.Expr, use: str, name: str) -> pl.Expr:
+        return pl.when(amount.count() > 0).then(amount.filter((mode == use).fill_null(False)).sum()).alias(name)
+
+    heat = thermal.filter(mode.ne_missing("cooling"))
+    sums = (
+        energies.group_by(pl.col("start").dt.truncate(QUARTER).alias("quarter"))
+        .agg(
+            known_sum(electrical, "electrical_energy_kwh"),
+            *(
+                of_mode(electrical, use, f"electrical_energy_{use}_kwh")
+                for use in ("heating", "dhw", "cooling", "standby")
+            ),
+            known_sum(pl.col("immersion"), "electrical_energy_immersion_kwh"),
+            pl.when(thermal.count() > 0).then(heat.sum()).alias("thermal_energy_kwh"),
+            *(of_mode(thermal, use, f"thermal_energy_{use}_kwh") for use in ("heating", "dhw")),
+            span.filter(electrical.is_not_null()).sum().alias("electrical_s"),
+            span.filter(thermal.is_not_null()).sum().alias("thermal_s"),
+        )
+        .sort("quarter")
+    )
+    names = [column.name for column in quarter_energy_columns()]
+    shown = sums.with_columns(
+        pl.lit(heat_pump).alias("heat_pump"),
+        pl.col("quarter").alias("start"),
+        (pl.col("quarter") + QUARTER).alias("end"),
+        *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in names),
+        *(divided(pl.col(name), _US_PER_S).alias(name) for name in ("electrical_s", "thermal_s")),
+    )
+    return conform(shown, "quarter_hourly")
+
+
+def priced(quarters: pl.DataFrame, tariffs: Sequence[Tariff], time_zone: str) -> pl.DataFrame:
+    """The quarters with `price` (currency per kWh) and `co2` (g per kWh), null where no tariff tells one.
+
+    Where prices are for less than a quarter, the quarter's is their mean over the time; where one is missing in a part
+    of the quarter, the quarter has none.
+    """
+    local = pl.col("start").dt.convert_time_zone(time_zone)
+    rows = quarters.with_columns(
+        local_day=local.dt.date(),
+        clock=local.dt.hour().cast(pl.Int64) * 4 + local.dt.minute().cast(pl.Int64) // 15,
+    )
+    ordered = sorted(tariffs, key=lambda tariff: tariff.valid_from)
+    borders = [tariff.valid_from for tariff in ordered]
+    day = pl.col("local_day")
+    parts = [rows.filter(day < min(borders, default=date.max)).with_columns(_unknown())]
+    for tariff, until in zip(ordered, [*borders[1:], date.max], strict=False):
+        parts.append(_at(rows.filter(day >= tariff.valid_from, day < until), tariff))
+    return pl.concat(parts).drop("local_day", "clock").sort("start")
+
+
+def _unknown() -> list[pl.Expr]:
+    return [pl.lit(None, pl.Float64).alias(name) for name in ("price", "co2")]
+
+
+def _at(rows: pl.DataFrame, tariff: Tariff) -> pl.DataFrame:
+    flat_co2 = pl.lit(tariff.co2_g_per_kwh, pl.Float64)
+    if tariff.by_quarter is not None:
+        clock = pl.DataFrame({"clock": list(range(96)), "price": list(tariff.by_quarter)})
+        return rows.join(clock, on="clock", how="left", maintain_order="left").with_columns(co2=flat_co2)
+    if tariff.dated is None or tariff.dated.is_empty() or rows.is_empty():
+        return rows.with_columns(_unknown()[0], flat_co2.alias("co2"))
+    means = _quarter_means(tariff.dated, rows["start"])
+    return rows.join(means, on="start", how="left", maintain_order="left").with_columns(
+        co2=pl.coalesce("co2", flat_co2)
+    )
+
+
+def _quarter_means(prices: pl.DataFrame, quarters: pl.Series) -> pl.DataFrame:
+    """`start`, `price`, `co2` for the quarters, by the time that each price holds within them."""
+    first, last = quarters.min(), quarters.max()
+    near = prices.filter(pl.col("end") > first, pl.col("start") <= pl.lit(last, UTC) + QUARTER)
+    borders = pl.concat([quarters, quarters.dt.offset_by("15m"), near["start"], near["end"]]).unique().sort()
+    slices = pl.DataFrame({"at": borders, "until": borders.shift(-1)}).drop_nulls()
+    held = slices.join_asof(near, left_on="at", right_on="start", check_sortedness=False).filter(
+        pl.col("at") < pl.col("end")
+    )
+    span = (pl.col("until") - pl.col("at")).dt.total_microseconds()
+    whole = QUARTER // timedelta(microseconds=1)
+
+    def mean(name: str) -> pl.Expr:
+        known = span.filter(pl.col(name).is_not_null()).sum()
+        same = pl.col(name).min() == pl.col(name).max()
+        weighted = (pl.col(name) * span).sum() / whole
+        return pl.when(known == whole).then(pl.when(same).then(pl.col(name).min()).otherwise(weighted)).alias(name)
+
+    return held.group_by(pl.col("at").dt.truncate(QUARTER).alias("start")).agg(mean("price"), mean("co2")).sort("start")
+
+
+def costs_daily(
+    quarters: pl.DataFrame, tariffs: Sequence[Tariff], days: Sequence[date], time_zone: str, rules: Rules
+) -> pl.DataFrame:
+    """Table `costs_daily`: a row for each of the local days that has a quarter.
+
+    Args:
+        quarters: table `quarter_hourly` of one heat pump over these days (more do not matter).
+    """
+    if quarters.is_empty():
+        return conform(None, "costs_daily")
+    rows = priced(quarters, tariffs, time_zone)
+    exact = rows.with_columns(*((pl.col(name) * _MJ_PER_KWH).round().cast(pl.Int64).alias(name) for name in _UNPRICED))
+    used = pl.col("electrical_energy_kwh")
+    booked = exact.with_columns(
+        *(_cost(use) for use in PRICED_USES),
+        pl.when(pl.col("price").is_not_null()).then(used).alias("priced_kwh"),
+        pl.when(pl.col("co2").is_not_null()).then(used).alias("co2_known_kwh"),
+        co2_kg=(used * pl.col("co2") / _MJ_PER_KWH / 1000 * _PARTS).round().cast(pl.Int64),
+        standing_charge=pl.lit(None, pl.Int64),
+        **{name: (pl.col(name) * _US_PER_S).round().cast(pl.Int64) for name in _TIME},
+        first=pl.col("start").dt.convert_time_zone(time_zone).dt.date(),
+    ).filter(pl.col("first").is_in(list(days)))
+    merged = _added(booked).with_columns(
+        standing_charge=pl.col("first").map_elements(
+            lambda day: _standing_charge(tariffs, day), return_dtype=pl.Int64, skip_nulls=False
+        )
+    )
+    return _placed(merged, "costs_daily", "daily", time_zone, rules)
+
+
+_UNPRICED = [column.name for column in quarter_energy_columns()]
+
+
+def _cost(use: str) -> pl.Expr:
+    energy = "_".join(word for word in ("electrical_energy", use, "kwh") if word)
+    amount = pl.col(energy) * pl.col("price") / _MJ_PER_KWH * _PARTS
+    return amount.round().cast(pl.Int64).alias("_".join(word for word in ("cost", use) if word))
+
+
+def _standing_charge(tariffs: Sequence[Tariff], day: date) -> int | None:
+    holding = max((tariff for tariff in tariffs if tariff.valid_from <= day), key=lambda t: t.valid_from, default=None)
+    return None if holding is None else round(holding.standing_charge_per_day * _PARTS)
+
+
+def _added(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in whole numbers added by `first`; what nothing is known of stays null."""
+    return (
+        rows.sort("start")
+        .group_by("heat_pump", "first", maintain_order=True)
+        .agg(pl.when(pl.col(n).count() > 0).then(pl.col(n).sum()).alias(n) for n in [*_MONEY, *_ENERGY, *_TIME])
+    )
+
+
+def costs_by_calendar(
+    rows: pl.DataFrame, name: PeriodName, periods: Sequence[date], time_zone: str, rules: Rules
+) -> pl.DataFrame:
+    """Table `costs_monthly`, `costs_seasonal` or `costs_yearly`: rows of shorter periods added.
+
+    Args:
+        rows: rows of costs that lie within the periods (more do not matter).
+        periods: first local days of the periods wanted.
+    """
+    table = f"costs_{name}"
+    if rows.is_empty():
+        return conform(None, table)
+    firsts = pl.Series([first_day(name, local_date(start, time_zone)) for start in rows["start"]], dtype=pl.Date)
+    exact = rows.with_columns(
+        *((pl.col(column) * _PARTS).round().cast(pl.Int64).alias(column) for column in _MONEY),
+        *((pl.col(column) * _MJ_PER_KWH).round().cast(pl.Int64).alias(column) for column in _ENERGY),
+        *((pl.col(column) * _US_PER_S).round().cast(pl.Int64).alias(column) for column in _TIME),
+        first=firsts,
+    ).filter(pl.col("first").is_in(list(periods)))
+    return _placed(_added(exact), table, name, time_zone, rules)
+
+
+def _placed(merged: pl.DataFrame, table: str, name: PeriodName, time_zone: str, rules: Rules) -> pl.DataFrame:
+    starts: list[datetime] = [day_start(first, time_zone) for first in merged["first"]]
+    shown = merged.with_columns(
+        *(divided(pl.col(column), _PARTS).alias(column) for column in _MONEY),
+        *(divided(pl.col(column), _MJ_PER_KWH).alias(column) for column in _ENERGY),
+        *(divided(pl.col(column), _US_PER_S).alias(column) for column in _TIME),
+        start=pl.Series(starts, dtype=UTC),
+        end=pl.Series([day_start(next_period(name, first), time_zone) for first in merged["first"]], dtype=UTC),
+        period=pl.Series([period_label(name, first) for first in merged["first"]], dtype=pl.String),
+        local_start=pl.Series(local_iso(starts, time_zone), dtype=pl.String),
+    )
+    return conform(_with_ratios(shown, rules), table)
+
+
+def _with_ratios(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    used, heat = pl.col("electrical_energy_kwh"), pl.col("thermal_energy_kwh")
+    unpriced = 1 - pl.col("priced_kwh").fill_null(0) / used
+    uncounted = 1 - pl.col("co2_known_kwh").fill_null(0) / used
+    known = pl.min_horizontal("electrical_s", "thermal_s") / pl.max_horizontal("electrical_s", "thermal_s")
+    reason = (
+        pl.when(used.is_null())
+        .then(pl.lit("no electricity known"))
+        .when(heat.is_null())
+        .then(pl.lit("no heat known"))
+        .when(used < rules.minimum_electrical_energy_kwh)
+        .then(pl.format("less than {} kWh of electricity", pl.lit(rules.minimum_electrical_energy_kwh)))
+        .when(heat <= 0)
+        .then(pl.lit("no heat given"))
+        .when(1 - known > rules.maximum_coverage_mismatch)
+        .then(pl.lit("electricity and heat are known for different times"))
+        .when(unpriced > UNPRICED_SHARE)
+        .then(pl.format("no price for {} % of the electricity", (unpriced * 100).round(0).cast(pl.Int64)))
+    )
+    rows = rows.with_columns(cost_reason=reason)
+    bears = pl.col("cost_reason").is_null()
+    cooling_cost = pl.col("cost_cooling").fill_null(0)
+    cost = pl.col("cost") - cooling_cost
+    not_cooling = 1 - pl.col("electrical_energy_cooling_kwh").fill_null(0) / used
+
+    def per_kwh(amount: pl.Expr, energy: pl.Expr) -> pl.Expr:
+        return pl.when(bears & (energy >= rules.minimum_electrical_energy_kwh)).then(amount / energy)
+
+    return rows.with_columns(
+        price_per_kwh=pl.when(pl.col("priced_kwh") > 0).then(pl.col("cost") / pl.col("priced_kwh")),
+        cost_per_kwh_heat=per_kwh(cost, heat),
+        cost_per_kwh_heating=per_kwh(pl.col("cost_heating"), pl.col("thermal_energy_heating_kwh")),
+        cost_per_kwh_dhw=per_kwh(pl.col("cost_dhw"), pl.col("thermal_energy_dhw_kwh")),
+        cost_per_kwh_heat_with_standing_charge=per_kwh(cost + pl.col("standing_charge"), heat),
+        co2_g_per_kwh_heat=pl.when(uncounted <= UNPRICED_SHARE).then(
+            per_kwh(pl.col("co2_kg") * 1000 * not_cooling, heat)
+        ),
+    )

@@ -1,0 +1,136 @@
+"""Price files, and costs that follow from them without touching other days."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from hp_pipeline.assets.prices import PriceFileError, read_prices
+from hp_pipeline.assets.stages import CostsDailyStage, stages
+from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.settings import load_settings
+from hp_pipeline.settings.tariffs import PriceFiles
+from hp_pipeline.transforms.schema import conform
+from hp_pipeline_tests.assets.small_house import SETTINGS, house_with_readings, make_all
+
+LAYOUT = PriceFiles(files="*.csv", factor=0.001, surcharge_per_kwh=0.1)
+
+
+def write(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(("start,price_per_kwh", *lines)) + "\n", encoding="utf-8")
+    return path
+
+
+def test_prices_over_the_end_of_summer_time_with_a_missing_hour(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "p.csv",
+        "2026-10-25T01:00+02:00,100",
+        "2026-10-25T02:00+02:00,200",
+        "2026-10-25T02:00+01:00,300",
+        "2026-10-25T02:00:00Z,400",
+        "2026-10-25T05:00Z,-500",
+    )
+    rows = read_prices(path, LAYOUT)
+    hours = [start.hour for start in rows["start"]]
+    assert hours == [23, 0, 1, 2, 5]
+    assert rows["price"].to_list() == pytest.approx([0.2, 0.3, 0.4, 0.5, -0.4])
+    assert (rows["end"] - rows["start"]).unique().to_list() == [timedelta(hours=1)]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "2026-01-05T00:00,100",
+            "line 3: '2026-01-05T00:00' is no time with an offset, such as 2026-01-31T13:00+01:00",
+        ),
+        ("monday,100", "line 3: 'monday' is no time with an offset"),
+        ("2026-01-05T00:00Z,cheap", "line 3: the price is no number"),
+        ("2026-01-05T00:00Z,", "line 3: the price is no number"),
+    ],
+)
+def test_a_line_that_says_no_price_is_named(tmp_path: Path, line: str, said: str) -> None:
+    path = write(tmp_path / "p.csv", "2026-01-04T00:00Z,100", line)
+    with pytest.raises(PriceFileError) as refused:
+        read_prices(path, LAYOUT)
+    assert said in str(refused.value)
+    assert str(path) in str(refused.value)
+
+
+def test_a_file_without_the_column_or_without_lines(tmp_path: Path) -> None:
+    with pytest.raises(PriceFileError, match="has no column 'price'; it has start, price_per_kwh"):
+        read_prices(write(tmp_path / "p.csv"), PriceFiles(files="*", price="price"))
+    empty = tmp_path / "empty.csv"
+    empty.touch()
+    with pytest.raises(PriceFileError, match="cannot be read"):
+        read_prices(empty, LAYOUT)
+    assert read_prices(write(tmp_path / "none.csv"), LAYOUT).is_empty()
+
+
+def table(workspace: Workspace, name: str) -> pl.DataFrame:
+    asset = f"{name}/daikin"
+    return conform(workspace.lake.read(asset, workspace.lake.keys(asset)), name).sort("start")
+
+
+def dynamic(folder: Path) -> Workspace:
+    settings = SETTINGS.replace("price_per_kwh: 0.3", "prices: {files: prices/*.csv}")
+    (folder / "hp.yaml").write_text(settings, encoding="utf-8")
+    return Workspace(load_settings(folder / "hp.yaml"), folder / "data")
+
+
+def hourly_prices(path: Path, first: date, days: int, price: float) -> None:
+    start = datetime(first.year, first.month, first.day, tzinfo=UTC) - timedelta(hours=1)
+    path.parent.mkdir(exist_ok=True)
+    write(path, *(f"{start + timedelta(hours=i):%Y-%m-%dT%H:%M:%SZ},{price}" for i in range(24 * days)))
+
+
+def test_prices_that_come_later_change_the_costs_of_their_days_only(tmp_path: Path) -> None:
+    house_with_readings(tmp_path, ("files_a",))
+    workspace = dynamic(tmp_path)
+    make_all(workspace)
+    rows = table(workspace, "costs_daily").sort("start")
+    assert rows["cost"].null_count() == rows.height == 3
+    assert set(rows["cost_reason"]) == {"no price for 100 % of the electricity"}
+
+    hourly_prices(tmp_path / "prices" / "1.csv", date(2025, 1, 13), 1, 0.3)
+    (tmp_path / "prices" / "2.csv").write_text("garbage", encoding="utf-8")
+    workspace = dynamic(tmp_path)
+    stage = CostsDailyStage(workspace.plant("daikin"))
+    assert stage.due(stage.keys()) == ["2025-01-13"]
+    make_all(workspace)
+    rows = table(workspace, "costs_daily")
+    known = rows.row(0, named=True)
+    assert known["cost"] == pytest.approx(known["electrical_energy_kwh"] * 0.3, rel=1e-9)
+    assert known["cost_per_kwh_heat"] == pytest.approx(
+        0.3 * known["electrical_energy_kwh"] / known["thermal_energy_kwh"]
+    )
+    assert rows["cost"].to_list()[1:] == [None, None]
+
+    # A corrected file takes precedence, and what it leaves out stays.
+    hourly_prices(tmp_path / "prices" / "3.csv", date(2025, 1, 13), 3, 0.5)
+    workspace = dynamic(tmp_path)
+    make_all(workspace)
+    rows = table(workspace, "costs_daily").sort("start")
+    assert rows["cost"].to_list() == pytest.approx([0.5 * kwh for kwh in rows["electrical_energy_kwh"]], rel=1e-9)
+    month = table(workspace, "costs_monthly")
+    season = table(workspace, "costs_seasonal")
+    assert month["cost"].sum() == season["cost"].sum() == pytest.approx(rows["cost"].sum(), abs=1e-12)
+    assert season["period"].to_list() == ["2024/25"]
+    again = stages(workspace.plant("daikin"))
+    assert all(stage.due(stage.keys()) == [] for stage in again)
+
+
+def test_quarters_hours_and_days_have_the_same_energies(tmp_path: Path) -> None:
+    house_with_readings(tmp_path, ("files_a",))
+    workspace = dynamic(tmp_path)
+    make_all(workspace)
+    for energy in ("electrical_energy_kwh", "thermal_energy_heating_kwh", "thermal_energy_kwh"):
+        sums = [
+            table(workspace, name).select(pl.col(energy).sum()).item()
+            for name in ("quarter_hourly", "hourly", "daily", "seasonal", "costs_daily", "costs_yearly")
+        ]
+        assert sums == pytest.approx([sums[0]] * len(sums), abs=1e-9)
+        assert sums[0] > 1
