@@ -20,6 +20,8 @@ GROUPS: Mapping[str, str] = {
     "sessions": "4_events",
     "cycles": "4_events",
     "defrosts": "4_events",
+    "state_intervals": "4_events",
+    "state_daily": "4_events",
     "hourly": "5_performance",
     "daily": "5_performance",
     "weekly": "5_performance",
@@ -40,6 +42,8 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
     "sessions": ("start", "end", "mode", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "provisional"),
     "cycles": ("start", "end", "mode", "state", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
     "defrosts": ("start", "end", "mode", "kind", "electrical_energy_kwh", "thermal_energy_kwh", "heat_from_tank_kwh"),
+    "state_intervals": ("start", "end", "signal", "state", "since", "open"),
+    "state_daily": ("period", "signal", "state", "begins", "known_s", "share"),
     **dict.fromkeys(
         ("hourly", "daily", "weekly", "monthly", "seasonal", "yearly", "all_time"),
         ("period", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "cop_heating", "cop_dhw", "cop_reason",
@@ -136,7 +140,7 @@ def _cell(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
     if isinstance(value, float):
-        return f"{value:.0%}" if name.endswith("_coverage") else f"{value:.2f}"
+        return f"{value:.0%}" if name.endswith("_coverage") or name == "share" else f"{value:.2f}"
     return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value)
 
 

@@ -25,6 +25,8 @@ from hp_pipeline.assets.stages import (
     Outcome,
     SeasonalStage,
     Stage,
+    StateDailyStage,
+    StatesStage,
     WeeklyStage,
     YearlyStage,
 )
@@ -73,6 +75,24 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
                 spec(table, own, _about(table), deps=[after("segments", 1, 1)], partitions=days)
                 for table in EventsStage.tables
             ],
+        ),
+        _daily_step(
+            plant,
+            StatesStage,
+            [
+                spec(
+                    "state_intervals",
+                    own,
+                    _about("state_intervals"),
+                    deps=[after("frames"), after("operation")],
+                    partitions=days,
+                )
+            ],
+        ),
+        _daily_step(
+            plant,
+            StateDailyStage,
+            [spec("state_daily", own, _about("state_daily"), deps=[after("state_intervals", 1, 1)], partitions=days)],
         ),
         _daily_step(
             plant,

@@ -24,6 +24,7 @@ from hp_pipeline.assets.stages.periods import (
 )
 from hp_pipeline.assets.stages.readings import merge_readings, store_readings
 from hp_pipeline.assets.stages.stage import Listing, Outcome, Progress, Stage, StageError
+from hp_pipeline.assets.stages.states import StateDailyStage, StatesStage
 from hp_pipeline.assets.workspace import Plant
 
 __all__ = [
@@ -45,6 +46,8 @@ __all__ = [
     "SeasonalStage",
     "Stage",
     "StageError",
+    "StateDailyStage",
+    "StatesStage",
     "WeeklyStage",
     "YearlyStage",
     "merge_readings",
@@ -57,6 +60,8 @@ STAGES: tuple[type[Stage], ...] = (
     OperationStage,
     FiguresStage,
     EventsStage,
+    StatesStage,
+    StateDailyStage,
     DailyStage,
     WeeklyStage,
     MonthlyStage,

@@ -115,19 +115,7 @@ class OperationStage(Stage):
         return [(self.asset("frames"), shifted(key, days)) for days in (-1, 0, 1)]
 
     def shape(self, key: str) -> str:
-        return repr((self.plant.rules, self._more_follows(shifted(key, 1))))
-
-    def _more_follows(self, key: str) -> bool:
-        return self._newest_framed > key
-
-    @cached_property
-    def _newest_framed(self) -> str:
-        filled = (key for key in reversed(self.listed(self.asset("frames"))) if self._has_frames(key))
-        return next(filled, "")
-
-    def _has_frames(self, key: str) -> bool:
-        receipt = self.receipt(self.asset("frames"), key)
-        return receipt is not None and receipt.rows > 0
+        return repr((self.plant.rules, self.more_frames_follow(shifted(key, 1))))
 
     def _ends(self, first: date, last: date) -> set[str]:
         """Also those around the last that is not empty: there the newest frame lies."""
@@ -139,6 +127,6 @@ class OperationStage(Stage):
         seen = conform(rows, "frames").select(operation.FRAME_COLUMNS)
         within = seen.filter(pl.col("start") >= start - operation.MARGIN, pl.col("start") < end + operation.MARGIN)
         beyond = seen.filter(pl.col("start") >= end + operation.MARGIN).height > 0
-        more_follows = beyond or self._more_follows(shifted(keys[-1], 1))
+        more_follows = beyond or self.more_frames_follow(shifted(keys[-1], 1))
         modes = operation.operation(within, start, end, self.plant.rules, more_follows)
         return {"operation": by_day(modes, keys)}

@@ -181,6 +181,16 @@ class Stage(ABC):
         until = calendar.next_period(name, day_of(key))
         return self.known_within(calendar.day_start(day_of(key), zone), calendar.day_start(until, zone))
 
+    def more_frames_follow(self, key: str) -> bool:
+        """Whether there is a frame on a later day."""
+        return self._newest_framed > key
+
+    @cached_property
+    def _newest_framed(self) -> str:
+        asset = self.asset("frames")
+        receipts = ((key, self.receipt(asset, key)) for key in reversed(self.listed(asset)))
+        return next((key for key, receipt in receipts if receipt is not None and receipt.rows), "")
+
     def asset(self, table: str) -> str:
         """The lake's path of this heat pump's part of a table."""
         return f"{table}/{self.plant.id}"
@@ -306,6 +316,15 @@ class Stage(ABC):
             log.exception("%s of %s cannot be made", self.asset(self.tables[0]), stretch[0])
             outcome.failed[stretch[0]] = error
             return
+        self._store(stretch, made, fingerprints, outcome)
+
+    def _store(
+        self,
+        stretch: Sequence[str],
+        made: Mapping[str, Mapping[str, pl.DataFrame]],
+        fingerprints: Mapping[str, str],
+        outcome: Outcome,
+    ) -> None:
         for table in self.tables:
             before = {key: self.lake.receipt(self.asset(table), key) for key in stretch}
             parts = {key: frame for key, frame in made.get(table, {}).items() if key in fingerprints}

@@ -21,6 +21,7 @@ from hp_pipeline.vocabulary.tables.figures import (
 )
 from hp_pipeline.vocabulary.tables.operation import CYCLE_STATES, MODES, operation_tables
 from hp_pipeline.vocabulary.tables.periods import period_tables
+from hp_pipeline.vocabulary.tables.states import RECOGNISED_STATES, state_tables
 from hp_pipeline.vocabulary.tables.table import TIME, Column, Partitions, Table
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "DURATION_COLUMNS",
     "MODES",
     "RATIO_COLUMNS",
+    "RECOGNISED_STATES",
     "STATISTICS",
     "TIME",
     "Column",
@@ -44,5 +46,5 @@ __all__ = [
 @cache
 def tables() -> dict[str, Table]:
     """All tables by name, in the order of the data's way."""
-    families = (operation_tables(), event_tables(), period_tables(), cost_tables())
+    families = (operation_tables(), event_tables(), state_tables(), period_tables(), cost_tables())
     return {table.name: table for family in families for table in family}
