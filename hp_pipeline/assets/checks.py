@@ -158,6 +158,8 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     "costs_monthly": {**_MADE},
     "costs_seasonal": {**_MADE},
     "costs_yearly": {**_MADE},
+    "comparisons": {**_MADE},
+    "outlook": {**_MADE},
 }
 """All checks, by table and name."""
 

@@ -29,6 +29,8 @@ GROUPS: Mapping[str, str] = {
     "seasonal": "5_performance",
     "yearly": "5_performance",
     "all_time": "5_performance",
+    "comparisons": "5_performance",
+    "outlook": "5_performance",
     "quarter_hourly": "5_performance",
     "costs_daily": "6_costs",
     "costs_monthly": "6_costs",
@@ -54,6 +56,10 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
         ("period", "electrical_energy_kwh", "cost", "price_per_kwh", "cost_per_kwh_heat", "standing_charge", "co2_kg",
          "cost_reason"),
     ),
+    "comparisons": ("kind", "period", "cop", "cop_before", "electrical_energy_kwh", "electrical_energy_kwh_before",
+                    "electrical_energy_change", "comparison_reason"),
+    "outlook": ("kind", "period", "cop", "electrical_energy_kwh", "electrical_energy_estimate_kwh", "cop_estimate",
+                "days_left", "estimate_reason"),
 }  # fmt: skip
 
 

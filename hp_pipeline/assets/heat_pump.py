@@ -12,6 +12,7 @@ from hp_pipeline.assets.describe import PREVIEW_COLUMNS, asset_key, picture, pre
 from hp_pipeline.assets.partitions import BEAT, around, range_of
 from hp_pipeline.assets.stages import (
     AllTimeStage,
+    ComparisonsStage,
     CostsDailyStage,
     CostsMonthlyStage,
     CostsSeasonalStage,
@@ -23,6 +24,7 @@ from hp_pipeline.assets.stages import (
     MonthlyStage,
     OperationStage,
     Outcome,
+    OutlookStage,
     SeasonalStage,
     Stage,
     StateDailyStage,
@@ -109,6 +111,12 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
             "costs",
             [CostsMonthlyStage, CostsSeasonalStage, CostsYearlyStage],
             {"costs_monthly": "costs_daily", "costs_seasonal": "costs_monthly", "costs_yearly": "costs_monthly"},
+        ),
+        _periods_step(
+            plant,
+            "outlook",
+            [ComparisonsStage, OutlookStage],
+            {"comparisons": "monthly", "outlook": "monthly"},
         ),
         _periods_step(
             plant,

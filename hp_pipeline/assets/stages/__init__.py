@@ -14,6 +14,7 @@ from hp_pipeline.assets.stages.costs import (
 )
 from hp_pipeline.assets.stages.events import EventsStage, FiguresStage
 from hp_pipeline.assets.stages.operation import FramesStage, OperationStage
+from hp_pipeline.assets.stages.outlook import ComparisonsStage, OutlookStage
 from hp_pipeline.assets.stages.periods import (
     AllTimeStage,
     DailyStage,
@@ -30,6 +31,7 @@ from hp_pipeline.assets.workspace import Plant
 __all__ = [
     "STAGES",
     "AllTimeStage",
+    "ComparisonsStage",
     "CostsDailyStage",
     "CostsMonthlyStage",
     "CostsSeasonalStage",
@@ -42,6 +44,7 @@ __all__ = [
     "MonthlyStage",
     "OperationStage",
     "Outcome",
+    "OutlookStage",
     "Progress",
     "SeasonalStage",
     "Stage",
@@ -72,6 +75,8 @@ STAGES: tuple[type[Stage], ...] = (
     CostsMonthlyStage,
     CostsSeasonalStage,
     CostsYearlyStage,
+    ComparisonsStage,
+    OutlookStage,
 )
 """In the order in which they follow from each other."""
 

@@ -20,6 +20,7 @@ from hp_pipeline.vocabulary.tables.figures import (
     statistic_columns,
 )
 from hp_pipeline.vocabulary.tables.operation import CYCLE_STATES, MODES, operation_tables
+from hp_pipeline.vocabulary.tables.outlook import outlook_tables
 from hp_pipeline.vocabulary.tables.periods import period_tables
 from hp_pipeline.vocabulary.tables.states import RECOGNISED_STATES, state_tables
 from hp_pipeline.vocabulary.tables.table import TIME, Column, Partitions, Table
@@ -46,5 +47,12 @@ __all__ = [
 @cache
 def tables() -> dict[str, Table]:
     """All tables by name, in the order of the data's way."""
-    families = (operation_tables(), event_tables(), state_tables(), period_tables(), cost_tables())
+    families = (
+        operation_tables(),
+        event_tables(),
+        state_tables(),
+        period_tables(),
+        cost_tables(),
+        outlook_tables(),
+    )
     return {table.name: table for family in families for table in family}
