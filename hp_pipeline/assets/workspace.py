@@ -134,6 +134,12 @@ class Plant:
         return merged
 
     @cached_property
+    def tells_dhw(self) -> bool:
+        """Whether its own word for its mode can be dhw."""
+        mapping = self.mappings.get("operating_mode")
+        return mapping is not None and (mapping.values is None or "dhw" in mapping.values.values())
+
+    @cached_property
     def readings(self) -> tuple[str, ...]:
         """The assets of readings that feed it."""
         return tuple(dict.fromkeys(f"readings/{source}" for source, _ in self.inputs))

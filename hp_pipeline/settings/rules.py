@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from hp_pipeline.settings.durations import Duration, between
-from hp_pipeline.settings.model import Number, SettingsModel, within
+from hp_pipeline.settings.model import Flag, Number, SettingsModel, within
 
 
 class Rules(SettingsModel):
@@ -48,6 +48,29 @@ class Rules(SettingsModel):
     )
     density_kg_per_l: Annotated[Number, within(0.5, 1.5, "kg/l")] = Field(
         1.0, description="Density of the heating circuit's fluid, kg/l; water has 1.0."
+    )
+    infer_modes: Flag = Field(
+        True,
+        description="Infer mode and defrost from flow rate, temperatures and power where nothing has told them for an "
+        "hour.",
+    )
+    defrost_spread_k: Annotated[Number, within(0.3, 10, "K")] = Field(
+        1.0,
+        description="With the flow colder than the return by more, K, while the compressor runs, it defrosts, where no "
+        "flag tells it.",
+    )
+    dhw_above_setpoint_k: Annotated[Number, within(1, 30, "K")] = Field(
+        7.0,
+        description="A flow hotter than the set-point of heating by this, K, speaks for hot water, where nothing tells "
+        "the mode.",
+    )
+    dhw_flow_rate_l_per_min: Annotated[Number, within(0, 1000, "l/min")] = Field(
+        0.0,
+        description="From this flow rate on, l/min, the pump runs for the hot water tank, where no mode is told; 0 "
+        "when it does not tell.",
+    )
+    dhw_flow_rate_hysteresis_l_per_min: Annotated[Number, within(0, 100, "l/min")] = Field(
+        0.3, description="So far below that flow rate, l/min, the pump runs for the house again."
     )
     future_tolerance: Annotated[Duration, between("0s", "1d")] = Field(
         timedelta(minutes=5), description="A reading that is further in the future is refused."

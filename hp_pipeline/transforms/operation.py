@@ -1,6 +1,7 @@
 """Frames → what the heat pump does in each: the session rule.
 
-1. Raw mode per frame, from the machine's word and its three-way valve. A silence longer than `session_gap` is a gap.
+1. Raw mode per frame: what the machine or its three-way valve tells, else what is inferred (`inference`). A silence
+   longer than `session_gap` is a gap.
 2. Defrost episodes are islands of the defrost flag; one longer than `max_defrost` is a stuck flag and is ignored.
 3. Runs are islands of equal raw mode; blocks are islands of heating and dhw runs.
 4. A heating or dhw run is an *excursion* if it lies within one defrost, padded by `quarantine` on both sides: the valve
@@ -22,6 +23,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from hp_pipeline.transforms import inference
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
@@ -29,36 +31,32 @@ from hp_pipeline.vocabulary.rules import Rules
 MARGIN = timedelta(hours=2)
 """How many frames before and after the days wanted the rule must see."""
 
+WIDE_MARGIN = MARGIN + inference.REACH
+"""How many frames before and after the days wanted must be given: those that the rule must see, judged as they are."""
+
 FRAME_COLUMNS = [
-    *(
-        "heat_pump",
-        "start",
-        "end",
-        "last_read",
-        "states_read",
-        "operating_mode",
-        "three_way_valve",
-        "defrost",
-        "thermostat",
-    ),
+    *("heat_pump", "start", "end", "last_read", "states_read", "thermostat", *inference.FRAME_COLUMNS),
     *("compressor_on", "compressor_frequency", "compressor_current", "compressor_modulation", "electrical_power"),
 ]
 """What the rule reads of the frames."""
 
 
-def operation(frames: pl.DataFrame, start: datetime, end: datetime, rules: Rules, more_follows: bool) -> pl.DataFrame:
+def operation(
+    frames: pl.DataFrame, start: datetime, end: datetime, rules: Rules, more_follows: bool, tells_dhw: bool = True
+) -> pl.DataFrame:
     """Table `operation` for the frames that start within [start, end).
 
     Args:
         start, end: whole UTC days.
-        frames: `FRAME_COLUMNS` of one heat pump, with `MARGIN` before `start` and after `end` where they exist.
+        frames: `FRAME_COLUMNS` of one heat pump, with `WIDE_MARGIN` before `start` and after `end` where they exist.
         more_follows: whether there are frames after those given; if not, the tail of them is provisional.
+        tells_dhw: whether the machine's word for its mode can be dhw; if not, its word heating may mean hot water.
     """
     if frames.is_empty():
         return conform(None, "operation")
-    frames = frames.sort("start").with_columns(raw_mode=raw_mode(), compressor_running=compressor_running(rules))
-    newest: datetime = frames.select(pl.col("last_read").max()).item()
-    settled = newest - rules.provisional_after
+    frames = frames.sort("start").with_columns(compressor_running=compressor_running(rules))
+    frames = inference.with_modes(frames, rules, tells_dhw)
+    settled = _settled(frames, rules)
     frames = _windows(frames, start, end)
     known = modes(frames.filter(pl.col("raw_mode").is_not_null()), rules)
     frames = frames.join(
@@ -77,6 +75,15 @@ def operation(frames: pl.DataFrame, start: datetime, end: datetime, rules: Rules
         )
     )
     return conform(result, "operation")
+
+
+def _settled(frames: pl.DataFrame, rules: Rules) -> datetime:
+    """What starts later may still be judged otherwise: a defrost may reach back to it, or an inference."""
+    newest: datetime = frames.select(pl.col("last_read").max()).item()
+    recent = pl.col("start") > newest - inference.SETTLES
+    if frames.filter(recent, pl.col("mode_source") == inference.INFERRED).height:
+        return newest - max(rules.provisional_after, inference.SETTLES)
+    return newest - rules.provisional_after
 
 
 _DAY = timedelta(days=1)
@@ -110,16 +117,6 @@ def _windows(frames: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFra
         )
         .sort("from_us")
     )
-
-
-def raw_mode() -> pl.Expr:
-    """Mode that the machine and its valve tell: standby, heating, dhw, cooling; null when it is unknown.
-
-    A machine that says heating while its valve leads to the tank makes hot water.
-    """
-    told = pl.col("operating_mode")
-    to_tank = (told == "heating") & (pl.col("three_way_valve") == "dhw").fill_null(False)
-    return pl.when(to_tank).then(pl.lit("dhw")).otherwise(told)
 
 
 def compressor_running(rules: Rules) -> pl.Expr:

@@ -22,6 +22,12 @@ class Rules:
         maximum_coverage_mismatch: when the shares for electricity and for heat differ by more, a COP is not shown.
         compressor_power_w: electrical power above which the compressor is taken to run, where nothing tells it.
         specific_heat_kj_per_kg_k, density_kg_per_l: of the heating water (glycol differs).
+        infer_modes: whether mode and defrost are inferred where nothing tells them.
+        defrost_spread_k: with the flow colder than the return by more than this while the compressor runs, it defrosts,
+            where no flag tells it.
+        dhw_above_setpoint_k: a flow hotter than the set-point of heating by this speaks for hot water.
+        dhw_flow_rate_l_per_min: from this flow rate on the pump runs for the tank; 0 when the rate does not tell.
+        dhw_flow_rate_hysteresis_l_per_min: so far below it, it runs for the house again.
     """
 
     frame_interval: timedelta = timedelta(seconds=30)
@@ -36,6 +42,11 @@ class Rules:
     compressor_power_w: float = 150.0
     specific_heat_kj_per_kg_k: float = 4.1868
     density_kg_per_l: float = 1.0
+    infer_modes: bool = True
+    defrost_spread_k: float = 1.0
+    dhw_above_setpoint_k: float = 7.0
+    dhw_flow_rate_l_per_min: float = 0.0
+    dhw_flow_rate_hysteresis_l_per_min: float = 0.3
 
     @property
     def provisional_after(self) -> timedelta:

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hp_pipeline.transforms import operation
+from hp_pipeline.transforms import inference, operation
 from hp_pipeline.transforms.schema import UTC as UTC_TYPE
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline_tests.transforms.oracle import Frame, judge
 
 DAY = datetime(2024, 10, 12, tzinfo=UTC)
-RULES = Rules()
+RULES = Rules(infer_modes=False)  # the rule itself: what is inferred has tests of its own
 OPERATING_MODE = {"heating": "heating", "dhw": "heating", "standby": "standby", "cooling": "cooling", None: None}
 VALVE = {"dhw": "dhw", "heating": "space"}
 
@@ -38,9 +38,8 @@ def as_table(frames: list[Frame], day: datetime = DAY) -> pl.DataFrame:
         **dict.fromkeys(("operating_mode", "three_way_valve"), pl.String()),
         **dict.fromkeys(("defrost", "compressor_on"), pl.Boolean()),
     }
-    missing = {"thermostat": pl.Boolean(), "states_read": UTC_TYPE} | dict.fromkeys(
-        ("compressor_frequency", "compressor_current", "compressor_modulation", "electrical_power"), pl.Float64()
-    )
+    missing = {"thermostat": pl.Boolean(), "states_read": UTC_TYPE, "immersion_heater_on": pl.Boolean()}
+    missing |= {name: pl.Float64() for name in operation.FRAME_COLUMNS if name not in schema and name not in missing}
     return pl.DataFrame(rows, schema=schema).with_columns(
         pl.lit(None, kind).alias(name) for name, kind in missing.items()
     )
@@ -229,7 +228,7 @@ def long_histories(draw: st.DrawFn) -> list[Frame]:
 
 def _in_us(frames: pl.DataFrame) -> pl.DataFrame:
     return frames.with_columns(
-        raw_mode=operation.raw_mode(),
+        raw_mode=inference.raw_mode(),
         from_us=pl.col("start").dt.epoch("us"),
         till_us=pl.col("end").dt.epoch("us"),
         read_us=pl.col("last_read").dt.epoch("us"),

@@ -103,6 +103,7 @@ class OperationStage(Stage):
     """Table `frames` → table `operation`: modes by the session rule."""
 
     tables = ("operation",)
+    version = 2
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with frames."""
@@ -115,7 +116,7 @@ class OperationStage(Stage):
         return [(self.asset("frames"), shifted(key, days)) for days in (-1, 0, 1)]
 
     def shape(self, key: str) -> str:
-        return repr((self.plant.rules, self.more_frames_follow(shifted(key, 1))))
+        return repr((self.plant.rules, self.plant.tells_dhw, self.more_frames_follow(shifted(key, 1))))
 
     def _ends(self, first: date, last: date) -> set[str]:
         """Also those around the last that is not empty: there the newest frame lies."""
@@ -125,8 +126,9 @@ class OperationStage(Stage):
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
         rows = self.lake.read(self.asset("frames"), [shifted(keys[0], -1), *keys, shifted(keys[-1], 1)])
         seen = conform(rows, "frames").select(operation.FRAME_COLUMNS)
-        within = seen.filter(pl.col("start") >= start - operation.MARGIN, pl.col("start") < end + operation.MARGIN)
-        beyond = seen.filter(pl.col("start") >= end + operation.MARGIN).height > 0
+        margin = operation.WIDE_MARGIN
+        within = seen.filter(pl.col("start") >= start - margin, pl.col("start") < end + margin)
+        beyond = seen.filter(pl.col("start") >= end + margin).height > 0
         more_follows = beyond or self.more_frames_follow(shifted(keys[-1], 1))
-        modes = operation.operation(within, start, end, self.plant.rules, more_follows)
+        modes = operation.operation(within, start, end, self.plant.rules, more_follows, self.plant.tells_dhw)
         return {"operation": by_day(modes, keys)}

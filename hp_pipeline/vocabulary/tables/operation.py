@@ -59,10 +59,25 @@ def operation_tables() -> tuple[Table, ...]:
                     "s",
                     "Time between the reading before it and its start, in which an edge may lie",
                 ),
-                Column("raw_mode", "VARCHAR", None, "Mode that the machine and its valve tell"),
+                Column("raw_mode", "VARCHAR", None, "Mode that the machine and its valve tell, else the inferred one"),
+                Column(
+                    "mode_source",
+                    "VARCHAR",
+                    None,
+                    "How `raw_mode` is known: told (the machine's word), valve (its three-way valve tells heating from "
+                    "dhw), inferred (from flow rate, temperatures and power)",
+                ),
+                Column("mode_confidence", "DOUBLE", None, "How sure `raw_mode` is, 0.5 (a guess) to 1 (told)"),
                 Column("mode", "VARCHAR", None, "Mode by the session rule: standby, heating, dhw, cooling"),
                 Column("state", "VARCHAR", None, "State of the cycle: on, off, defrost; null when unknown"),
                 Column("defrost", "BOOLEAN", None, "Whether it lies in a believable defrost"),
+                Column(
+                    "defrost_source",
+                    "VARCHAR",
+                    None,
+                    "How it is known whether it defrosts: told, or inferred (the flow is colder than the return while "
+                    "the compressor runs); null when it is not",
+                ),
                 Column("compressor_running", "BOOLEAN", None, "Whether the compressor runs; null when unknown"),
                 Column("gap", "BOOLEAN", None, "Whether a silence longer than `session_gap` lies before it"),
                 Column("session_start", "BOOLEAN", None, "Whether a session begins with it"),
