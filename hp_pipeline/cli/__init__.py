@@ -11,7 +11,7 @@ import click
 
 from hp_pipeline.cli.devices import probe
 from hp_pipeline.cli.figures import GROUPINGS, cycles, heating_by_temperature, summary
-from hp_pipeline.cli.intake import import_files
+from hp_pipeline.cli.intake import import_group
 from hp_pipeline.cli.making import materialize
 from hp_pipeline.cli.query import sql
 from hp_pipeline.cli.running import check, collect, demo, run, status
@@ -37,9 +37,11 @@ class _Commands(click.Group):
 def _is_for_owners(error: Exception) -> bool:
     from hp_pipeline.assets.readings import NotStoredError
     from hp_pipeline.lake import DamagedPartitionError, StorageError
+    from hp_pipeline.landing.store import LandingError
     from hp_pipeline.sources.errors import SourceError
 
-    return isinstance(error, DamagedPartitionError | StorageError | SourceError | NotStoredError | PermissionError)
+    known = DamagedPartitionError | StorageError | LandingError | SourceError | NotStoredError | PermissionError
+    return isinstance(error, known)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -51,7 +53,7 @@ def cli() -> None:
     First steps:
       hp-pipeline run                     the pages at http://127.0.0.1:3000; without hp.yaml a demo house
       hp-pipeline check                   is hp.yaml right? every mistake with its line
-      hp-pipeline probe influxdb          what your InfluxDB holds, and what is found of it
+      hp-pipeline probe luxtronik         what a device holds, and the settings for it; see also probe --help
       hp-pipeline import old.csv --source ID
       hp-pipeline materialize             bring all tables up to date, without any service
       hp-pipeline summary --by month
@@ -66,7 +68,7 @@ for command in (
     demo,
     check,
     probe,
-    import_files,
+    import_group,
     materialize,
     sql,
     summary,

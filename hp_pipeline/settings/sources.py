@@ -650,7 +650,8 @@ class MqttSource(SettingsModel):
         None, description="Name by which the broker keeps the session, nobody else's; hp_pipeline_<id> without it."
     )
     session_expiry: Annotated[Duration, between("0s", "366d")] = Field(
-        timedelta(days=7), description="How long the broker keeps what was sent meanwhile (MQTT 5)."
+        timedelta(days=7),
+        description="How long the broker keeps what was sent meanwhile (3.1.1: as long as it likes); 0s: not at all.",
     )
     topics: tuple[MqttTopic, ...] = Field(min_length=1, description="Topics that are read.")
     availability: tuple[MqttAvailability, ...] = Field((), description="How devices say whether they are there.")

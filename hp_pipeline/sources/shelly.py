@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING, Any, Final, Never
 
 from hp_pipeline.settings.sources import ShellySource
 from hp_pipeline.sources.live import Outcome, Polled, PollError, Reading
+from hp_pipeline.sources.proposal import clock_line, lines_for_settings, signal_lines, signals_found
+from hp_pipeline.vocabulary.profiles import load_profile
 
 if TYPE_CHECKING:
     import httpx
@@ -670,10 +672,32 @@ _PROFILES: Final = {
 }
 """By profile the points that show that it fits."""
 _SHOWN = re.compile(r".*(power|voltage|current|act|energy|total|errors)", re.ASCII)
+_UNITS: Final = (
+    (re.compile(r".*(?:act|energy|aenergy)(?:\.total)?|emdata:.*_act(?:_ret)?", re.ASCII), "Wh"),
+    (re.compile(r".*(?:act_power|\.apower)", re.ASCII), "W"),
+    (re.compile(r".*aprt_power", re.ASCII), "VA"),
+    (re.compile(r".*voltage", re.ASCII), "V"),
+    (re.compile(r".*current", re.ASCII), "A"),
+    (re.compile(r".*freq", re.ASCII), "Hz"),
+    (re.compile(r".*\.tC", re.ASCII), "°C"),
+)
+"""Units by the field's name; the first that fits."""
 
 
-def format_probe(found: ShellyProbe) -> str:
-    """The report as text for a terminal, with the lines for hp.yaml."""
+def _with_unit(reading: Reading) -> str:
+    if reading.value is None:
+        return reading.text or ""
+    unit = next((unit for fields, unit in _UNITS if fields.fullmatch(reading.point)), "")
+    return f"{reading.value:.7g} {unit}".rstrip()
+
+
+def format_probe(found: ShellyProbe, *, everything: bool = False) -> str:
+    """The report as text for a terminal, with the lines for hp.yaml.
+
+    Args:
+        found: what was found.
+        everything: list every field that it tells, not only what an electrician looks for.
+    """
     device, settings = found.device, found.settings
     profile = f", profile {device.profile}" if device.profile else ""
     lines = [
@@ -682,12 +706,10 @@ def format_probe(found: ShellyProbe) -> str:
     ]
     if found.drift is None:
         lines.append("  it does not know the time: let it reach a time server, or its records have none")
-    elif abs(found.drift) > timedelta(minutes=1):
-        lines.append(f"  its clock is {found.drift.total_seconds():+.0f} s off")
-    for reading in found.readings:
-        if _SHOWN.fullmatch(reading.point):
-            shown = reading.text if reading.value is None else f"{reading.value:g}"
-            lines.append(f"    {reading.point:<36}{shown}")
+    else:
+        lines.append(f"  {clock_line(found.drift)}")
+    shown = [reading for reading in found.readings if everything or _SHOWN.fullmatch(reading.point)]
+    lines += [f"    {reading.point:<36}{_with_unit(reading):>16}" for reading in shown]
     for component, blocks in found.blocks.items():
         if blocks:
             first, last = min(block.start for block in blocks), max(block.stop for block in blocks)
@@ -697,18 +719,11 @@ def format_probe(found: ShellyProbe) -> str:
             )
     if found.profile is None:
         return "\n".join([*lines, "", "No shipped profile fits: it has no meter that is known.", ""])
-    lines += [
-        "",
-        "For hp.yaml:",
-        "sources:",
-        f"  - id: {settings.id}",
-        "    kind: shelly",
-        f"    host: {settings.host}",
-        *([f"    port: {settings.port}"] if settings.port != ShellySource.model_fields["port"].default else []),
-        *(["    password: ${SHELLY_PASSWORD}"] if settings.password is not None else []),
-        "heat_pumps:",
-        "  - id: my_heat_pump",
-        f"    inputs: [{{source: {settings.id}, profile: {found.profile}}}]",
-        "",
-    ]
-    return "\n".join(lines)
+    values = {one.point: one.value if one.value is not None else one.text or "" for one in found.readings}
+    lines += signal_lines(found.profile, *signals_found(load_profile(found.profile), values))
+    source = [f"id: {settings.id}", "kind: shelly", f"host: {settings.host}"]
+    if settings.port != ShellySource.model_fields["port"].default:
+        source.append(f"port: {settings.port}")
+    if settings.password is not None:
+        source.append("password: ${SHELLY_PASSWORD}")
+    return "\n".join([*lines, *lines_for_settings(source, [(settings.id, found.profile)]), ""])

@@ -515,6 +515,11 @@ class Publisher:
         client.loop_start()
         self._client = client
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has let it in; what is published before with QoS 0 is lost."""
+        return self._client is not None and self._client.is_connected()
+
     def disconnect(self) -> None:
         """Say good-bye, so that the last will is not published."""
         if self._client is not None:

@@ -82,6 +82,15 @@ class RecordingError(ValueError):
     """A recording cannot be read; the message names the file, what is wrong and the remedy."""
 
 
+def is_sqlite(path: Path) -> bool:
+    """Whether a file is an SQLite database, such as the cache of luxtronik-logger."""
+    try:
+        with path.open("rb") as file:
+            return file.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
+
+
 def import_recording(
     path: Path, rejects: Rejects, *, time: datetime | None = None, time_zone: str = "UTC"
 ) -> pl.DataFrame:

@@ -11,11 +11,11 @@ from hp_pipeline.sources.luxtronik.discovery import FoundController
 from hp_pipeline.sources.luxtronik.events import Event, clock_of, events_of
 from hp_pipeline.sources.luxtronik.source import open_source, readings_of
 from hp_pipeline.sources.luxtronik.wire import Picture
+from hp_pipeline.sources.proposal import clock_line, lines_for_settings
 from hp_pipeline.vocabulary.luxtronik import Decoded, Group, registers
 from hp_pipeline.vocabulary.profiles import load_profile
 
 PROFILE = "luxtronik"
-_CLOCK_TOLERANCE = timedelta(minutes=2)
 _EVENTS_SHOWN = 5
 
 
@@ -114,20 +114,26 @@ def _value(picture: Picture, index: int) -> int:
     return picture.calculations[index] if len(picture.calculations) > index else -1
 
 
-def format_probe(found: LuxtronikProbe) -> str:
-    """The report for people."""
+def format_probe(found: LuxtronikProbe, *, everything: bool = False) -> str:
+    """The report as text for a terminal, with the lines for hp.yaml.
+
+    Args:
+        found: what was found.
+        everything: list every register that means something, not only the signals.
+    """
     by_point = {register.point: register for register in found.registers}
     settings, counts = found.settings, found.counts
     what = f"firmware {found.firmware or 'unknown'}, model {found.model or 'unknown'}"
     lines = [
         f"Luxtronik controller at {settings.host}:{settings.port}",
         f"  {what}, {counts[0]} parameters, {counts[1]} calculations, {counts[2]} visibilities",
+        f"  {'its clock was never set' if found.drift is None else clock_line(found.drift)}",
     ]
-    if found.drift is None:
-        lines.append("  its clock was never set")
-    elif abs(found.drift) > _CLOCK_TOLERANCE:
-        way = "ahead" if found.drift > timedelta() else "behind"
-        lines.append(f"  its clock is {abs(found.drift).total_seconds():.0f} s {way}: set it, errors carry its time")
+    if everything:
+        lines.append(f"  {len(found.registers)} registers have a name and a value:")
+        lines += [f"    {one.point:<18}{_shown(one):>24}   {one.title}" for one in found.registers]
+    else:
+        lines.append(f"  {len(found.registers)} registers have a name and a value; --all lists them")
     lines.append(f"  with the profile {PROFILE} it tells {len(found.signals)} signals:")
     for signal, point, shown in found.signals:
         lines.append(f"    {signal:<34}{shown:>16}   {point:<18}{by_point[point].title}")
@@ -139,19 +145,10 @@ def format_probe(found: LuxtronikProbe) -> str:
             f"    {event.time:%Y-%m-%d %H:%M} UTC  {event.kind.replace('_', '-')} {event.code}: {event.text}"
             for event in found.events[:_EVENTS_SHOWN]
         ]
-    lines += [
-        "",
-        "For hp.yaml:",
-        "sources:",
-        f"  - id: {settings.id}",
-        "    kind: luxtronik",
-        f"    host: {settings.host}",
-        *([f"    port: {settings.port}"] if settings.port != LuxtronikSource.model_fields["port"].default else []),
-        "heat_pumps:",
-        "  - id: my_heat_pump",
-        f"    inputs: [{{source: {settings.id}, profile: {PROFILE}}}]",
-    ]
-    return "\n".join([*lines, ""])
+    source = [f"id: {settings.id}", "kind: luxtronik", f"host: {settings.host}"]
+    if settings.port != LuxtronikSource.model_fields["port"].default:
+        source.append(f"port: {settings.port}")
+    return "\n".join([*lines, *lines_for_settings(source, [(settings.id, PROFILE)]), ""])
 
 
 def _shown(register: ProbedRegister) -> str:

@@ -63,19 +63,25 @@ class Imported:
     notes: list[str] = field(default_factory=list)
 
     def write(self, folder: Path) -> list[Path]:
-        """Write maps and profiles into a folder and return their paths. Nothing that exists is overwritten.
+        """Write maps and profiles into a folder and return their paths. What is there already is left as it is.
 
         Raises:
-            FileExistsError: a file is there already.
+            FileExistsError: a file is there with another content; nothing was written.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for name, text in {**self.maps, **self.profiles}.items():
-            path = folder / name
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text)
-            paths.append(path)
-        return paths
+        texts = {folder / name: text for name, text in {**self.maps, **self.profiles}.items()}
+        there = [path for path in texts if path.exists()]
+        changed = [path for path in there if path.read_bytes() != texts[path].encode()]
+        if changed:
+            raise FileExistsError(
+                f"{', '.join(map(str, changed))}: there already, with another content. Move it away, or choose another "
+                "folder"
+            )
+        for path, text in texts.items():
+            if path not in there:
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(text)
+        return list(texts)
 
 
 def import_hpmanager(folder: Path, place: str = "maps") -> Imported:

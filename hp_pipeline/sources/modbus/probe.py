@@ -6,12 +6,14 @@ compared by how many of their signals come with a value that is possible.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hp_pipeline.settings.sources import ModbusSource
 from hp_pipeline.sources.live import Outcome, PollError
 from hp_pipeline.sources.modbus.source import map_of, open_source
 from hp_pipeline.sources.modbus.wire import Lines
+from hp_pipeline.sources.proposal import lines_for_settings
 from hp_pipeline.vocabulary.profiles import load_profile
 from hp_pipeline.vocabulary.registers import RegisterMap, load_map, shipped_maps
 
@@ -30,7 +32,7 @@ class ProbedMap:
         certain: the device says itself that it is one of the map's.
         signals: signals that came with a possible value, with it.
         missing: signals of the map that did not.
-        points: points that came.
+        points: points that came, with their values and units.
         requests: requests that took.
         refused: requests that were refused, and why.
         trouble: why nothing could be read, empty otherwise.
@@ -43,7 +45,7 @@ class ProbedMap:
     certain: bool = False
     signals: tuple[tuple[str, str], ...] = ()
     missing: tuple[str, ...] = ()
-    points: int = 0
+    points: tuple[tuple[str, str], ...] = ()
     requests: int = 0
     refused: tuple[str, ...] = ()
     trouble: str = ""
@@ -112,7 +114,7 @@ async def probe(settings: ModbusSource) -> ModbusProbe:
                 certain=register_map.controller is not None and settings.model is None,
                 signals=signals,
                 missing=missing,
-                points=len(values),
+                points=tuple(_points(register_map, values)),
                 requests=source.report.requests,
                 refused=tuple(f"{what}: {why}" for what, why in source.report.refused.items()),
             )
@@ -120,6 +122,14 @@ async def probe(settings: ModbusSource) -> ModbusProbe:
         if found[-1].certain:
             break
     return ModbusProbe(settings, tuple(sorted(found, key=lambda one: (not one.certain, -one.fit, one.name))))
+
+
+def _points(register_map: RegisterMap, values: dict[str, float | str | None]) -> Iterator[tuple[str, str]]:
+    units = {register.name: register.unit for register in register_map.registers}
+    for point, value in sorted(values.items()):
+        if value is not None:
+            shown = value if isinstance(value, str) else f"{value:g}"
+            yield point, f"{shown} {units.get(point) or ''}".rstrip()
 
 
 def _in_order() -> list[str]:
@@ -143,7 +153,8 @@ def _compare(
             if low is None or high is None or low <= number <= high:
                 shown = f"{number:g} {mapping.signal.unit or ''}".strip()
         elif value is not None:
-            state = mapping.state_of(str(value)) if mapping.signal.kind == "state" else str(value)
+            word = value if isinstance(value, str) else f"{value:g}"
+            state = mapping.state_of(word) if mapping.signal.kind == "state" else word
             shown = state or ""
         if shown:
             signals.append((name, shown))
@@ -155,11 +166,18 @@ def _compare(
     return tuple(signals), tuple(missing)
 
 
-def format_probe(found: ModbusProbe) -> str:
-    """The report as text for a terminal, with the lines for hp.yaml."""
-    lines = []
+def format_probe(found: ModbusProbe, *, everything: bool = False) -> str:
+    """The report as text for a terminal, with the lines for hp.yaml.
+
+    Args:
+        found: what was found.
+        everything: list every point of the proposed map with its value, not only the signals.
+    """
+    settings = found.settings
+    place = settings.serial_port if settings.connection == "rtu" else f"{settings.host}:{settings.port or 502}"
+    lines = [f"Modbus at {place}"]
     if found.trouble:
-        lines.append(f"No Modbus device could be read: {found.trouble}")
+        lines.append(f"  no Modbus device could be read: {found.trouble}")
     best = found.proposed
     for one in found.maps:
         mark = "*" if one is best else " "
@@ -169,7 +187,7 @@ def format_probe(found: ModbusProbe) -> str:
         certain = f", recognised as {one.model}" if one.certain else ""
         lines.append(
             f" {mark} {one.name}: {len(one.signals)} of {len(one.signals) + len(one.missing)} signals{certain} "
-            f"({one.points} points in {one.requests} requests)"
+            f"({len(one.points)} points in {one.requests} requests)"
         )
     if best is None:
         if not found.trouble:
@@ -178,31 +196,26 @@ def format_probe(found: ModbusProbe) -> str:
                 "No shipped map fits. Write one of your own (a YAML file, like those in vocabulary/registers).",
             ]
         return "\n".join([*lines, ""])
-    width = max((len(name) for name, _ in best.signals), default=0)
-    lines += ["", f"{best.title}:", *(f"   {name:{width}}  {shown}" for name, shown in best.signals)]
+    lines += ["", f"{best.title}:"]
+    if everything:
+        lines += [f"    {point:<34}{shown:>16}" for point, shown in best.points]
+    else:
+        lines.append(f"  {len(best.points)} points have a value; --all lists them")
+    lines.append(f"  with the profile {best.name} it tells {len(best.signals)} signals:")
+    lines += [f"    {name:<34}{shown:>16}" for name, shown in best.signals]
     if best.missing:
-        lines += [f"   without a value: {', '.join(best.missing)}"]
-    lines += [f"   refused: {what}" for what in best.refused]
+        lines.append(f"  without a value: {', '.join(best.missing)}")
+    lines += [f"  refused: {what}" for what in best.refused]
     if not best.verified:
         lines += ["", "This map was not yet verified on a device: compare the values with the heat pump's display."]
-    settings = found.settings
-    where = (
-        [f"    serial_port: {settings.serial_port}", f"    baud_rate: {settings.baud_rate}"]
-        if settings.connection == "rtu"
-        else [f"    host: {settings.host}", *([f"    port: {settings.port}"] if settings.port is not None else [])]
-    )
-    lines += [
-        "",
-        "For hp.yaml:",
-        "sources:",
-        f"  - id: {settings.id}",
-        "    kind: modbus",
-        f"    map: {best.name}",
-        *([f"    connection: {settings.connection}"] if settings.connection != "tcp" else []),
-        *where,
-        *([f"    unit: {settings.unit}"] if settings.unit is not None else []),
-        "heat_pumps:",
-        "  - id: my_heat_pump",
-        f"    inputs: [{{source: {settings.id}, profile: {best.name}}}]",
-    ]
-    return "\n".join([*lines, ""])
+    source = [f"id: {settings.id}", "kind: modbus", f"map: {best.name}"]
+    if settings.connection != "tcp":
+        source.append(f"connection: {settings.connection}")
+    if settings.connection == "rtu":
+        source += [f"serial_port: {settings.serial_port}", f"baud_rate: {settings.baud_rate}"]
+        source += [f"parity: {settings.parity}"] if settings.parity != "none" else []
+    else:
+        source.append(f"host: {settings.host}")
+        source += [f"port: {settings.port}"] if settings.port is not None else []
+    source += [f"unit: {settings.unit}"] if settings.unit is not None else []
+    return "\n".join([*lines, *lines_for_settings(source, [(settings.id, best.name)]), ""])

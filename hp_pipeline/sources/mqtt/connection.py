@@ -140,7 +140,7 @@ class Connection:
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=settings.client,
-            clean_session=None if newest else False,
+            clean_session=None if newest else not settings.session_expiry,
             protocol=MQTTProtocolVersion.MQTTv5 if newest else MQTTProtocolVersion.MQTTv311,
             reconnect_on_failure=False,
             manual_ack=True,

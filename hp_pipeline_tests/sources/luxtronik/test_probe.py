@@ -42,7 +42,7 @@ def test_a_recorded_controller_is_described(v3_78: dict[int, bytes]) -> None:
     assert {"flow_temperature", "source_in_temperature", "thermal_energy_heating_total"} <= {
         signal for signal, _, _ in found.signals
     }
-    assert "its clock" not in format_probe(found)
+    assert "its clock is 3 s behind\n" in format_probe(found)
 
 
 def test_next_to_nothing_is_described() -> None:

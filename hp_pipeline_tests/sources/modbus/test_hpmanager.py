@@ -66,8 +66,13 @@ def test_what_is_imported_reads_the_same_points(folder: Path, tmp_path: Path, ho
     assert sorted(path.name for path in paths) == [
         "other_map.yaml", "other_profile.yaml", "stiebel_eltron_wpm_map.yaml", "stiebel_eltron_wpm_profile.yaml",
     ]  # fmt: skip
-    with pytest.raises(FileExistsError):
+    assert imported.write(tmp_path / "maps") == paths
+    kept = paths[0].read_text()
+    paths[0].write_text("# mine\n")
+    with pytest.raises(FileExistsError, match="with another content"):
         imported.write(tmp_path / "maps")
+    assert paths[0].read_text() == "# mine\n"
+    paths[0].write_text(kept)
     state = house.at(NOON)
 
     async def test() -> None:

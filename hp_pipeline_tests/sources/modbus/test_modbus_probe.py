@@ -64,7 +64,7 @@ def test_a_device_that_answers_everything_with_nothing_is_no_heat_pump() -> None
 def test_nobody_there(house: House) -> None:
     found, _ = probed(StiebelIsg(house, Clock(START, 0)).unit(), Fault.STALL, answer_timeout="200ms")
     assert found.proposed is None and "no answer from" in found.trouble
-    assert "No Modbus device could be read" in format_probe(found)
+    assert "no Modbus device could be read" in format_probe(found)
     nowhere = asyncio.run(
         probe(ModbusSource(id="x", map="lambda_eu_l", host="127.0.0.1", port=1, answer_timeout="200ms"))
     )
