@@ -20,6 +20,7 @@ BENCHMARKS = (
     "landing",
     "collector",
     "kills",
+    "written_per_day",
 )
 """In the order in which they run: what is built for the year serves the next ones."""
 

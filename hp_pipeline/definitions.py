@@ -14,7 +14,7 @@ from hp_pipeline.assets.landed import landed_asset, live_sources, remembers, rep
 from hp_pipeline.assets.partitions import utc_days
 from hp_pipeline.assets.readings import readings_assets, take_in_job
 from hp_pipeline.assets.workspace import Workspace
-from hp_pipeline.automation.jobs import Job, figures_job, maintenance_job, sweep_job
+from hp_pipeline.automation.jobs import Job, beat_job, figures_job, maintenance_job, sweep_job
 from hp_pipeline.automation.landed import gaps_sensor, landed_job, landed_readings_sensor
 from hp_pipeline.automation.schedules import export_schedules, keep_up, nightly
 from hp_pipeline.automation.sensors import drop_folder_sensor, new_readings_sensor
@@ -52,9 +52,9 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
             sensors.append(gaps_sensor(workspace, source, again))
     live = live_sources(workspace)
     if live:
-        landed = landed_job(workspace, live)
-        jobs.append(landed)
-        sensors.append(landed_readings_sensor(workspace, live, landed))
+        landed, beat = landed_job(workspace, live), beat_job(workspace, live)
+        jobs += [landed, beat]
+        sensors.append(landed_readings_sensor(workspace, live, beat, landed))
     export_jobs, exports = export_schedules(workspace)
     return dg.Definitions(
         assets=assets,

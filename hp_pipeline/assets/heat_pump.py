@@ -241,7 +241,7 @@ def _sentence(stage: Stage, outcome: Outcome) -> str:
 def _tell(context: dg.AssetExecutionContext, plant: Plant, table: str, outcome: Outcome, named: frozenset[str]) -> None:
     """Metadata per partition; partitions beyond those that the run names are reported one by one."""
     key = asset_key(table, plant.id)
-    figures = _figures(plant, outcome) if table == "daily" else {}
+    figures = daily_figures(plant, sorted(outcome.stored.get("daily", {}))) if table == "daily" else {}
     for part, receipt in outcome.stored.get(table, {}).items():
         metadata: dict[str, Any] = {"dagster/partition_row_count": receipt.rows, "content": receipt.content}
         metadata |= figures.get(part, {})
@@ -285,10 +285,10 @@ def _last_day(plant: Plant, rows: pl.DataFrame) -> dict[str, Any]:
     return {"picture": picture(day_picture(frames, modes, plant.time_zone, title))}
 
 
-def _figures(plant: Plant, outcome: Outcome) -> dict[str, dict[str, float]]:
+def daily_figures(plant: Plant, keys: Sequence[str]) -> dict[str, dict[str, float]]:
     """By day the figures of each, as numbers that the UI plots over the days."""
     names = ("cop", "electrical_energy_kwh", "thermal_energy_kwh", "electrical_coverage", "thermal_coverage")
-    rows = conform(plant.lake.read(f"daily/{plant.id}", sorted(outcome.stored.get("daily", {}))), "daily")
+    rows = conform(plant.lake.read(f"daily/{plant.id}", list(keys)), "daily")
     return {
         row["period"]: {name: row[name] for name in names if row[name] is not None}
         for row in rows.iter_rows(named=True)

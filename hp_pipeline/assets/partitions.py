@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -15,6 +15,16 @@ RANGE_END = "dagster/asset_partition_range_end"
 
 BEAT = "hp_pipeline/beat"
 """Tag of runs that the pipeline itself asked for: only what is due is made. Any other run makes all that it names."""
+
+
+PARENT_RUN = "dagster/parent_run_id"
+"""Tag of a run that takes the place of one that was cut off, or failed."""
+
+LANDED = "landed"
+"""Value of the tag `BEAT` of runs that bring what live sources told: their sensor asks again for what failed."""
+
+NEIGHBOURS = timedelta(days=3)
+"""Days so close to each other are one range: the days between are up to date and cost next to nothing."""
 
 
 def utc_days(settings: Settings) -> dg.DailyPartitionsDefinition:
@@ -37,6 +47,22 @@ def range_of(tags: Mapping[str, str]) -> tuple[date | None, date | None]:
     if first is None or last is None:
         return None, None
     return date.fromisoformat(first), date.fromisoformat(last)
+
+
+def days_between(first: date, last: date) -> list[date]:
+    """The days from `first` to `last`, both included."""
+    return [first + timedelta(days=count) for count in range((last - first).days + 1)]
+
+
+def ranges(days: Iterable[date]) -> Sequence[tuple[date, date]]:
+    """Days → ranges of days, those close to each other together."""
+    result: list[tuple[date, date]] = []
+    for day in sorted(days):
+        if result and day - result[-1][1] <= NEIGHBOURS:
+            result[-1] = (result[-1][0], day)
+        else:
+            result.append((day, day))
+    return result
 
 
 def around(before: int, after: int) -> dg.TimeWindowPartitionMapping:

@@ -87,6 +87,11 @@ class Workspace:
             log.warning("%s could not be written anew: %s", self.database, error)
             return False
 
+    @property
+    def plants(self) -> tuple[Plant, ...]:
+        """All plants of the settings, in their order."""
+        return tuple(self.plant(heat_pump.id) for heat_pump in self.settings.heat_pumps)
+
     def plant(self, heat_pump: str) -> Plant:
         """One heat pump with all that decides its figures."""
         return Plant(self, self.settings.heat_pump(heat_pump))

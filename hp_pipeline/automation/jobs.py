@@ -1,14 +1,21 @@
 """The jobs: keeping figures up to date, exports, and the upkeep of Dagster's own storage."""
 
 import os
+from collections.abc import Iterator, Sequence
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
+from hp_pipeline.assets.beat import Failures, bring_sources, follow
 from hp_pipeline.assets.describe import asset_key
-from hp_pipeline.assets.stages import Outcome, stages
+from hp_pipeline.assets.heat_pump import POOL
+from hp_pipeline.assets.partitions import PARENT_RUN, days_between, range_of, ranges
+from hp_pipeline.assets.stages import Outcome
 from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.settings import Source
 from hp_pipeline.vocabulary.tables import tables
 
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
@@ -34,31 +41,60 @@ def figures_job(workspace: Workspace) -> Job:
 def sweep_job(workspace: Workspace) -> dg.JobDefinition:
     """Whatever is due anywhere, over all that is stored: nothing that a lost trigger left behind stays behind."""
 
-    @dg.op(pool="figures", description="Make every partition that is due, of all heat pumps and days")
-    def make_what_is_due(context: dg.OpExecutionContext) -> None:
-        failed: dict[str, Exception] = {}
-        for heat_pump in workspace.settings.heat_pumps:
-            for stage in stages(workspace.plant(heat_pump.id)):
-                outcome = stage.bring_up_to_date(stage.keys())
-                failed |= {f"{stage.asset(stage.tables[0])} {key}": error for key, error in outcome.failed.items()}
-                for table, parts in outcome.stored.items():
-                    for key, receipt in parts.items():
-                        context.log_event(
-                            dg.AssetMaterialization(
-                                asset_key(table, heat_pump.id),
-                                partition=key if tables()[table].partitions == "days" else None,
-                                metadata={"dagster/partition_row_count": receipt.rows, "content": receipt.content},
-                            )
-                        )
+    @dg.op(pool=POOL, description="Make every partition that is due, of all plants and days")
+    def make_what_is_due(context: dg.OpExecutionContext) -> Iterator[Any]:
+        failed: Failures = {}
+        for plant in workspace.plants:
+            yield from follow(plant, None, failed, context.instance)
         workspace.publish()
         workspace.lake.clean()
         Outcome(failed=failed).raise_failures()
+        yield dg.Output(None)
 
-    @dg.job(name="sweep", description="Make every partition that is due, of all heat pumps and days")
+    @dg.job(name="sweep", description="Make every partition that is due, of all plants and days")
     def sweep() -> None:
         make_what_is_due()
 
     return sweep
+
+
+def beat_job(workspace: Workspace, sources: Sequence[Source]) -> dg.JobDefinition:
+    """What has landed of live sources, and all that follows from it, in one step (see `assets.beat`).
+
+    The days that its tags name, and those for which readings came meanwhile, are brought up to date. A run that takes
+    the place of one that was cut off tells also of what that one had stored.
+    """
+    by_id = {source.id: source for source in sources}
+
+    @dg.op(pool=POOL, description="Bring what has landed to the tables, and make the figures of it")
+    def bring_and_follow(context: dg.OpExecutionContext) -> Iterator[Any]:
+        failed: Failures = {}
+        first, last = range_of(context.run.tags)
+        named = [] if first is None or last is None else days_between(first, last)
+        again = PARENT_RUN in context.run.tags
+        touched: dict[str, set[date]] = {}
+        looked_at = [day.isoformat() for day in named] if again else []
+        for source, brought, events in bring_sources(workspace, sources, failed, looked_at):
+            yield from events
+            touched[source] = {date.fromisoformat(key) for key in brought.changed}
+            context.log.info(f"{source}: {brought.polls} polls, {brought.readings} rows, {brought.refused} refused")
+        workspace.publish()
+        for plant in workspace.plants:
+            fed = [asset.partition("/")[2] for asset in plant.readings]
+            if not any(source in by_id for source in fed):
+                continue
+            days = {*named, *(day for source in fed for day in touched.get(source, ()))}
+            if days:
+                yield from follow(plant, ranges(days), failed, context.instance, tell_all=again)
+        workspace.publish()
+        Outcome(failed=failed).raise_failures()
+        yield dg.Output(None)
+
+    @dg.job(name="beat", description="Bring what live sources told to the tables, and make the figures of it")
+    def beat() -> None:
+        bring_and_follow()
+
+    return beat
 
 
 def maintenance_job() -> dg.JobDefinition:

@@ -11,10 +11,10 @@ import dagster as dg
 
 from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.landed import open_gaps
-from hp_pipeline.assets.partitions import BEAT, range_tags
+from hp_pipeline.assets.partitions import BEAT, LANDED, range_tags, ranges
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation.jobs import Job, figures_selection
-from hp_pipeline.automation.sensors import INCLUDES_FIGURES, in_progress, ranges
+from hp_pipeline.automation.sensors import INCLUDES_FIGURES, in_progress
 from hp_pipeline.landing.store import FILE, Landing
 from hp_pipeline.settings import Source
 from hp_pipeline.vocabulary.durations import format_duration
@@ -22,7 +22,8 @@ from hp_pipeline.vocabulary.durations import format_duration
 REPAIR_EVERY = timedelta(minutes=30)
 """How often gaps are looked for, and the shortest time between two attempts at the same ones."""
 
-_TICK = 15  # seconds
+_SHORTEST_TICK, _LONGEST_TICK = timedelta(seconds=20), timedelta(minutes=2)
+"""How often the landing is looked at, a fifth of the beat within these bounds: every look writes tens of kilobytes."""
 
 
 def landed_job(workspace: Workspace, sources: Sequence[Source]) -> Job:
@@ -36,67 +37,90 @@ def landed_job(workspace: Workspace, sources: Sequence[Source]) -> Job:
     )
 
 
-def landed_readings_sensor(workspace: Workspace, sources: Sequence[Source], job: Job) -> dg.SensorDefinition:
-    """Asks for one run over the days that newly landed readings touch, every beat.
+def landed_readings_sensor(
+    workspace: Workspace, sources: Sequence[Source], beat: Job, full: Job
+) -> dg.SensorDefinition:
+    """Asks for one run over the days that newly landed readings touch, every beat; now and then for a full one.
 
-    Its cursor is how far the landing was looked at, by source: the number of the last poll. It says which landing that
-    was, because the numbers of another one mean something else.
+    Its cursor is how far the landing was looked at, by source: the number of the last poll (`seen`). It says which
+    landing that was, because the numbers of another one mean something else. Until the run that was asked for last has
+    succeeded, the one before it counts (`done`): what failed is asked for again with what is new.
     """
-    beat = workspace.settings.automation.beat
+    every, full_every = workspace.settings.automation.beat, workspace.settings.automation.full_run
+    tick = min(max(every / 5, _SHORTEST_TICK), _LONGEST_TICK)
 
     @dg.sensor(
         name="landed_readings",
-        job=job,
-        minimum_interval_seconds=_TICK,
+        jobs=[beat, full],
+        minimum_interval_seconds=int(tick.total_seconds()),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Brings what live sources told to the lake, every {format_duration(beat)}, with the figures of it",
+        description=f"Brings what live sources told to the tables, every {format_duration(every)}, with the figures of "
+        f"it; every {format_duration(full_every)} as a run over assets, with all checks, previews and pictures",
     )
     def landed_readings(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         now = datetime.now(UTC)
         last: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
         asked = datetime.fromisoformat(last["asked"]) if last else None
-        if asked is not None and asked <= now < asked + beat:
-            return dg.SkipReason(f"the next beat is at {asked + beat:%H:%M:%S} UTC")
+        # Ticks come a little late, each by another bit: the one nearest to the beat is the beat.
+        if asked is not None and asked <= now < asked + every - tick / 2:
+            return dg.SkipReason(f"the next beat is at {asked + every:%H:%M:%S} UTC")
         if not (workspace.data / FILE).exists():
             return dg.SkipReason("nothing has landed yet: does the collector run?")
-        if in_progress(context.instance, job.name):
+        if in_progress(context.instance, beat.name) or in_progress(context.instance, full.name):
             return dg.SkipReason("what has landed is being brought; what came meanwhile follows")
         with Landing(workspace.data, read_only=True) as landing:
-            newest = landing.newest()
-            seen: dict[str, int] = last.get("seen", {}) if last.get("landing") == landing.identity else {}
+            newest, identity = landing.newest(), landing.identity
+            same = last.get("landing") == identity
+            done: dict[str, int] = (
+                last.get("seen" if _succeeded(context.instance, last["runs"]) else "done", {}) if same else {}
+            )
             touched: dict[str, set[date]] = {
-                source.id: landing.days_since(source.id, seen.get(source.id, 0), newest[source.id])
+                source.id: landing.days_since(source.id, done.get(source.id, 0), newest[source.id])
                 for source in sources
-                if newest.get(source.id, 0) > seen.get(source.id, 0)
+                if newest.get(source.id, 0) > done.get(source.id, 0)
             }
-            identity = landing.identity
         start = workspace.settings.site.start
         days = {day for found in touched.values() for day in found if start <= day <= now.date()}
-        cursor = json.dumps({"landing": identity, "seen": newest, "asked": now.isoformat()})
         if not days:
             return dg.SkipReason("nothing new has landed")
-        keys = [
-            key
-            for source in sources
-            if touched.get(source.id)
-            for key in [
-                asset_key("readings", source.id),
-                *figures_selection([pump.id for pump, _ in workspace.settings.inputs_of(source.id)]),
-            ]
-        ]
+        whole = datetime.fromisoformat(last["full"]) if "full" in last else None
+        is_full = whole is None or not whole <= now < whole + full_every - tick / 2
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(
-                    run_key=f"{identity}-{max(newest.values())}-{first}",
-                    asset_selection=list(dict.fromkeys(keys)),
-                    tags={BEAT: "landed", INCLUDES_FIGURES: "yes", **range_tags(first, last_day)},
+                    job_name=full.name if is_full else beat.name,
+                    run_key=f"{identity}-{max(newest.values())}-{first}-{now:%Y%m%dT%H%M%S}",
+                    asset_selection=_selection(workspace, list(touched)) if is_full else None,
+                    tags={BEAT: LANDED, INCLUDES_FIGURES: "yes", **range_tags(first, last_day)},
                 )
                 for first, last_day in ranges(days)
             ],
-            cursor=cursor,
+            cursor=json.dumps(
+                {
+                    "landing": identity,
+                    "done": done,
+                    "seen": newest,
+                    "asked": now.isoformat(),
+                    "runs": len(ranges(days)),
+                    "full": now.isoformat() if is_full or whole is None else whole.isoformat(),
+                }
+            ),
         )
 
     return landed_readings
+
+
+def _selection(workspace: Workspace, sources: Sequence[str]) -> list[dg.AssetKey]:
+    """The readings of sources, and all that is made of them."""
+    pumps = [pump.id for source in sources for pump, _ in workspace.settings.inputs_of(source)]
+    readings = [asset_key("readings", source) for source in sources]
+    return [*readings, *figures_selection(list(dict.fromkeys(pumps)))]
+
+
+def _succeeded(instance: dg.DagsterInstance, count: int) -> bool:
+    """Whether the runs over what has landed that were asked for last (or their newest attempts) went well."""
+    newest = instance.get_runs(dg.RunsFilter(tags={BEAT: LANDED}), limit=count)
+    return len(newest) == count and all(run.is_success for run in newest)
 
 
 def gaps_sensor(workspace: Workspace, source: Source, job: dg.JobDefinition) -> dg.SensorDefinition:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
 from hp_pipeline.assets.describe import asset_key
-from hp_pipeline.assets.partitions import BEAT, range_tags
+from hp_pipeline.assets.partitions import BEAT, LANDED, range_tags, ranges
 from hp_pipeline.assets.readings import files_that_wait
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation.jobs import Job, figures_selection
@@ -19,8 +18,9 @@ from hp_pipeline.settings import FilesSource
 RETRY_AFTER = timedelta(minutes=10)
 """Files that still wait after a run had been asked for are asked for again after this."""
 
-NEIGHBOURS = timedelta(days=3)
-"""Days so close to each other are one range: the days between are up to date and cost next to nothing."""
+LOOK_EVERY, FOLLOW_FILES_EVERY, FOLLOW_EVERY = 60, 30, 300
+"""Seconds between two looks at drop folders, and at new readings with and without files: each look writes tens of
+kilobytes, whatever it finds."""
 
 INCLUDES_FIGURES = "hp_pipeline/includes_figures"
 """Tag of runs that make the figures of the readings that they bring."""
@@ -34,7 +34,7 @@ def drop_folder_sensor(workspace: Workspace, source: FilesSource, job: dg.JobDef
     @dg.sensor(
         name=f"drop_folder_{source.id}",
         job=job,
-        minimum_interval_seconds=15,
+        minimum_interval_seconds=LOOK_EVERY,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Takes in files that are dropped into {workspace.drop_folder(source)}",
     )
@@ -59,12 +59,17 @@ def drop_folder_sensor(workspace: Workspace, source: FilesSource, job: dg.JobDef
 
 
 def new_readings_sensor(workspace: Workspace, job: Job) -> dg.SensorDefinition:
-    """Follows the materialisations of readings and asks for the figures of the days that they touched."""
+    """Follows the materialisations of readings and asks for the figures of the days that they touched.
+
+    Files are what it waits for. The runs that ask archives, or bring what has landed, make the figures themselves:
+    where there is nothing else, a repair, or who materialises readings by hand, can wait a little.
+    """
+    takes_files = any(isinstance(source, FilesSource) for source in workspace.settings.sources)
 
     @dg.sensor(
         name="new_readings",
         job=job,
-        minimum_interval_seconds=15,
+        minimum_interval_seconds=FOLLOW_FILES_EVERY if takes_files else FOLLOW_EVERY,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks for frames, sessions and figures of the days for which readings came",
     )
@@ -107,7 +112,8 @@ def _touched(instance: dg.DagsterInstance, key: dg.AssetKey, after: int) -> tupl
     """Days for which readings were stored since the event `after`, and the last event seen.
 
     A run that makes the figures itself is left to do so: while it is in progress its events wait, when it has
-    succeeded they are done. Events that the upkeep of the storage has reported anew are old.
+    succeeded they are done (or when those who asked for it ask again for what failed). Events that the upkeep of the
+    storage has reported anew are old.
     """
     days: set[date] = set()
     seen = after
@@ -121,7 +127,9 @@ def _touched(instance: dg.DagsterInstance, key: dg.AssetKey, after: int) -> tupl
                 runs[record.run_id] = instance.get_run_by_id(record.run_id) if record.run_id else None
             run = runs[record.run_id]
             makes_figures = run is not None and INCLUDES_FIGURES in run.tags
-            if not (_is_archived(record) or (run is not None and makes_figures and run.is_success)):
+            asks_again = run is not None and run.is_finished and run.tags.get(BEAT) == LANDED
+            is_done = run is not None and makes_figures and (run.is_success or asks_again)
+            if not (_is_archived(record) or is_done):
                 if run is not None and makes_figures and not run.is_finished:
                     return days, seen
                 if record.partition_key:
@@ -137,14 +145,3 @@ def _is_archived(record: dg.EventLogRecord) -> bool:
 
     materialization = record.asset_materialization
     return materialization is not None and ARCHIVED_FROM_RUN in (materialization.tags or {})
-
-
-def ranges(days: Iterable[date]) -> Sequence[tuple[date, date]]:
-    """Days → ranges of days, those close to each other together."""
-    result: list[tuple[date, date]] = []
-    for day in sorted(days):
-        if result and day - result[-1][1] <= NEIGHBOURS:
-            result[-1] = (result[-1][0], day)
-        else:
-            result.append((day, day))
-    return result

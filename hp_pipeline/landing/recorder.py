@@ -1,12 +1,14 @@
-"""One thread that writes: what waits when it is free goes to the disk in one transaction.
+"""One thread that writes: what was gathered for a moment goes to the disk in one transaction.
 
-So a source waits for nobody's disk, polls that end together share one fsync, and a disk that is full for a while
+So a source waits for nobody's disk, polls that end about the same time share one transaction (which is two pages on
+the disk and an fsync, whatever is in it), and a disk that is full for a while
 loses nothing as long as the memory for what waits suffices; what is given up then is counted and said.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +22,9 @@ log = logging.getLogger(__name__)
 
 MOST_WAITING: Final = 300_000
 """Readings that may wait for the disk; about 50 MB."""
+
+GATHER: Final = 2.0
+"""Seconds for which polls are gathered, unless somebody waits for one of them to be on the disk."""
 
 _BATCH: Final = 256
 _FIRST_WAIT: Final = 0.5
@@ -35,8 +40,10 @@ class Recorder:
         stored: polls stored since the start.
     """
 
-    def __init__(self, landing: Landing, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, landing: Landing, most_waiting: int = MOST_WAITING, gather: float = GATHER) -> None:
         self._landing = landing
+        self._gather = gather
+        self._urgent = asyncio.Event()
         self._most = most_waiting
         self._queue: deque[tuple[Attempt, asyncio.Future[int] | None]] = deque()
         self._readings = 0
@@ -75,13 +82,18 @@ class Recorder:
                 waiter.set_exception(self.problem or LandingError("too much waits for the disk", "Make room on it"))
         self._idle.clear()
         self._arrived.set()
+        if future is not None or len(self._queue) >= _BATCH:
+            self._urgent.set()
 
     async def run(self) -> None:
         """Write until cancelled."""
         wait = _FIRST_WAIT
         while True:
             await self._arrived.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._urgent.wait(), self._gather)
             self._arrived.clear()
+            self._urgent.clear()
             while self._queue:
                 if await self._write():
                     wait = _FIRST_WAIT
@@ -136,7 +148,8 @@ class Recorder:
             return self._landing.record([replace(attempt, polled=None, outcome=Outcome.error, what=what)])[0]
 
     async def flush(self, seconds: float) -> bool:
-        """Wait until all is on the disk, at most so long. Returns whether it is."""
+        """Write all that waits, at once; wait for it, at most so long. Returns whether it is on the disk."""
+        self._urgent.set()
         try:
             await asyncio.wait_for(self._idle.wait(), seconds)
         except TimeoutError:

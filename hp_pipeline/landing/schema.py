@@ -65,7 +65,35 @@ CREATE TABLE repairs (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_POLLS, _CALLS_AND_MESSAGES, _REPAIRS)
+_NUMBERS = """
+-- `Landing.record` numbers the polls: AUTOINCREMENT writes a page of its own at every poll, half of what a poll writes.
+-- The highest number so far stays known although all polls may be gone.
+INSERT OR REPLACE INTO landing SELECT 'numbered', coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'polls';
+CREATE TABLE numbered_polls (
+    sequence INTEGER PRIMARY KEY,                -- never used again, also after rows were deleted
+    source INTEGER NOT NULL,
+    due INTEGER,                                 -- when it was to happen; null where a source speaks by itself
+    started INTEGER NOT NULL,
+    took INTEGER NOT NULL,                       -- microseconds
+    time INTEGER NOT NULL,                       -- of those readings that have none of their own
+    outcome TEXT NOT NULL,
+    what TEXT,                                   -- what was wrong
+    points INTEGER NOT NULL DEFAULT 0,           -- how many readings it told
+    changed INTEGER NOT NULL DEFAULT 0,          -- how many of them are in the body
+    whole INTEGER NOT NULL DEFAULT 0,            -- 1: nothing later relies on earlier ones; 2: and first of its day
+    told INTEGER,                                -- the set of points that it told; null: just those of the body
+    oldest INTEGER,                              -- of the readings that have their own time
+    newest INTEGER,
+    drift INTEGER,                               -- the device's clock minus ours, milliseconds
+    body BLOB
+);
+INSERT INTO numbered_polls SELECT * FROM polls;
+DROP TABLE polls;
+ALTER TABLE numbered_polls RENAME TO polls;
+CREATE INDEX whole_polls ON polls (source, sequence) WHERE whole > 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_POLLS, _CALLS_AND_MESSAGES, _REPAIRS, _NUMBERS)
 """What makes each version from the one before it."""
 
 NEWEST = len(MIGRATIONS)

@@ -27,7 +27,7 @@ from hp_pipeline.landing.health import ADDRESS_FILE, HealthServer, live_values, 
 from hp_pipeline.landing.housekeeping import DISK_LIMIT, RETENTION, keep_house
 from hp_pipeline.landing.ledger import CallLedger
 from hp_pipeline.landing.notify import notify, watchdog_interval
-from hp_pipeline.landing.recorder import Recorder
+from hp_pipeline.landing.recorder import GATHER, Recorder
 from hp_pipeline.landing.store import Landing, LandingError
 from hp_pipeline.settings import Settings, SettingsError, load_settings
 from hp_pipeline.settings.model import SettingsModel
@@ -61,6 +61,7 @@ class Service:
         retention, disk_limit: see `housekeeping`.
         patience: how failures are dealt with.
         housekeeping_every: seconds between two rounds of housekeeping.
+        gather: seconds for which polls are gathered into one transaction.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class Service:
     disk_limit: float = DISK_LIMIT
     patience: Patience = field(default_factory=Patience)
     housekeeping_every: float = 600.0
+    gather: float = GATHER
 
     def __post_init__(self) -> None:
         self._problems: dict[str, str] = {}
@@ -86,7 +88,7 @@ class Service:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload.set)
         landing = Landing(self.folder)
-        recorder = Recorder(landing)
+        recorder = Recorder(landing, gather=self.gather)
         collector = Collector(recorder, patience=self.patience)
         health = HealthServer(
             {

@@ -266,7 +266,8 @@ class Landing:
             row |= self._told(connection, source, writer, attempt, time)
         columns = ", ".join(row)
         cursor = connection.execute(
-            f"INSERT INTO polls ({columns}) VALUES ({', '.join('?' * len(row))})",
+            f"INSERT INTO polls (sequence, {columns}) VALUES (coalesce((SELECT max(sequence) FROM polls),"
+            f" (SELECT value FROM landing WHERE key = 'numbered')) + 1, {', '.join('?' * len(row))})",
             tuple(row.values()),
         )
         sequence = cursor.lastrowid
@@ -686,7 +687,8 @@ class Landing:
         with self.writing() as connection:
             count = connection.execute(
                 "DELETE FROM polls WHERE outcome <> 'ok' AND time < ? AND sequence <= coalesce((SELECT drained.sequence"
-                " FROM drained JOIN sources ON sources.name = drained.source WHERE sources.id = polls.source), 0)",
+                " FROM drained JOIN sources ON sources.name = drained.source WHERE sources.id = polls.source), 0)"
+                " AND sequence < (SELECT max(sequence) FROM polls)",  # the next number follows from the newest one
                 (micros(before),),
             ).rowcount
         if count:

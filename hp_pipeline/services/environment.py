@@ -13,6 +13,12 @@ def dagster_home(data_dir: Path) -> Path:
     return data_dir.resolve() / "dagster"
 
 
+def dagster_databases(data_dir: Path) -> list[Path]:
+    """The SQLite databases that all of Dagster's processes share, whether they exist yet or not."""
+    home = dagster_home(data_dir)
+    return [home / name for name in ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")]
+
+
 def dagster_environment(data_dir: Path, settings_path: Path | None) -> dict[str, str]:
     """What the environment of a process must hold to work on this data folder and these settings.
 

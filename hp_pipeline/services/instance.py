@@ -19,12 +19,11 @@ from typing import Final
 import psutil
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
-from hp_pipeline.services.environment import dagster_home
+from hp_pipeline.services.environment import dagster_databases, dagster_home
 
 CONFIGURATION: Final = Path(__file__).with_name("dagster.yaml")
 """The settings of the instance that the project ships (`dagster.yaml` at the top of the repository)."""
 
-_DATABASES: Final = ("history/runs.db", "history/runs/index.db", "schedules/schedules.db")
 _UNDER_WAY: Final = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]
 _LOST: Final = "The run's worker is gone: the machine or the services stopped, or the process was killed."
 
@@ -46,7 +45,7 @@ def prepare_instance(data_dir: Path) -> Path:
         if _content(home / "dagster.yaml") != wanted:
             _replace(home / "dagster.yaml", wanted)
         version = metadata.version("dagster").encode()
-        databases_exist = all((home / name).is_file() for name in _DATABASES)
+        databases_exist = all(path.is_file() for path in dagster_databases(data_dir))
         if not databases_exist or _content(home / "prepared_for") != version:
             # Dagster prints its progress; what goes wrong is raised.
             with contextlib.redirect_stdout(io.StringIO()), open_instance(data_dir) as instance:

@@ -14,7 +14,11 @@ class Automation(SettingsModel):
 
     beat: Annotated[Duration, between("1min", "1d")] = Field(
         timedelta(minutes=10),
-        description="How often readings of live sources come to the tables and figures; each time writes megabytes.",
+        description="How often readings of live sources come to the tables and figures; each time writes a megabyte.",
+    )
+    full_run: Annotated[Duration, between("1h", "7d")] = Field(
+        timedelta(hours=6),
+        description="How often that is a run over assets, with all checks, previews and pictures: tens of megabytes.",
     )
 
 

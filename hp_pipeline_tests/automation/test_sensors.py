@@ -14,10 +14,10 @@ from dagster._core.events import StepMaterializationData
 from dagster._core.test_utils import create_run_for_test
 
 from hp_pipeline.assets.describe import asset_key
-from hp_pipeline.assets.partitions import BEAT, RANGE_END, RANGE_START
+from hp_pipeline.assets.partitions import BEAT, RANGE_END, RANGE_START, ranges
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation import sensors
-from hp_pipeline.automation.sensors import INCLUDES_FIGURES, ranges
+from hp_pipeline.automation.sensors import INCLUDES_FIGURES
 from hp_pipeline.definitions import build_definitions
 from hp_pipeline.services.maintenance import ARCHIVED_FROM_RUN
 from hp_pipeline.sources import drop_folder
@@ -182,7 +182,7 @@ def test_what_outlived_its_run_is_old(tmp_path: Path, instance: dg.DagsterInstan
 def test_a_source_that_feeds_nobody_asks_for_nothing(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     workspace = write_house(tmp_path)
     path = tmp_path / "hp.yaml"
-    write_house(tmp_path, path.read_text() + "  - {id: unused, kind: files}\n")
+    write_house(tmp_path, path.read_text().replace("sources:\n", "sources:\n  - {id: unused, kind: files}\n"))
     ticks = Ticks(write_house(tmp_path, path.read_text()), "new_readings", instance)
     stored(instance, "2025-01-13", "unused")
     assert ticks.tick() == []

@@ -6,7 +6,7 @@ import json
 import sys
 import types
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 from hp_pipeline.assets import landed
 from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.landed import bring, open_gaps, repair, repair_job
-from hp_pipeline.assets.partitions import range_of
+from hp_pipeline.assets.partitions import BEAT, LANDED, PARENT_RUN, range_of, range_tags
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation.landed import gaps_sensor
 from hp_pipeline.definitions import build_definitions
@@ -54,14 +54,28 @@ def days(requests: list[dg.RunRequest]) -> list[tuple[str, str]]:
     return [tuple(map(str, range_of(request.tags))) for request in requests]  # type: ignore[misc]
 
 
+def jobs(requests: list[dg.RunRequest]) -> list[str | None]:
+    return [request.job_name for request in requests]
+
+
+def ran(instance: dg.DagsterInstance, requests: list[dg.RunRequest], *, well: bool = True) -> None:
+    """The runs that were asked for ended."""
+    for request in requests:
+        status = dg.DagsterRunStatus.SUCCESS if well else dg.DagsterRunStatus.FAILURE
+        instance.add_run(dg.DagsterRun(job_name=request.job_name or "", tags=request.tags, status=status))
+
+
 def test_one_run_over_the_days_touched_every_beat(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     workspace = tiny_house(tmp_path)
     assert "nothing has landed" in tick(workspace, instance, None).skip_message
     land(workspace, NOON, 2000)
     first = tick(workspace, instance, None)
     assert days(first.run_requests) == [("2026-01-10", "2026-01-11")]
+    # The first one is a run over assets, so that the pages have all there is to see.
+    assert jobs(first.run_requests) == ["landed"]
     wanted = {asset_key("readings", "tiny"), asset_key("frames", "pump"), asset_key("all_time", "pump")}
     assert wanted <= set(first.run_requests[0].asset_selection)
+    ran(instance, first.run_requests)
     assert "next beat" in tick(workspace, instance, first.cursor).skip_message
     assert "nothing new" in tick(workspace, instance, older(first.cursor)).skip_message
     # Late readings of an old day and new ones of another: each its own range.
@@ -69,6 +83,30 @@ def test_one_run_over_the_days_touched_every_beat(tmp_path: Path, instance: dg.D
     land(workspace, NOON + timedelta(days=1), 1, first=5001)
     second = tick(workspace, instance, older(first.cursor))
     assert days(second.run_requests) == [("2026-01-04", "2026-01-04"), ("2026-01-11", "2026-01-11")]
+    assert jobs(second.run_requests) == ["beat", "beat"]
+    # One of them fails: what it was to bring is asked for again, with what is new.
+    ran(instance, second.run_requests[:1], well=False)
+    ran(instance, second.run_requests[1:])
+    land(workspace, NOON + timedelta(days=2), 1, first=5002)
+    third = tick(workspace, instance, older(second.cursor))
+    assert days(third.run_requests) == [("2026-01-04", "2026-01-04"), ("2026-01-11", "2026-01-12")]
+    ran(instance, third.run_requests)
+    assert "nothing new" in tick(workspace, instance, older(third.cursor)).skip_message
+
+
+def test_every_few_hours_it_is_a_run_over_assets(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    workspace = tiny_house(tmp_path)
+    cursor, asked = None, []
+    for beat in range(4):
+        land(workspace, NOON + timedelta(minutes=beat), 1, first=beat + 1)
+        found = tick(workspace, instance, cursor)
+        ran(instance, found.run_requests)
+        asked += jobs(found.run_requests)
+        content = json.loads(older(found.cursor))
+        if beat == 2:
+            content["full"] = (datetime.fromisoformat(content["full"]) - timedelta(hours=6)).isoformat()
+        cursor = json.dumps(content)
+    assert asked == ["landed", "beat", "beat", "landed"]
 
 
 def test_another_landing_is_looked_at_from_its_beginning(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -81,7 +119,7 @@ def test_another_landing_is_looked_at_from_its_beginning(tmp_path: Path, instanc
     assert days(tick(workspace, instance, older(first.cursor)).run_requests) == [("2026-01-13", "2026-01-13")]
 
 
-def test_a_run_brings_the_readings_and_all_figures(tmp_path: Path) -> None:
+def test_a_run_over_assets_brings_the_readings_and_all_figures(tmp_path: Path) -> None:
     workspace = tiny_house(tmp_path / "by_run")
     land(workspace, NOON, 500)
     definitions = build_definitions(workspace)
@@ -99,12 +137,77 @@ def test_a_run_brings_the_readings_and_all_figures(tmp_path: Path) -> None:
             asset_selection=[asset_key("readings", "tiny")],
         )
         assert again.success and contents(workspace) == before
-    other = tiny_house(tmp_path / "by_hand")
-    land(other, NOON, 500)
+    assert_as_by_hand(workspace, tmp_path / "by_hand", 500)
+    assert workspace.lake.keys("sessions/pump") == ["2026-01-10"]
+
+
+def assert_as_by_hand(workspace: Workspace, folder: Path, polls: int) -> None:
+    """The tables are those of a house in which the same has landed, and was brought at once."""
+    other = tiny_house(folder)
+    land(other, NOON, polls)
     bring(other, "tiny")
     make_tables(other)
     assert contents(workspace) == contents(other)
-    assert workspace.lake.keys("sessions/pump") == ["2026-01-10"]
+
+
+def beat(
+    workspace: Workspace, instance: dg.DagsterInstance, parent: str | None = None, last: date = date(2026, 1, 11)
+) -> tuple[dict[str, list[str | None]], list[tuple[str, str, bool]], bool]:
+    """A beat over some days: what it told as materialised, which verdicts, and whether it went well."""
+    tags = {BEAT: LANDED, **range_tags(date(2026, 1, 10), last)}
+    job = build_definitions(workspace).resolve_job_def("beat")
+    if parent is not None:
+        tags |= {PARENT_RUN: parent}
+    result = job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+    told: dict[str, list[str | None]] = {}
+    verdicts = []
+    for event in result.all_events:
+        if event.is_step_materialization:
+            key = event.asset_key
+            assert key is not None
+            told.setdefault(key.to_user_string(), []).append(event.partition)
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            verdict = event.asset_check_evaluation_data
+            verdicts.append((verdict.asset_key.to_user_string(), verdict.check_name, verdict.passed))
+    return told, verdicts, result.success
+
+
+def test_a_beat_tells_what_changed_and_which_verdicts_turned(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    workspace = tiny_house(tmp_path / "house")
+    land(workspace, NOON, 300)
+    told, verdicts, well = beat(workspace, instance)
+    assert well and told["tiny_readings"] == told["pump_frames"] == told["pump_daily"] == ["2026-01-10"]
+    assert told["pump_all_time"] == [None]
+    assert ("pump_frames", "made", True) in verdicts and ("pump_daily", "coverage", True) in verdicts
+    assert_as_by_hand(workspace, tmp_path / "first", 300)
+    # Nothing new: nothing is told.
+    assert beat(workspace, instance) == ({}, [], True)
+    # More of the same day: it is told, and verdicts that are what they were are not.
+    land(workspace, NOON + timedelta(seconds=30) * 300, 60, first=301)
+    told, verdicts, _ = beat(workspace, instance)
+    assert told["pump_frames"] == ["2026-01-10"] and verdicts == []
+    assert_as_by_hand(workspace, tmp_path / "second", 360)
+    # Who takes the place of a run that was cut off tells of what that one may not have told.
+    told, _, _ = beat(workspace, instance, parent="1c1ba6a5-5a0b-4a3e-9c39-6d9b7a4a2f11")
+    assert told["tiny_readings"] == told["pump_frames"] == ["2026-01-10"]
+
+
+def test_what_cannot_be_made_is_said_and_keeps_nothing_else(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    workspace = tiny_house(tmp_path)
+    land(workspace, NOON, 300)
+    assert beat(workspace, instance)[2]
+    damaged = workspace.lake.path("readings/tiny", "2026-01-10")
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[: len(content) // 2])
+    workspace.lake.path("frames/pump", "2026-01-10").unlink()
+    land(workspace, NOON + timedelta(days=3), 100, first=301)
+    told, verdicts, well = beat(workspace, instance, last=date(2026, 1, 13))
+    assert not well and ("pump_frames", "made", False) in verdicts
+    assert told["tiny_readings"] == ["2026-01-13"]
+    assert "2026-01-13" in told["pump_frames"] and "2026-01-13" in told["pump_daily"]
+    damaged.write_bytes(content)
+    told, verdicts, well = beat(workspace, instance, last=date(2026, 1, 13))
+    assert well and ("pump_frames", "made", True) in verdicts
 
 
 class Remembering:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hp_pipeline.landing.schema import NEWEST, migrate, version_of
 from hp_pipeline.landing.store import DRIFT_POINT, FILE, Attempt, Landing, LandingError, micros
 from hp_pipeline.sources.live import Document, Outcome, Polled, Reading
+from hp_pipeline_tests.landing.house import NOON, attempt
 
 START = datetime(2026, 1, 10, 23, 58, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -224,6 +225,24 @@ def test_gaps_are_stretches_without_a_good_poll(landing: Landing) -> None:
         (START + 2 * minute, START + 30 * minute),
         (START + 31 * minute, until),
     ]
+
+
+def test_a_number_is_never_used_again(tmp_path: Path) -> None:
+    """Also after a migration from a store that SQLite numbered, and when all polls have gone."""
+    old = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    migrate(old, 3)
+    old.execute("INSERT INTO sources (name) VALUES ('tiny')")
+    for _ in range(7):
+        old.execute("INSERT INTO polls (source, started, took, time, outcome) VALUES (1, 0, 0, 0, 'timeout')")
+    old.execute("DELETE FROM polls")
+    old.close()
+    with Landing(tmp_path) as landing:
+        assert landing.record([attempt(1, NOON), attempt(2, NOON)]) == [8, 9]
+        failed = Attempt("tiny", NOON, timedelta(), Outcome.timeout, time=NOON)
+        assert landing.record([failed, failed]) == [10, 11]
+        landing.set_drained("tiny", 11)
+        assert landing.thin_failures(NOON + timedelta(days=1)) == 1
+        assert landing.record([attempt(3, NOON)]) == [12]
 
 
 def test_small_things_survive(landing: Landing) -> None:

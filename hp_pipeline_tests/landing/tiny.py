@@ -178,7 +178,7 @@ def collect(folder: str, sources: dict[str, tuple[str, int, float]], acknowledge
         return [live(id_, partial(opened[kind], port), every) for id_, (kind, port, every) in sources.items()]
 
     patience = Patience(retry_first=0.05, failures=1000)
-    service = Service(Path(folder), chosen, port=0, patience=patience)
+    service = Service(Path(folder), chosen, port=0, patience=patience, gather=0.0)
     raise SystemExit(run_collector(service))
 
 

@@ -32,7 +32,7 @@ async def collecting(folder: Path, settings: MqttSource) -> AsyncIterator[Landin
         lambda: open_live(settings, {"directory": folder, "folder": folder}),
     )
     with Landing(folder) as landing:
-        recorder = Recorder(landing)
+        recorder = Recorder(landing, gather=0)
         writing = asyncio.create_task(recorder.run())
         collector = Collector(recorder, patience=Patience(reconnect_most=0.5))
         await collector.use([live])
