@@ -27,6 +27,9 @@ SUM_TOLERANCE_KWH = 1e-6
 LARGEST_POWER_KW = 50.0
 """While the mode is unknown, the parts may lack what a heat pump of this power moves in that time."""
 
+EXPECTED_OF_COUNTERS = {"day_reset", "year_reset", "outage"}
+"""What a counter may do day by day without anybody being warned."""
+
 _Verdict = tuple[bool, dict[str, Any]]
 
 
@@ -117,6 +120,20 @@ def _settled(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     return early == 0 and waiting <= MOST_PROVISIONAL, {"provisional": waiting}
 
 
+def _unaltered(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    altered = rows.filter(~pl.col("kind").is_in(sorted(EXPECTED_OF_COUNTERS)))
+    found = (
+        altered.group_by("source", "signal", "kind")
+        .agg(count=pl.len(), first=pl.col("time").min(), last=pl.col("time").max())
+        .sort("source", "signal", "kind")
+    )
+    lines = ["| source | counter | what | count | first | last |", "|---|---|---|---|---|---|"]
+    for source, signal, kind, count, first, last in found.head(30).iter_rows():
+        lines.append(f"| {source} | {signal} | {kind} | {count} | {first:%Y-%m-%d %H:%M} | {last:%Y-%m-%d %H:%M} |")
+    kinds = {f"of_kind_{kind}": count for kind, count in sorted(rows["kind"].value_counts().iter_rows())}
+    return altered.is_empty(), {"altered": altered.height, **kinds, "entries": dg.MetadataValue.md("\n".join(lines))}
+
+
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 
@@ -131,6 +148,12 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         "understood": Check("Every word and number of the device was understood", _WARN, _understood),
     },
     "operation": {**_MADE},
+    "counters": {**_MADE},
+    "counter_ledger": {
+        **_MADE,
+        "unaltered": Check("Every reading of a counter is that of one that only counts up", _WARN, _unaltered),
+    },
+    "counter_states": {**_MADE},
     "segments": {**_MADE},
     "sessions": {
         **_MADE,

@@ -16,6 +16,9 @@ GROUPS: Mapping[str, str] = {
     "readings": "1_readings",
     "frames": "2_frames",
     "operation": "3_operation",
+    "counters": "3_operation",
+    "counter_ledger": "3_operation",
+    "counter_states": "3_operation",
     "segments": "3_operation",
     "sessions": "4_events",
     "cycles": "4_events",
@@ -43,6 +46,9 @@ GROUPS: Mapping[str, str] = {
 PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
     "sessions": ("start", "end", "mode", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "provisional"),
     "cycles": ("start", "end", "mode", "state", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
+    "counters": ("start", "end", "source", "signal", "increment", "total", "kind"),
+    "counter_ledger": ("time", "source", "signal", "kind", "before", "after", "increment_taken"),
+    "counter_states": ("time", "source", "signal", "shown"),
     "defrosts": ("start", "end", "mode", "kind", "electrical_energy_kwh", "thermal_energy_kwh", "heat_from_tank_kwh"),
     "state_intervals": ("start", "end", "signal", "state", "since", "open"),
     "state_daily": ("period", "signal", "state", "begins", "known_s", "share"),
@@ -118,7 +124,7 @@ def preview(table: str, rows: pl.DataFrame) -> dg.MetadataValue:
     """The newest rows of a table as Markdown, as many as are shown without a click, the newest first."""
     names = [name for name in PREVIEW_COLUMNS[table] if name in rows.columns and rows[name].null_count() < rows.height]
     text = "| " + " | ".join(_HEADERS.get(name, name) for name in names) + " |\n|" + "---|" * len(names)
-    for row in rows.sort("start", descending=True).select(names).iter_rows():
+    for row in rows.sort("start" if "start" in rows.columns else "time", descending=True).select(names).iter_rows():
         line = "\n| " + " | ".join(_cell(name, value) for name, value in zip(names, row, strict=True)) + " |"
         if len(text) + len(line) >= _SHOWN_AT_ONCE:
             break
@@ -128,6 +134,7 @@ def preview(table: str, rows: pl.DataFrame) -> dg.MetadataValue:
 
 _HEADERS = {
     "start": "from (UTC)",
+    "time": "at (UTC)",
     "end": "to (UTC)",
     "electrical_energy_kwh": "electricity kWh",
     "thermal_energy_kwh": "heat kWh",

@@ -17,6 +17,7 @@ from hp_pipeline.assets.stages import (
     CostsMonthlyStage,
     CostsSeasonalStage,
     CostsYearlyStage,
+    CountersStage,
     DailyStage,
     EventsStage,
     FiguresStage,
@@ -61,6 +62,11 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
             plant,
             OperationStage,
             [spec("operation", own, _about("operation"), deps=[after("frames", 1, 1)], partitions=days)],
+        ),
+        _daily_step(
+            plant,
+            CountersStage,
+            [spec(table, own, _about(table), deps=readings, partitions=days) for table in CountersStage.tables],
         ),
         _daily_step(
             plant,

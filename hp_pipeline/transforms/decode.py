@@ -41,7 +41,7 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
     """Decode readings (`point`, `time`, `value`, `text`) of each source of a heat pump by its profile.
 
     Where several sources or points give the same signal at the same time, the earlier input and the earlier selector
-    take precedence; otherwise their readings interleave by time.
+    take precedence; otherwise their readings interleave by time. Points that a profile sums become one series first.
     """
     result = Decoded()
     found: dict[str, list[pl.DataFrame]] = {}
@@ -50,10 +50,17 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
     for readings, profile in inputs:
         series = {str(key[0]): part for key, part in readings.partition_by("point", as_dict=True).items()}
         used = set()
-        for mapping, point in _assign(profile, series, result.ambiguous):
-            found.setdefault(mapping.signal.name, []).append(_canonical(series[point], mapping, point, result.doubts))
+        by_signal: dict[str, list[pl.DataFrame]] = {}
+        for mapping, point in assigned(profile, series, result.ambiguous):
+            by_signal.setdefault(mapping.signal.name, []).append(
+                _canonical(series[point], mapping, point, result.doubts)
+            )
             mappings.setdefault(mapping.signal.name, mapping)
             used.add(point)
+        for name, own in by_signal.items():
+            found.setdefault(name, []).extend(
+                [_sum(own, profile.mappings[name])] if profile.mappings[name].summed else own
+            )
         times += [series[point]["time"] for point in sorted(used)]
     for name, parts in found.items():
         result.signals[name] = _one_series(parts, mappings[name], result.doubts)
@@ -62,17 +69,18 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
     return result
 
 
-def _assign(
+def assigned(
     profile: Profile, points: Iterable[str], ambiguous: dict[str, list[str]]
 ) -> list[tuple[SignalMapping, str]]:
-    """Which points serve which signal, in order of precedence."""
+    """Which points serve which signal, in order of precedence. Adds the signals for which one selector finds several to
+    `ambiguous`, unless they are summed."""
     ordered = sorted(points)
     pairs = []
     for mapping in profile.mappings.values():
         for selector in mapping.selectors:
             matched = [point for point in ordered if selector.matches(point)]
             pairs += [(mapping, point) for point in matched if (mapping, point) not in pairs]
-            if len(matched) > 1:
+            if len(matched) > 1 and not mapping.summed:
                 ambiguous[mapping.signal.name] = matched
     return pairs
 
@@ -116,6 +124,19 @@ def _states(
             doubts.append((mapping.signal.name, point, "unknown word", word, count))
     value = pl.col("word").replace_strict(code, default=None, return_dtype=pl.Float64)
     return words.select("time", value=value)
+
+
+def _sum(parts: list[pl.DataFrame], mapping: SignalMapping) -> pl.DataFrame:
+    """The sum of the parts as they are held, at every time that one of them was read; unknown while one of them is."""
+    if len(parts) == 1:
+        return parts[0]
+    summed = pl.concat([part.select("time") for part in parts]).unique().sort("time")
+    names = [f"part_{number}" for number in range(len(parts))]
+    for name, part in zip(names, parts, strict=True):
+        held = part.sort("time").rename({"value": name})
+        summed = summed.join_asof(held, on="time", tolerance=mapping.max_age, check_sortedness=False)
+    known = pl.all_horizontal(pl.col(name).is_not_null() for name in names)
+    return summed.select("time", value=pl.when(known).then(pl.sum_horizontal(names)))
 
 
 def _one_series(

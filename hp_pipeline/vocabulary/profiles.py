@@ -2,7 +2,7 @@
 
 A profile names, for each signal, the selectors that find its points (the first that finds one takes precedence),
 the unit it comes in and the scale of raw numbers (0.1 for a register that counts tenths of the unit), how text becomes
-a state, and what is not believed. The shipped profiles lie in `profiles/`.
+a state, what is not believed, and what a counter can do. The shipped profiles lie in `profiles/`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from importlib.resources import files
@@ -21,6 +21,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from hp_pipeline.vocabulary.counters import RESETS, CounterRule
 from hp_pipeline.vocabulary.durations import parse_duration
 from hp_pipeline.vocabulary.points import Selector
 from hp_pipeline.vocabulary.signals import Signal, signals
@@ -82,7 +83,8 @@ class SignalMapping:
 
     `value * factor + offset` is the canonical number. `values` maps what a device says (text, or a number written
     as text) to one of the signal's states; `*` stands for any other word. `reject` lists canonical numbers that
-    this device sends when it knows nothing.
+    this device sends when it knows nothing. `summed`: the points that the selectors find are parts of the signal and
+    are added, instead of the first taking precedence. `counter` says what a counter can do, in canonical terms.
     """
 
     signal: Signal
@@ -93,6 +95,8 @@ class SignalMapping:
     reject: tuple[float, ...] = ()
     spike: Spike | None = None
     max_age: timedelta = timedelta(hours=1)
+    summed: bool = False
+    counter: CounterRule | None = None
 
     def state_of(self, word: str) -> str | None:
         """The state that a word of the device means, None when it is no word of the profile."""
@@ -178,7 +182,9 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None, base: Pa
     )
 
 
-_KEYS = ("select", "unit", "scale", "values", "reject", "spike", "max_age")
+_KEYS = ("select", "combine", "unit", "scale", "values", "reject", "spike", "max_age")
+_COUNTER_KEYS = ("resolution", "resets", "rolls_over_at", "most_per_hour")
+_COMBINATIONS = ("first", "sum")
 _SELECTOR_KEYS = ("point", "measurement", "field", "tags")
 
 
@@ -186,25 +192,58 @@ def _mapping(name: str, entry: object) -> SignalMapping:
     if name not in signals():
         raise ProfileError(f"unknown signal {name!r}", (name,), signals(), name)
     signal = signals()[name]
+    keys = (*_KEYS, *_COUNTER_KEYS) if signal.counter else _KEYS
     if not isinstance(entry, Mapping):
-        raise ProfileError("a signal's entry is a mapping", (name,), _KEYS)
+        raise ProfileError("a signal's entry is a mapping", (name,), keys)
     for key in entry:
-        if key not in _KEYS:
-            raise ProfileError(f"unknown key {key!r}", (name, str(key)), _KEYS, str(key))
+        if key not in keys:
+            raise ProfileError(f"unknown key {key!r}", (name, str(key)), keys, str(key))
     try:
         factor, offset = conversion(entry.get("unit", signal.unit), signal.unit) if signal.unit else (1.0, 0.0)
     except ValueError as error:
         raise ProfileError(str(error), (name, "unit"), UNITS, str(entry.get("unit"))) from error
+    scale = _scale(name, signal, entry.get("scale", 1.0))
     return SignalMapping(
         signal=signal,
         selectors=_selectors(name, entry.get("select")),
-        factor=factor * _scale(name, signal, entry.get("scale", 1.0)),
+        factor=factor * scale,
         offset=offset,
         values=_values(signal, entry.get("values")),
         reject=_numbers(name, entry.get("reject", ())),
         spike=_spike(name, entry.get("spike")),
         max_age=_age(entry.get("max_age", signal.max_age), (name, "max_age")),
+        summed=_is_summed(signal, entry.get("combine", "first")),
+        counter=_counter(signal, entry, factor, abs(factor * scale) if scale != 1 else None),
     )
+
+
+def _is_summed(signal: Signal, raw: object) -> bool:
+    if raw not in _COMBINATIONS:
+        raise ProfileError("`combine` is first or sum", (signal.name, "combine"), _COMBINATIONS, str(raw))
+    if raw == "sum" and signal.kind not in {"gauge", "counter"}:
+        raise ProfileError(f"{signal.name} is a {signal.kind}: it cannot be summed", (signal.name, "combine"))
+    return raw == "sum"
+
+
+def _counter(signal: Signal, entry: Mapping[str, Any], factor: float, step: float | None) -> CounterRule | None:
+    """The signal's rule with what the profile says, in `unit`, of this counter. A raw number counts in steps of 1."""
+    if signal.counter is None:
+        return None
+    said: dict[str, Any] = {}
+    for key in ("resolution", "rolls_over_at", "most_per_hour"):
+        if (number := entry.get(key)) is not None:
+            if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < math.inf:
+                raise ProfileError(f"`{key}` is a number above 0, not {number!r}", (signal.name, key))
+            said[key] = float(number) * factor
+    if "resets" in entry:
+        if entry["resets"] not in RESETS:
+            raise ProfileError(
+                f"`resets` is one of {', '.join(RESETS)}", (signal.name, "resets"), RESETS, str(entry["resets"])
+            )
+        said["resets"] = entry["resets"]
+    if "resolution" not in said and step is not None:
+        said["resolution"] = step
+    return replace(signal.counter, **said)
 
 
 def _selectors(name: str, raw: object) -> tuple[Selector, ...]:

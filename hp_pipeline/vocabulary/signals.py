@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 from ruamel.yaml import YAML
 
+from hp_pipeline.vocabulary.counters import CounterRule
 from hp_pipeline.vocabulary.durations import parse_duration
 
 Kind = Literal["gauge", "counter", "state", "text"]
@@ -28,6 +29,8 @@ class Signal:
     maximum: float | None = None
     values: tuple[str, ...] = ()
     summary: bool = False
+    counter: CounterRule | None = None
+    """What every counter of this signal can do; None for what is no counter."""
 
     @property
     def is_flag(self) -> bool:
@@ -52,8 +55,17 @@ def signals() -> dict[str, Signal]:
             maximum=None if high is None else float(high),
             values=tuple(entry.get("values", ())),
             summary=bool(entry.get("summary", False)),
+            counter=_counter(entry) if entry["kind"] == "counter" else None,
         )
     return result
+
+
+def _counter(entry: dict[str, Any]) -> CounterRule:
+    return CounterRule(
+        most_per_hour=float(entry["most_per_hour"]),
+        resolution=entry.get("resolution"),
+        resets=entry.get("resets", "any"),
+    )
 
 
 @cache

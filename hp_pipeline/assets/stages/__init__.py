@@ -12,6 +12,7 @@ from hp_pipeline.assets.stages.costs import (
     CostsSeasonalStage,
     CostsYearlyStage,
 )
+from hp_pipeline.assets.stages.counters import CountersStage
 from hp_pipeline.assets.stages.events import EventsStage, FiguresStage
 from hp_pipeline.assets.stages.operation import FramesStage, OperationStage
 from hp_pipeline.assets.stages.outlook import ComparisonsStage, OutlookStage
@@ -36,6 +37,7 @@ __all__ = [
     "CostsMonthlyStage",
     "CostsSeasonalStage",
     "CostsYearlyStage",
+    "CountersStage",
     "DailyStage",
     "EventsStage",
     "FiguresStage",
@@ -61,6 +63,7 @@ __all__ = [
 STAGES: tuple[type[Stage], ...] = (
     FramesStage,
     OperationStage,
+    CountersStage,
     FiguresStage,
     EventsStage,
     StatesStage,

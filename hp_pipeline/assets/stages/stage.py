@@ -360,11 +360,11 @@ def between(keys: Sequence[str], first: date | None, last: date | None, margin: 
     return keys[bisect.bisect_left(keys, low) : bisect.bisect_right(keys, high)]
 
 
-def by_day(frame: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
-    """The rows that start on each of the days."""
-    frame = frame.sort("start")
+def by_day(frame: pl.DataFrame, keys: Sequence[str], time: str = "start") -> dict[str, pl.DataFrame]:
+    """The rows whose `time` lies on each of the days, sorted by it."""
+    frame = frame.sort(time, maintain_order=True)
     midnights = pl.Series([midnight(day_of(key)) for key in keys], dtype=UTC_TIME)
-    starts = frame.get_column("start")
+    starts = frame.get_column(time)
     first = starts.search_sorted(midnights, side="left")
     behind = starts.search_sorted(midnights.dt.offset_by("1d"), side="left")
     return {key: frame.slice(low, high - low) for key, low, high in zip(keys, first, behind, strict=True)}

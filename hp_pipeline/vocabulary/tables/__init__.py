@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from hp_pipeline.vocabulary.tables.costs import cost_tables
+from hp_pipeline.vocabulary.tables.counters import INCREMENT_KINDS, LEDGER_KINDS, counter_tables
 from hp_pipeline.vocabulary.tables.events import event_tables
 from hp_pipeline.vocabulary.tables.figures import (
     COUNT_COLUMNS,
@@ -29,6 +30,8 @@ __all__ = [
     "COUNT_COLUMNS",
     "CYCLE_STATES",
     "DURATION_COLUMNS",
+    "INCREMENT_KINDS",
+    "LEDGER_KINDS",
     "MODES",
     "RATIO_COLUMNS",
     "RECOGNISED_STATES",
@@ -49,6 +52,7 @@ def tables() -> dict[str, Table]:
     """All tables by name, in the order of the data's way."""
     families = (
         operation_tables(),
+        counter_tables(),
         event_tables(),
         state_tables(),
         period_tables(),

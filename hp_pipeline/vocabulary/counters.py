@@ -1,0 +1,29 @@
+"""What is known of a counter before it is read: its steps, how fast it can count, when it begins again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Resets = Literal["any", "daily", "yearly", "never"]
+"""When a counter begins again at 0: `daily` and `yearly` at the house's midnight (and otherwise as `any`), `never` of
+its own accord, `any` when nothing is known of it."""
+
+RESETS: tuple[str, ...] = get_args(Resets)
+
+
+@dataclass(frozen=True)
+class CounterRule:
+    """What a counter can do, in the signal's unit.
+
+    Attributes:
+        most_per_hour: what it can at most count in an hour.
+        resolution: its smallest step; None when it is not known.
+        resets: when it begins again at 0.
+        rolls_over_at: the number behind which it begins again at 0; None when it has none, or it is not known.
+    """
+
+    most_per_hour: float
+    resolution: float | None = None
+    resets: Resets = "any"
+    rolls_over_at: float | None = None
