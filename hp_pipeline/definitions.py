@@ -30,8 +30,7 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
         *readings_assets(workspace, days),
         *(landed_asset(workspace, source, days) for source in live_sources(workspace)),
     ]
-    for heat_pump in settings.heat_pumps:
-        plant = workspace.plant(heat_pump.id)
+    for plant in workspace.plants:
         assets += [*heat_pump_assets(plant, days), *export_assets(plant, days)]
     figures, sweep, maintenance = figures_job(workspace), sweep_job(workspace), maintenance_job()
     jobs: list[Job] = [figures, sweep, maintenance]

@@ -287,7 +287,7 @@ def _last_day(plant: Plant, rows: pl.DataFrame) -> dict[str, Any]:
     within = (pl.col("start") >= last["start"]) & (pl.col("start") < last["end"])
     frames = conform(plant.lake.read(f"frames/{plant.id}", around_it), "frames").filter(within)
     modes = conform(plant.lake.read(f"operation/{plant.id}", around_it), "operation").filter(within)
-    title = f"{plant.heat_pump.name or plant.id}, {last['period']}"
+    title = f"{plant.name}, {last['period']}"
     return {"picture": picture(day_picture(frames, modes, plant.time_zone, title))}
 
 

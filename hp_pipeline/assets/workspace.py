@@ -89,8 +89,13 @@ class Workspace:
 
     @property
     def plants(self) -> tuple[Plant, ...]:
-        """All plants of the settings, in their order."""
+        """All plants of the settings, in the order in which they are made: one may follow from those before it."""
         return tuple(self.plant(heat_pump.id) for heat_pump in self.settings.heat_pumps)
+
+    def fed_by(self, *sources: str) -> tuple[Plant, ...]:
+        """The plants that have an input from one of the sources, in the order of `plants`."""
+        assets = {f"readings/{source}" for source in sources}
+        return tuple(plant for plant in self.plants if assets.intersection(plant.readings))
 
     def plant(self, heat_pump: str) -> Plant:
         """One heat pump with all that decides its figures."""
@@ -108,6 +113,11 @@ class Plant:
     def id(self) -> str:
         """The heat pump's id."""
         return self.heat_pump.id
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.heat_pump.name or self.heat_pump.id
 
     @property
     def lake(self) -> Lake:
@@ -147,4 +157,4 @@ class Plant:
     @cached_property
     def readings(self) -> tuple[str, ...]:
         """The assets of readings that feed it."""
-        return tuple(dict.fromkeys(f"readings/{source}" for source, _ in self.inputs))
+        return tuple(dict.fromkeys(f"readings/{entry.source}" for entry in self.heat_pump.inputs))

@@ -1,7 +1,7 @@
 """The jobs: keeping figures up to date, exports, and the upkeep of Dagster's own storage."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,28 +13,25 @@ from hp_pipeline.assets.beat import Failures, bring_sources, follow
 from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.heat_pump import POOL
 from hp_pipeline.assets.partitions import PARENT_RUN, days_between, range_of, ranges
-from hp_pipeline.assets.stages import Outcome
-from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.assets.stages import Outcome, tables_of
+from hp_pipeline.assets.workspace import Plant, Workspace
 from hp_pipeline.settings import Source
-from hp_pipeline.vocabulary.tables import tables
 
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 """A job as Dagster's definitions take it."""
 
-FIGURES = tuple(name for name in tables() if name != "readings")
-"""The tables that follow from readings."""
 
-
-def figures_selection(heat_pumps: list[str]) -> list[dg.AssetKey]:
-    """The assets of heat pumps that follow from readings."""
-    return [asset_key(table, heat_pump) for heat_pump in heat_pumps for table in FIGURES]
+def figures_selection(plants: Iterable[Plant]) -> list[dg.AssetKey]:
+    """The assets of plants that follow from readings."""
+    return [asset_key(table, plant.id) for plant in plants for table in tables_of(plant)]
 
 
 def figures_job(workspace: Workspace) -> Job:
     """Everything from frames to all time, for the days that a run names."""
-    pumps = [heat_pump.id for heat_pump in workspace.settings.heat_pumps]
     return dg.define_asset_job(
-        "figures", selection=figures_selection(pumps), description="Frames, sessions and figures of the days of a run"
+        "figures",
+        selection=figures_selection(workspace.plants),
+        description="Frames, sessions and figures of the days of a run",
     )
 
 

@@ -28,11 +28,10 @@ _SHORTEST_TICK, _LONGEST_TICK = timedelta(seconds=20), timedelta(minutes=2)
 
 def landed_job(workspace: Workspace, sources: Sequence[Source]) -> Job:
     """What has landed of all live sources, and the figures of it, in one run."""
-    settings = workspace.settings
-    pumps = dict.fromkeys(pump.id for source in sources for pump, _ in settings.inputs_of(source.id))
+    fed = workspace.fed_by(*(source.id for source in sources))
     return dg.define_asset_job(
         "landed",
-        selection=[*(asset_key("readings", source.id) for source in sources), *figures_selection(list(pumps))],
+        selection=[*(asset_key("readings", source.id) for source in sources), *figures_selection(fed)],
         description="Bring what live sources told from the landing to the lake, and make the figures of it",
     )
 
@@ -112,9 +111,8 @@ def landed_readings_sensor(
 
 def _selection(workspace: Workspace, sources: Sequence[str]) -> list[dg.AssetKey]:
     """The readings of sources, and all that is made of them."""
-    pumps = [pump.id for source in sources for pump, _ in workspace.settings.inputs_of(source)]
     readings = [asset_key("readings", source) for source in sources]
-    return [*readings, *figures_selection(list(dict.fromkeys(pumps)))]
+    return [*readings, *figures_selection(workspace.fed_by(*sources))]
 
 
 def _succeeded(instance: dg.DagsterInstance, count: int) -> bool:

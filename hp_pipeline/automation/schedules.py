@@ -33,10 +33,9 @@ def cron_of(every: timedelta) -> str:
 
 def keep_up(workspace: Workspace, source: InfluxdbSource) -> tuple[Job, dg.ScheduleDefinition]:
     """A job that asks an archive for what is new and makes the figures of it, and its schedule."""
-    pumps = list(dict.fromkeys(heat_pump.id for heat_pump, _ in workspace.settings.inputs_of(source.id)))
     job = dg.define_asset_job(
         f"keep_up_{source.id}",
-        selection=[asset_key("readings", source.id), *figures_selection(pumps)],
+        selection=[asset_key("readings", source.id), *figures_selection(workspace.fed_by(source.id))],
         description=f"Ask {source.id} for what is new, and make the figures of it",
     )
 

@@ -81,12 +81,12 @@ def new_readings_sensor(workspace: Workspace, job: Job) -> dg.SensorDefinition:
         for source in workspace.settings.sources:
             days, seen = _touched(context.instance, asset_key("readings", source.id), cursor.get(source.id, 0))
             cursor[source.id] = seen
-            pumps = list(dict.fromkeys(heat_pump.id for heat_pump, _ in workspace.settings.inputs_of(source.id)))
-            for first, last in ranges(days) if pumps else []:
+            fed = workspace.fed_by(source.id)
+            for first, last in ranges(days) if fed else []:
                 requests.append(
                     dg.RunRequest(
                         run_key=f"{source.id}-{seen}-{first}",
-                        asset_selection=figures_selection(pumps),
+                        asset_selection=figures_selection(fed),
                         tags={BEAT: "new readings", **range_tags(first, last)},
                     )
                 )

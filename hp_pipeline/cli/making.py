@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @places
 @click.option("--from", "first", type=DAY, help="First day whose readings matter (UTC). Default: the first there is.")
 @click.option("--to", "last", type=DAY, help="Last day, inclusive. Default: the last there is.")
-@click.option("--asset", "asset", help="Only this table (such as sessions), or a heat pump's part of it (sessions/ID).")
+@click.option("--asset", "asset", help="Only this table (such as sessions), or one plant's part of it (sessions/ID).")
 @click.option("--force", is_flag=True, help="Make what is up to date again, too.")
 def materialize(
     settings: str | None,
@@ -34,20 +34,18 @@ def materialize(
 
     What is up to date costs next to nothing, so this may run as often as you like, beside the services or without them.
     """
-    from hp_pipeline.assets.stages import STAGES, stages
+    from hp_pipeline.assets.stages import stages, tables_of
 
     workspace = open_workspace(settings, data)
     if first and last and first > last:
         raise click.UsageError(f"--from {first:%Y-%m-%d} lies after --to {last:%Y-%m-%d}.")
     table, _, whose = (asset or "").partition("/")
-    known = [name for stage in STAGES for name in stage.tables]
+    known = list(dict.fromkeys(name for plant in workspace.plants for name in tables_of(plant)))
     if table and table not in [*known, "readings"]:
         raise click.UsageError(f"There is no asset {asset!r}; there are: readings, {', '.join(known)}.")
-    owners = [
-        part.id for part in (workspace.settings.sources if table == "readings" else workspace.settings.heat_pumps)
-    ]
+    owners = [part.id for part in (workspace.settings.sources if table == "readings" else workspace.plants)]
     if whose and whose not in owners:
-        kind = "source" if table == "readings" else "heat pump"
+        kind = "source" if table == "readings" else "plant"
         raise click.UsageError(f"There is no {kind} {whose!r}; there are: {', '.join(owners)}.")
     low = first.date() if first else date.min if last else None
     high = last.date() if last else date.max if first else None
@@ -57,10 +55,10 @@ def materialize(
         if table in {"", "readings"}:
             problems += _pull_archives(workspace, first, last, whose, progress, stored)
             problems += _bring_landed(workspace, first, whose, progress, stored)
-        for heat_pump in workspace.settings.heat_pumps:
-            if table == "readings" or (whose and whose != heat_pump.id):
+        for plant in workspace.plants:
+            if table == "readings" or (whose and whose != plant.id):
                 continue
-            for stage in stages(workspace.plant(heat_pump.id)):
+            for stage in stages(plant):
                 if not table or table in stage.tables:
                     problems += _bring_up_to_date(stage, _clamped(low), _clamped(high), force, progress, stored)
     workspace.publish()

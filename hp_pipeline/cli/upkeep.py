@@ -22,8 +22,7 @@ def export(settings: str | None, data: str | None, day: datetime | None) -> None
     written: list[Path] = []
     problems: list[str] = []
     with progress_bars() as progress:
-        for heat_pump in workspace.settings.heat_pumps:
-            plant = workspace.plant(heat_pump.id)
+        for plant in workspace.plants:
             days = [day.date()] if day else [date.fromisoformat(key) for key in plant.lake.keys(f"daily/{plant.id}")]
             weeks = sorted({first_day("weekly", one) for one in days})
             for kind, dates, write in (("daily", days, write_daily_csv), ("weekly", weeks, write_weekly_csv)):

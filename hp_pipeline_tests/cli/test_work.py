@@ -239,7 +239,7 @@ def test_materialize_mistakes(made: Path, call: Call) -> None:
     answer = call(made, "materialize", "--asset", "session")
     assert answer.exit_code == 2
     assert "There is no asset 'session'; there are: readings, frames" in answer.stderr
-    assert "There is no heat pump 'nobody'" in call(made, "materialize", "--asset", "sessions/nobody").stderr
+    assert "There is no plant 'nobody'" in call(made, "materialize", "--asset", "sessions/nobody").stderr
     assert "There is no source 'daikin'" in call(made, "materialize", "--asset", "readings/daikin").stderr
     assert "lies after" in call(made, "materialize", "--from", "2025-02-01", "--to", "2025-01-01").stderr
 

@@ -56,8 +56,10 @@ __all__ = [
     "WeeklyStage",
     "YearlyStage",
     "merge_readings",
+    "stage_types",
     "stages",
     "store_readings",
+    "tables_of",
 ]
 
 STAGES: tuple[type[Stage], ...] = (
@@ -84,7 +86,17 @@ STAGES: tuple[type[Stage], ...] = (
 """In the order in which they follow from each other."""
 
 
+def stage_types(plant: Plant) -> tuple[type[Stage], ...]:
+    """The stages that a plant has, in the order in which they follow from each other."""
+    return STAGES
+
+
+def tables_of(plant: Plant) -> list[str]:
+    """The tables that follow from a plant's readings, in the order of its stages."""
+    return [table for stage in stage_types(plant) for table in stage.tables]
+
+
 def stages(plant: Plant) -> list[Stage]:
-    """All stages of a heat pump, in order."""
+    """All stages of a plant, in order."""
     listing = Listing(plant.lake)
-    return [stage(plant, listing) for stage in STAGES]
+    return [stage(plant, listing) for stage in stage_types(plant)]
