@@ -18,6 +18,9 @@ from hp_pipeline.transforms.figures import carnot_limit
 COVERAGE_WANTED = 0.95
 """Less of a day known than this is worth a warning."""
 
+OFFSET_WANTED_K = 0.2
+"""Flow and return sensor that differ by more at rest falsify heat made from them by some percent."""
+
 MOST_PROVISIONAL = 20
 """More sessions than this do not end within the last half hour: the clock of something is wrong."""
 
@@ -134,6 +137,13 @@ def _unaltered(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     return altered.is_empty(), {"altered": altered.height, **kinds, "entries": dg.MetadataValue.md("\n".join(lines))}
 
 
+def _sensors_agree(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    """Where the offset is taken off the heat, it harms nobody."""
+    off = rows.filter(pl.col("offset_k").abs() >= OFFSET_WANTED_K, ~pl.col("applied"))
+    newest = rows.sort("start")["offset_k"].drop_nulls()
+    return off.is_empty(), {"offset_k": float(newest[-1]) if len(newest) else "unknown", "days_off": off.height}
+
+
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 
@@ -148,6 +158,12 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         "understood": Check("Every word and number of the device was understood", _WARN, _understood),
     },
     "operation": {**_MADE},
+    "sensor_offsets": {
+        **_MADE,
+        "sensors_agree": Check(
+            f"Flow and return sensor differ by less than {OFFSET_WANTED_K} K at rest", _WARN, _sensors_agree
+        ),
+    },
     "counters": {**_MADE},
     "counter_ledger": {
         **_MADE,

@@ -20,6 +20,8 @@ GROUPS: Mapping[str, str] = {
     "counter_ledger": "3_operation",
     "counter_states": "3_operation",
     "segments": "3_operation",
+    "standstills": "3_operation",
+    "sensor_offsets": "3_operation",
     "sessions": "4_events",
     "cycles": "4_events",
     "defrosts": "4_events",
@@ -52,6 +54,7 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
     "defrosts": ("start", "end", "mode", "kind", "electrical_energy_kwh", "thermal_energy_kwh", "heat_from_tank_kwh"),
     "state_intervals": ("start", "end", "signal", "state", "since", "open"),
     "state_daily": ("period", "signal", "state", "begins", "known_s", "share"),
+    "sensor_offsets": ("start", "offset_k", "spread_k", "standstills_in_all", "applied", "offset_reason"),
     **dict.fromkeys(
         ("hourly", "daily", "weekly", "monthly", "seasonal", "yearly", "all_time"),
         ("period", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "cop_heating", "cop_dhw", "cop_reason",

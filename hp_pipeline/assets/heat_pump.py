@@ -27,6 +27,7 @@ from hp_pipeline.assets.stages import (
     Outcome,
     OutlookStage,
     SeasonalStage,
+    SensorOffsetsStage,
     Stage,
     StateDailyStage,
     StatesStage,
@@ -37,6 +38,7 @@ from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.outputs.picture import day_picture
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.tables import tables
+from hp_pipeline.vocabulary.tables.standstill import OFFSET_DAYS
 
 _Result = Iterator[dg.MaterializeResult[Any]]
 
@@ -54,6 +56,7 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
     def after(table: str, before: int = 0, behind: int = 0) -> dg.AssetDep:
         return dg.AssetDep(asset_key(table, own), partition_mapping=around(before, behind))
 
+    measured = ["frames", "operation", *(["sensor_offsets"] if plant.unzeroed_because is None else [])]
     readings = [dg.AssetDep(asset_key(*asset.split("/")), partition_mapping=around(1, 1)) for asset in plant.readings]
     fresh = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(hours=6))
     return [
@@ -61,7 +64,23 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
         _daily_step(
             plant,
             OperationStage,
-            [spec("operation", own, _about("operation"), deps=[after("frames", 1, 1)], partitions=days)],
+            [
+                spec(table, own, _about(table), deps=[after("frames", 1, 1)], partitions=days)
+                for table in OperationStage.tables
+            ],
+        ),
+        _daily_step(
+            plant,
+            SensorOffsetsStage,
+            [
+                spec(
+                    "sensor_offsets",
+                    own,
+                    _about("sensor_offsets"),
+                    deps=[after("standstills", OFFSET_DAYS - 1)],
+                    partitions=days,
+                )
+            ],
         ),
         _daily_step(
             plant,
@@ -72,7 +91,7 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
             plant,
             FiguresStage,
             [
-                spec(table, own, _about(table), deps=[after("frames", 0, 1), after("operation", 0, 1)], partitions=days)
+                spec(table, own, _about(table), deps=[after(above, 0, 1) for above in measured], partitions=days)
                 for table in FiguresStage.tables
             ],
         ),

@@ -155,6 +155,13 @@ class Plant:
         return mapping is not None and (mapping.values is None or "dhw" in mapping.values.values())
 
     @cached_property
+    def unzeroed_because(self) -> str | None:
+        """Why the offset of its flow and return sensor is not taken off its heat; None when it is."""
+        if "thermal_power" in self.mappings:
+            return "the device tells its heat itself"
+        return None if self.heat_pump.auto_zero else "the settings do not say auto_zero"
+
+    @cached_property
     def readings(self) -> tuple[str, ...]:
         """The assets of readings that feed it."""
         return tuple(dict.fromkeys(f"readings/{entry.source}" for entry in self.heat_pump.inputs))

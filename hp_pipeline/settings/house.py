@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from hp_pipeline.settings.durations import Duration, between
 from hp_pipeline.settings.model import (
     Day,
+    Flag,
     Identifier,
     Inconsistency,
     Number,
@@ -111,6 +112,11 @@ class HeatPump(SettingsModel):
     frame_interval: Annotated[Duration, between("10s", "60s"), AfterValidator(_divides_quarter)] = Field(
         timedelta(seconds=30),
         description="Finest interval of the frames, 10s to 60s; it must divide 15min.",
+    )
+    auto_zero: Flag = Field(
+        False,
+        description="Take the offset between flow and return sensor, which standstills tell, off the heat made from "
+        "flow rate and spread; at a standstill heat is then 0.",
     )
     circuits: tuple[Circuit, ...] = Field((), description="The heating circuits that it feeds.")
     inputs: tuple[Input, ...] = Field(min_length=1, description="Where its signals come from; at least one.")

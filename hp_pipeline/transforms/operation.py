@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from hp_pipeline.transforms import inference
+from hp_pipeline.transforms import inference, standstill
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
@@ -36,6 +36,7 @@ WIDE_MARGIN = MARGIN + inference.REACH
 
 FRAME_COLUMNS = [
     *("heat_pump", "start", "end", "last_read", "states_read", "thermostat", *inference.FRAME_COLUMNS),
+    *("backup_heater_power", "backup_heater_step1", "backup_heater_step2"),
     *("compressor_on", "compressor_frequency", "compressor_current", "compressor_modulation", "electrical_power"),
 ]
 """What the rule reads of the frames."""
@@ -56,6 +57,7 @@ def operation(
         return conform(None, "operation")
     frames = frames.sort("start").with_columns(compressor_running=compressor_running(rules))
     frames = inference.with_modes(frames, rules, tells_dhw)
+    frames = frames.with_columns(at_rest=standstill.at_rest())
     settled = _settled(frames, rules)
     frames = _windows(frames, start, end)
     known = modes(frames.filter(pl.col("raw_mode").is_not_null()), rules)

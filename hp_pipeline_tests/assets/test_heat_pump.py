@@ -104,7 +104,7 @@ def test_a_run_over_a_range_makes_every_table_and_shows_it(tmp_path: Path, insta
 
 def test_a_second_run_makes_nothing_unless_a_person_asks(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     workspace = house_with_readings(tmp_path, ["files_a"])
-    daikin = [asset_key(table, "daikin") for table in ("frames", "operation")]
+    daikin = [asset_key(table, "daikin") for table in ("frames", "operation", "standstills")]
     run_job(workspace, "figures", instance, first=FIRST, last=LAST, tags=DUE_ONLY, selection=daikin)
     assert newest(instance, "frames/daikin").metadata["partitions_made"].value == 3
     before = contents(workspace.lake)

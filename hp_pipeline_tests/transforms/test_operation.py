@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from hp_pipeline.transforms import inference, operation
 from hp_pipeline.transforms.schema import UTC as UTC_TYPE
+from hp_pipeline.transforms.schema import schema as table_schema
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline_tests.transforms.oracle import Frame, judge
 
@@ -38,8 +39,7 @@ def as_table(frames: list[Frame], day: datetime = DAY) -> pl.DataFrame:
         **dict.fromkeys(("operating_mode", "three_way_valve"), pl.String()),
         **dict.fromkeys(("defrost", "compressor_on"), pl.Boolean()),
     }
-    missing = {"thermostat": pl.Boolean(), "states_read": UTC_TYPE, "immersion_heater_on": pl.Boolean()}
-    missing |= {name: pl.Float64() for name in operation.FRAME_COLUMNS if name not in schema and name not in missing}
+    missing = {name: kind for name, kind in table_schema("frames").items() if name not in schema}
     return pl.DataFrame(rows, schema=schema).with_columns(
         pl.lit(None, kind).alias(name) for name, kind in missing.items()
     )

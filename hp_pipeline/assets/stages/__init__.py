@@ -26,6 +26,7 @@ from hp_pipeline.assets.stages.periods import (
 )
 from hp_pipeline.assets.stages.readings import merge_readings, store_readings
 from hp_pipeline.assets.stages.stage import Listing, Outcome, Progress, Stage, StageError
+from hp_pipeline.assets.stages.standstill import SensorOffsetsStage
 from hp_pipeline.assets.stages.states import StateDailyStage, StatesStage
 from hp_pipeline.assets.workspace import Plant
 
@@ -49,6 +50,7 @@ __all__ = [
     "OutlookStage",
     "Progress",
     "SeasonalStage",
+    "SensorOffsetsStage",
     "Stage",
     "StageError",
     "StateDailyStage",
@@ -65,6 +67,7 @@ __all__ = [
 STAGES: tuple[type[Stage], ...] = (
     FramesStage,
     OperationStage,
+    SensorOffsetsStage,
     CountersStage,
     FiguresStage,
     EventsStage,

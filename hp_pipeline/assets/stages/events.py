@@ -20,7 +20,7 @@ from hp_pipeline.assets.stages.stage import (
 )
 from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
-from hp_pipeline.transforms import calendar, costs, events, figures, periods
+from hp_pipeline.transforms import calendar, costs, events, figures, periods, standstill
 from hp_pipeline.transforms.schema import conform
 
 
@@ -47,10 +47,15 @@ class FiguresStage(Stage):
         return [key, shifted(key, 1)] if part_hours else [key]
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
-        return [(self.asset(table), day) for day in self._days(key) for table in ("frames", "operation")]
+        tables = ("frames", "operation", "sensor_offsets") if self._zeroes else ("frames", "operation")
+        return [(self.asset(table), day) for day in self._days(key) for table in tables]
+
+    @property
+    def _zeroes(self) -> bool:
+        return self.plant.unzeroed_because is None
 
     def shape(self, key: str) -> str:
-        return repr((self.plant.rules, self.plant.time_zone, self._known(key)))
+        return repr((self.plant.rules, self.plant.time_zone, self._zeroes, self._known(key)))
 
     def _known(self, key: str) -> figures.Known:
         # The hours of a UTC day reach an hour beyond it, where the zone is off by part of one.
@@ -60,6 +65,9 @@ class FiguresStage(Stage):
         days = list(dict.fromkeys(day for key in keys for day in self._days(key)))
         seen = conform(self.lake.read(self.asset("frames"), days), "frames").sort("start")
         modes = conform(self.lake.read(self.asset("operation"), days), "operation").sort("start")
+        if self._zeroes:
+            offsets = conform(self.lake.read(self.asset("sensor_offsets"), days), "sensor_offsets")
+            seen = standstill.zeroed(seen, modes, offsets, self.plant.rules)
         zone = self.plant.time_zone
         pieces = figures.pieces(seen, modes, calendar.hour_start("start", zone))
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))

@@ -17,7 +17,7 @@ from hp_pipeline.assets.stages.stage import (
     midnight,
     shifted,
 )
-from hp_pipeline.transforms import frames, operation, told
+from hp_pipeline.transforms import frames, operation, standstill, told
 from hp_pipeline.transforms.decode import Decoded, decode
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.profiles import Profile
@@ -39,7 +39,7 @@ class FramesStage(Stage):
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with readings, and the day after one, into which its last frame may reach."""
         read = {
-            key for asset in self.plant.readings for key in between(self.listed(asset), first, last, self.reach + 1)
+            key for asset in self.plant.readings for key in between(self.listed(asset), first, last, self.held_days + 1)
         }
         return {key for key in read | {shifted(key, 1) for key in read} if self.is_wanted(key)}
 
@@ -47,7 +47,7 @@ class FramesStage(Stage):
         return self._is_read(key) or (key < self._newest_key and self._is_read(shifted(key, -1)))
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
-        return [(asset, shifted(key, days)) for asset in self.plant.readings for days in range(-self.reach, 2)]
+        return [(asset, shifted(key, days)) for asset in self.plant.readings for days in range(-self.held_days, 2)]
 
     def shape(self, key: str) -> str:
         profiles = [line for _, profile in self.plant.inputs for line in profile.fingerprint_data()]
@@ -74,7 +74,7 @@ class FramesStage(Stage):
         return {"frames": by_day(built, keys)}
 
     def _decoded(self, start: datetime, end: datetime) -> Decoded:
-        first = (start - timedelta(days=self.reach)).date()
+        first = (start - timedelta(days=self.held_days)).date()
         days = [(first + timedelta(days=i)).isoformat() for i in range((end.date() - first).days + 1)]
         beyond = end + max([self.plant.rules.hold, *self._spike_windows])
         inputs = []
@@ -100,14 +100,14 @@ def _known_to(profile: Profile) -> Callable[[str], bool]:
 
 
 class OperationStage(Stage):
-    """Table `frames` → table `operation`: modes by the session rule."""
+    """Table `frames` → `operation`: modes by the session rule; and `standstills`."""
 
-    tables = ("operation",)
-    version = 2
+    tables = ("operation", "standstills")
+    version = 3
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with frames."""
-        return set(between(self.listed(self.asset("frames")), first, last, self.reach + 1))
+        return set(between(self.listed(self.asset("frames")), first, last, self.held_days + 1))
 
     def is_wanted(self, key: str) -> bool:
         return self.has(self.asset("frames"), key)
@@ -125,10 +125,12 @@ class OperationStage(Stage):
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
         rows = self.lake.read(self.asset("frames"), [shifted(keys[0], -1), *keys, shifted(keys[-1], 1)])
-        seen = conform(rows, "frames").select(operation.FRAME_COLUMNS)
+        seen = conform(rows, "frames").select(operation.FRAME_COLUMNS).sort("start")
         margin = operation.WIDE_MARGIN
         within = seen.filter(pl.col("start") >= start - margin, pl.col("start") < end + margin)
         beyond = seen.filter(pl.col("start") >= end + margin).height > 0
         more_follows = beyond or self.more_frames_follow(shifted(keys[-1], 1))
         modes = operation.operation(within, start, end, self.plant.rules, more_follows, self.plant.tells_dhw)
-        return {"operation": by_day(modes, keys)}
+        running = within.with_columns(compressor_running=operation.compressor_running(self.plant.rules))
+        still = standstill.standstills(running, start, end)
+        return {"operation": by_day(modes, keys), "standstills": by_day(still, keys)}

@@ -20,6 +20,7 @@ from hp_pipeline.lake import DamagedPartitionError, Lake, Receipt
 from hp_pipeline.transforms import calendar, figures
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
+from hp_pipeline.vocabulary.tables.standstill import OFFSET_DAYS
 
 log = logging.getLogger(__name__)
 
@@ -142,6 +143,11 @@ class Stage(ABC):
 
     @cached_property
     def reach(self) -> int:
+        """How many days on a reading may still change a figure: it may be held, and it may tell an offset."""
+        return self.held_days + (OFFSET_DAYS if self.plant.unzeroed_because is None else 0)
+
+    @cached_property
+    def held_days(self) -> int:
         """How many days on a reading may still be held, or may tell that one before it was a spike."""
         mappings = self.plant.mappings.values()
         longest = max((mapping.max_age for mapping in mappings), default=timedelta())

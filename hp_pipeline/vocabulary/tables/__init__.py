@@ -23,6 +23,7 @@ from hp_pipeline.vocabulary.tables.figures import (
 from hp_pipeline.vocabulary.tables.operation import CYCLE_STATES, MODES, operation_tables
 from hp_pipeline.vocabulary.tables.outlook import outlook_tables
 from hp_pipeline.vocabulary.tables.periods import period_tables
+from hp_pipeline.vocabulary.tables.standstill import standstill_tables
 from hp_pipeline.vocabulary.tables.states import RECOGNISED_STATES, state_tables
 from hp_pipeline.vocabulary.tables.table import TIME, Column, Partitions, Table
 
@@ -52,6 +53,7 @@ def tables() -> dict[str, Table]:
     """All tables by name, in the order of the data's way."""
     families = (
         operation_tables(),
+        standstill_tables(),
         counter_tables(),
         event_tables(),
         state_tables(),

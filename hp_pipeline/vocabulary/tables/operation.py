@@ -79,6 +79,12 @@ def operation_tables() -> tuple[Table, ...]:
                     "the compressor runs); null when it is not",
                 ),
                 Column("compressor_running", "BOOLEAN", None, "Whether the compressor runs; null when unknown"),
+                Column(
+                    "at_rest",
+                    "BOOLEAN",
+                    None,
+                    "Whether neither compressor nor backup heater nor a defrost has heated for 20 min",
+                ),
                 Column("gap", "BOOLEAN", None, "Whether a silence longer than `session_gap` lies before it"),
                 Column("session_start", "BOOLEAN", None, "Whether a session begins with it"),
                 Column("cycle_start", "BOOLEAN", None, "Whether a cycle begins with it"),
