@@ -47,7 +47,7 @@ SCORE_CARD: Final = Path(__file__).resolve().parent.parent / "docs" / "accuracy.
 _EDGE: Final = timedelta(minutes=2)
 HEAT: Final = "thermal_energy_kwh"
 ELECTRICITY: Final = "electrical_energy_kwh"
-TABLES: Final = ("sessions", "cycles", "defrosts", "daily", "monthly", "all_time")
+TABLES: Final = ("sessions", "cycles", "defrosts", "compressor_runs", "cycling_daily", "daily", "monthly", "all_time")
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,18 @@ class Examined:
         return truth_events(self.run)
 
     def events(self, name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """True and found events of a kind: heating, dhw (sessions), cycles, defrosts."""
+        """True and found events of a kind: heating, dhw (sessions), cycles, defrosts, runs (without energies)."""
+        no_energy = [pl.lit(0.0).alias(HEAT), pl.lit(0.0).alias(ELECTRICITY)]
         true, found = {
             "cycles": (
                 self.truth.filter(pl.col("kind") == "cycle", pl.col("mode") != "standby"),
                 self.tables["cycles"].filter(pl.col("mode") != "standby"),
             ),
             "defrosts": (self.truth.filter(kind="defrost"), self.tables["defrosts"]),
+            "runs": (
+                self.truth.filter(kind="compressor_run").with_columns(no_energy),
+                self.tables["compressor_runs"].with_columns(no_energy),
+            ),
         }.get(name, (self.truth.filter(kind=f"{name}_session"), self.tables["sessions"].filter(mode=name)))
         start, end = run_bounds(self.run)
         inside = (pl.col("start") > start + _EDGE) & (pl.col("end") < end - _EDGE)

@@ -33,6 +33,9 @@ LARGEST_POWER_KW = 50.0
 EXPECTED_OF_COUNTERS = {"day_reset", "year_reset", "outage"}
 """What a counter may do day by day without anybody being warned."""
 
+KNOWN_WANTED = 0.98
+"""Starts are compared with the device's own count on days of which so much is known."""
+
 _Verdict = tuple[bool, dict[str, Any]]
 
 
@@ -144,6 +147,32 @@ def _sensors_agree(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     return off.is_empty(), {"offset_k": float(newest[-1]) if len(newest) else "unknown", "days_off": off.height}
 
 
+def _as_the_device_counts(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    told = rows.filter(pl.col("device_starts").is_not_null(), pl.col("device_reason").is_null())
+    hours = (pl.col("end") - pl.col("start")).dt.total_seconds()
+    unlike = told.filter((pl.col("known_s") >= KNOWN_WANTED * hours) & (pl.col("starts_difference") != 0)).sort("start")
+    lines = ["| day | starts seen | starts by the device |", "|---|---|---|"]
+    for row in unlike.select("period", "starts", "device_starts").tail(30).iter_rows():
+        lines.append("| {} | {} | {:g} |".format(*row))
+    return unlike.is_empty(), {
+        "days_compared": told.height,
+        "days_unlike": unlike.height,
+        **({"days": dg.MetadataValue.md("\n".join(lines))} if unlike.height else {}),
+    }
+
+
+def _calm(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    days = rows.filter(pl.col("short_cycling").is_in(["watch", "alarm"])).sort("start")
+    alarms = days.filter(pl.col("short_cycling") == "alarm")
+    lines = ["| day | verdict | evidence |", "|---|---|---|"]
+    for row in days.select("period", "short_cycling", "short_cycling_reason").tail(30).iter_rows():
+        lines.append("| {} | {} | {} |".format(*row))
+    return alarms.is_empty(), {
+        "days_of_short_cycling": days.height,
+        **({"days": dg.MetadataValue.md("\n".join(lines))} if days.height else {}),
+    }
+
+
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 
@@ -175,6 +204,14 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         **_MADE,
         "below_carnot": Check("No COP is above what physics allows between the temperatures", _WARN, _below_carnot),
         "settled": Check("Only the newest sessions are provisional", _WARN, _settled),
+    },
+    "state_intervals": {**_MADE},
+    "state_daily": {**_MADE},
+    "compressor_runs": {**_MADE},
+    "cycling_daily": {
+        **_MADE,
+        "as_the_device_counts": Check("Starts are as many as the device counts", _WARN, _as_the_device_counts),
+        "calm": Check("The compressor does not cycle at short intervals for days", _WARN, _calm),
     },
     "daily": {
         **_MADE,

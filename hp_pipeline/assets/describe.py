@@ -27,6 +27,8 @@ GROUPS: Mapping[str, str] = {
     "defrosts": "4_events",
     "state_intervals": "4_events",
     "state_daily": "4_events",
+    "compressor_runs": "4_events",
+    "cycling_daily": "4_events",
     "hourly": "5_performance",
     "daily": "5_performance",
     "weekly": "5_performance",
@@ -53,6 +55,8 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
     "counter_states": ("time", "source", "signal", "shown"),
     "defrosts": ("start", "end", "mode", "kind", "electrical_energy_kwh", "thermal_energy_kwh", "heat_from_tank_kwh"),
     "state_intervals": ("start", "end", "signal", "state", "since", "open"),
+    "compressor_runs": ("start", "end", "mode", "run_s", "pause_s", "starts_60min"),
+    "cycling_daily": ("period", "starts", "run_median_s", "pause_median_s", "short_cycling", "short_cycling_reason"),
     "state_daily": ("period", "signal", "state", "begins", "known_s", "share"),
     "sensor_offsets": ("start", "offset_k", "spread_k", "standstills_in_all", "applied", "offset_reason"),
     **dict.fromkeys(

@@ -13,11 +13,13 @@ from hp_pipeline.assets.partitions import BEAT, around, range_of
 from hp_pipeline.assets.stages import (
     AllTimeStage,
     ComparisonsStage,
+    CompressorRunsStage,
     CostsDailyStage,
     CostsMonthlyStage,
     CostsSeasonalStage,
     CostsYearlyStage,
     CountersStage,
+    CyclingDailyStage,
     DailyStage,
     EventsStage,
     FiguresStage,
@@ -120,6 +122,32 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
             plant,
             StateDailyStage,
             [spec("state_daily", own, _about("state_daily"), deps=[after("state_intervals", 1, 1)], partitions=days)],
+        ),
+        _daily_step(
+            plant,
+            CompressorRunsStage,
+            [
+                spec(
+                    "compressor_runs",
+                    own,
+                    _about("compressor_runs"),
+                    deps=[after("state_intervals", 1, 1)],
+                    partitions=days,
+                )
+            ],
+        ),
+        _daily_step(
+            plant,
+            CyclingDailyStage,
+            [
+                spec(
+                    "cycling_daily",
+                    own,
+                    _about("cycling_daily"),
+                    deps=[after("state_daily"), after("compressor_runs", 4, 1), after("counters", 1, 1)],
+                    partitions=days,
+                )
+            ],
         ),
         _daily_step(
             plant,

@@ -43,6 +43,19 @@ class Rules(SettingsModel):
         150.0,
         description="Electrical power, W, above which the compressor runs, where nothing else tells it.",
     )
+    minimum_off: Annotated[Duration, between("0s", "1h")] = Field(
+        timedelta(minutes=5), description="A compressor that rests for less before it starts again is noted."
+    )
+    short_cycling_starts: Annotated[int, within(2, 60)] = Field(
+        6, description="So many starts within 60 minutes, on a day of short periods, are short cycling."
+    )
+    short_cycling_period: Annotated[Duration, between("1min", "2h")] = Field(
+        timedelta(minutes=15),
+        description="A day's median time from start to start is short up to this; with as many starts, short cycling.",
+    )
+    short_cycling_days: Annotated[int, within(1, 7)] = Field(
+        3, description="So many days of short cycling running are worth an alarm, 1 to 7."
+    )
     specific_heat_kj_per_kg_k: Annotated[Number, within(1, 5, "kJ/(kg K)")] = Field(
         4.1868, description="Specific heat of the heating circuit's fluid, kJ/(kg K); water has 4.1868."
     )

@@ -21,6 +21,10 @@ class Rules:
         minimum_coverage: below this share of time with known electricity and heat a COP is not shown.
         maximum_coverage_mismatch: when the shares for electricity and for heat differ by more, a COP is not shown.
         compressor_power_w: electrical power above which the compressor is taken to run, where nothing tells it.
+        minimum_off: a compressor that rests for less before it starts again is worn.
+        short_cycling_starts, short_cycling_period: so many starts within 60 minutes on a day whose median time from
+            start to start is so short are short cycling; either alone is not.
+        short_cycling_days: so many such days running are worth an alarm.
         specific_heat_kj_per_kg_k, density_kg_per_l: of the heating water (glycol differs).
         infer_modes: whether mode and defrost are inferred where nothing tells them.
         defrost_spread_k: with the flow colder than the return by more than this while the compressor runs, it defrosts,
@@ -40,6 +44,10 @@ class Rules:
     minimum_coverage: float = 0.5
     maximum_coverage_mismatch: float = 0.05
     compressor_power_w: float = 150.0
+    minimum_off: timedelta = timedelta(minutes=5)
+    short_cycling_starts: int = 6
+    short_cycling_period: timedelta = timedelta(minutes=15)
+    short_cycling_days: int = 3
     specific_heat_kj_per_kg_k: float = 4.1868
     density_kg_per_l: float = 1.0
     infer_modes: bool = True

@@ -138,3 +138,44 @@ def test_jaz_over_sixty_days_of_the_demo() -> None:
     for mode in ("heating", "dhw"):
         column = f"electrical_energy_{mode}_kwh"
         assert np.isclose(card.total(column)[0], card.total(column)[1], rtol=0.005)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_start_of_the_compressor_is_counted_on_its_day(
+    examined: dict[tuple[str, float], Examined], name: str
+) -> None:
+    each = examined[name, 30.0]
+    days = each.tables["cycling_daily"].with_columns(pl.col("period").str.to_date())
+    both = truth_energy(each.run, "day").filter("complete").join(days, on="period", suffix="_found")
+    assert both.height >= 5
+    assert both["starts"].to_list() == both["compressor_starts"].to_list()
+    parts = pl.sum_horizontal("starts_heating", "starts_dhw", "starts_after_defrost")
+    assert both.select((parts == pl.col("starts")).all()).item()
+    true = each.truth.filter(kind="compressor_run").sort("start")
+    rested = (true["start"] - true["end"].shift(1)).dt.total_seconds()
+    assert days["pauses_too_short"].sum() <= rested.filter(rested < 300).len()
+    assert set(days["short_cycling"].drop_nulls()) == {"none"}
+
+
+def test_runs_of_the_compressor(cards: dict[float, ScoreCard]) -> None:
+    score = cards[30.0].events("runs")
+    assert score.precision == score.recall == 1.0
+    assert max(score.start_mae_s, score.end_mae_s) <= GOALS.edge_mae_s
+    # It is told by its current: a frame in which it ran at all counts as one in which it ran.
+    assert max(abs(score.start_bias_s), abs(score.end_bias_s)) <= 8
+
+
+@pytest.mark.parametrize("interval_s", INTERVALS)
+def test_pauses_of_the_compressor(examined: dict[tuple[str, float], Examined], interval_s: float) -> None:
+    errors: list[float] = []
+    for name in SCENARIOS:
+        each = examined[name, interval_s]
+        true = each.truth.filter(kind="compressor_run").sort("start")
+        rested = (true["start"] - true["end"].shift(1)).dt.total_seconds()
+        pauses = true.select("start", true_s=rested).drop_nulls()
+        found = each.tables["compressor_runs"].filter(pl.col("pause_s").is_not_null()).sort("start")
+        pairs = found.join_asof(pauses.with_columns(at="start"), on="start", strategy="nearest", tolerance="2m")
+        assert pairs["at"].null_count() == 0 and pairs.height >= 10
+        assert (pairs["pause_s"] - pairs["true_s"]).abs().max() <= 2 * interval_s + 5
+        errors += (pairs["pause_s"] - pairs["true_s"]).to_list()
+    assert abs(float(np.mean(errors))) <= interval_s / 2

@@ -18,6 +18,7 @@ from hp_pipeline_tests.assets.house import (
     THERMOSTAT,
     VALVE,
     built,
+    due,
     readings,
     table,
     update,
@@ -83,6 +84,7 @@ def test_a_late_reading_reaches_the_days_that_it_changes_and_no_further(
     began = datetime(2024, 1, 4, 12, 15, tzinfo=UTC)
     assert [since for day, since in _since(quiet).items() if day > at.date()] == [began] * 8
     assert sorted(made) == [f"2024-01-{day:02d}" for day in range(4, 13)]
+    assert due(quiet) == [], "nothing that follows from those days is left behind"
     made.clear()
     # Now something two days before: it is handed on as far as that change, which hides it.
     earlier = at - timedelta(days=2)

@@ -13,6 +13,7 @@ from hp_pipeline.assets.stages.costs import (
     CostsYearlyStage,
 )
 from hp_pipeline.assets.stages.counters import CountersStage
+from hp_pipeline.assets.stages.cycling import CompressorRunsStage, CyclingDailyStage
 from hp_pipeline.assets.stages.events import EventsStage, FiguresStage
 from hp_pipeline.assets.stages.operation import FramesStage, OperationStage
 from hp_pipeline.assets.stages.outlook import ComparisonsStage, OutlookStage
@@ -34,11 +35,13 @@ __all__ = [
     "STAGES",
     "AllTimeStage",
     "ComparisonsStage",
+    "CompressorRunsStage",
     "CostsDailyStage",
     "CostsMonthlyStage",
     "CostsSeasonalStage",
     "CostsYearlyStage",
     "CountersStage",
+    "CyclingDailyStage",
     "DailyStage",
     "EventsStage",
     "FiguresStage",
@@ -73,6 +76,8 @@ STAGES: tuple[type[Stage], ...] = (
     EventsStage,
     StatesStage,
     StateDailyStage,
+    CompressorRunsStage,
+    CyclingDailyStage,
     DailyStage,
     WeeklyStage,
     MonthlyStage,

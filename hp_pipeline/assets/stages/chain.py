@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import abstractmethod
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
+from datetime import date
 
 import polars as pl
 
@@ -123,3 +124,27 @@ class ChainStage(Stage):
         place = bisect_left(waiting, behind)
         if waiting[place : place + 1] != [behind] and self.is_stored(behind):
             insort(waiting, behind)
+
+
+AHEAD = 14
+"""So many stored days behind a range are looked at: what is handed on may leave some of them as they were."""
+
+
+class BehindChainStage(Stage):
+    """A stage that is made from one whose days hand something on: within a range, that reaches further than it."""
+
+    def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
+        """Within a range, also the stored days behind it that are due: of the next `AHEAD`, and on while they are."""
+        chosen = super().keys(first, last)
+        if last is None:
+            return chosen
+        days = set(chosen)
+        behind = self.stored[bisect_right(self.stored, last.isoformat()) :]
+        for number, key in enumerate(behind):
+            if key in days:
+                continue
+            if self.due([key]):
+                days.add(key)
+            elif number >= AHEAD:
+                break
+        return sorted(days)

@@ -8,8 +8,8 @@ from functools import cached_property
 
 import polars as pl
 
-from hp_pipeline.assets.stages.chain import ChainStage
-from hp_pipeline.assets.stages.stage import Outcome, Stage, between, by_day, day_of, midnight
+from hp_pipeline.assets.stages.chain import BehindChainStage, ChainStage
+from hp_pipeline.assets.stages.stage import Outcome, between, by_day, day_of, midnight
 from hp_pipeline.lake import DamagedPartitionError
 from hp_pipeline.transforms import calendar, states
 from hp_pipeline.transforms.schema import conform
@@ -60,7 +60,7 @@ class StatesStage(ChainStage):
         return {"state_intervals": by_day(rows, keys)}
 
 
-class StateDailyStage(Stage):
+class StateDailyStage(BehindChainStage):
     """Table `state_intervals` → `state_daily`: local days, each from the UTC days around it."""
 
     tables = ("state_daily",)

@@ -10,6 +10,7 @@ from functools import cache
 
 from hp_pipeline.vocabulary.tables.costs import cost_tables
 from hp_pipeline.vocabulary.tables.counters import INCREMENT_KINDS, LEDGER_KINDS, counter_tables
+from hp_pipeline.vocabulary.tables.cycling import SHORT_CYCLING, cycling_tables
 from hp_pipeline.vocabulary.tables.events import event_tables
 from hp_pipeline.vocabulary.tables.figures import (
     COUNT_COLUMNS,
@@ -36,6 +37,7 @@ __all__ = [
     "MODES",
     "RATIO_COLUMNS",
     "RECOGNISED_STATES",
+    "SHORT_CYCLING",
     "STATISTICS",
     "TIME",
     "Column",
@@ -57,6 +59,7 @@ def tables() -> dict[str, Table]:
         counter_tables(),
         event_tables(),
         state_tables(),
+        cycling_tables(),
         period_tables(),
         cost_tables(),
         outlook_tables(),
