@@ -230,10 +230,15 @@ class SourceTask:
             raise PollError(Outcome.timeout, "the poll before this one has not ended yet")
         deadline = self._clock.monotonic() + self.source.timeout.total_seconds()
         wait = self._patience.retry_first
+        told: PollError | None = None
         while True:
             try:
                 return await self._once(source, deadline - self._clock.monotonic())
+            except _CutShortError as error:
+                # Asking again was cut short by the time limit: what the device said before is what is known of it.
+                raise told or error from None
             except PollError as error:
+                told = error
                 pause = wait * self._random.uniform(0.5, 1.5)
                 if not error.retry or error.wait or self._clock.monotonic() + pause >= deadline:
                     raise
@@ -250,7 +255,7 @@ class SourceTask:
             raise
         if not done:
             await self._end(task)
-            raise PollError(
+            raise _CutShortError(
                 Outcome.timeout,
                 f"no answer within {self.source.timeout.total_seconds():g} s",
                 "Is the device on, and in the network? A slow one needs a longer `timeout`",
@@ -320,6 +325,10 @@ class SourceTask:
             every = self.source.every.total_seconds()
             seconds = max(seconds, min(every * 2 ** min(beyond + 1, 20), max(every, patience.pause_most)))
         return self._clock.monotonic() + seconds if seconds else None
+
+
+class _CutShortError(PollError):
+    """The time limit of the poll was over before an answer came."""
 
 
 def _checked(polled: object) -> Polled:

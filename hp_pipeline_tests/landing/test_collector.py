@@ -105,6 +105,21 @@ def test_what_is_worth_it_is_asked_again_within_the_poll(tmp_path: Path) -> None
         assert [poll.outcome for poll in landing.polls("a")][:3] == ["ok", "unsupported", "ok"]
 
 
+def test_asking_again_without_an_answer_does_not_hide_what_was_said(tmp_path: Path) -> None:
+    class BusyThenSilent(Scripted):
+        async def poll(self) -> Polled:
+            self.asked += 1
+            if self.asked % 2:
+                raise PollError(Outcome.busy, "busy", retry=True)
+            await asyncio.sleep(60)
+            raise AssertionError("it never answers")
+
+    source = BusyThenSilent()
+    patience = Patience(retry_first=0.01, retry_most=0.01)
+    life = collected(tmp_path, [live("a", lambda: source, 0.1, 0.2)], 0.7, patience).tasks["a"].life
+    assert source.asked >= 2 and set(life.outcomes) == {"busy"}
+
+
 def test_the_circuit_opens_and_closes_again(tmp_path: Path) -> None:
     dead = [PollError(Outcome.refused, "no connection") for _ in range(4)]
     source = Scripted(*dead, 1.0)

@@ -222,7 +222,7 @@ def served(id_: str, server: LuxtronikServer | ShellyServer, opened: Callable[[]
         await server.stop()
         await server.start()
 
-    return Device(live(id_, opened, 0.1, 0.6), inject, clear, lambda: len(server.faults.injected))
+    return Device(live(id_, opened, 0.1, 0.8), inject, clear, lambda: len(server.faults.injected))
 
 
 def modbus(server: SimulatedModbus) -> Device:
@@ -239,7 +239,7 @@ def modbus(server: SimulatedModbus) -> Device:
         await server.refuse()
         await server.accept()
 
-    source = live("Modbus", lambda: reader_of(server, answer_timeout="300ms"), 0.1, 0.6)
+    source = live("Modbus", lambda: reader_of(server, answer_timeout="300ms"), 0.1, 1.2)
     return Device(source, inject, clear, lambda: len(server.injected))
 
 
