@@ -203,7 +203,7 @@ def shelly(
     if not sources:
         raise _which("shelly")
     for source in sources:
-        click.echo(format_probe(_asked(ask(source)), everything=everything))
+        click.echo(format_probe(_asked(ask(source)), everything=everything, password_env=password_env))
 
 
 @probe.command()
@@ -390,7 +390,7 @@ def mqtt(
         raise _which("mqtt")
     for source in sources:
         found = _asked(ask(source, listen=timedelta(seconds=listen), wanted=topics, directory=directory))
-        click.echo(format_probe(found, everything=everything))
+        click.echo(format_probe(found, everything=everything, password_env=password_env))
         if not found.topics:
             raise SystemExit(1)
 

@@ -691,11 +691,12 @@ def _with_unit(reading: Reading) -> str:
     return f"{reading.value:.7g} {unit}".rstrip()
 
 
-def format_probe(found: ShellyProbe, *, everything: bool = False) -> str:
+def format_probe(found: ShellyProbe, *, everything: bool = False, password_env: str = "SHELLY_PASSWORD") -> str:
     """The report as text for a terminal, with the lines for hp.yaml.
 
     Args:
         found: what was found.
+        password_env: the environment variable that has the password.
         everything: list every field that it tells, not only what an electrician looks for.
     """
     device, settings = found.device, found.settings
@@ -725,5 +726,5 @@ def format_probe(found: ShellyProbe, *, everything: bool = False) -> str:
     if settings.port != ShellySource.model_fields["port"].default:
         source.append(f"port: {settings.port}")
     if settings.password is not None:
-        source.append("password: ${SHELLY_PASSWORD}")
+        source.append(f"password: ${{{password_env}}}")
     return "\n".join([*lines, *lines_for_settings(source, [(settings.id, found.profile)]), ""])

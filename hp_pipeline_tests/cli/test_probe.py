@@ -121,6 +121,8 @@ def test_shelly(house: House, call: Call, tmp_path: Path, monkeypatch: pytest.Mo
         without = call(None, *words)
         monkeypatch.setenv("MY_PASSWORD", "another one")
         wrong = call(None, *words, "--password-env", "MY_PASSWORD")
+        monkeypatch.setenv("MY_PASSWORD", "of the owner")
+        assert "password: ${MY_PASSWORD}" in call(None, *words, "--password-env", "MY_PASSWORD").stdout
         monkeypatch.setenv("SHELLY_PASSWORD", "of the owner")
         answer = call(None, *words)
     assert without.exit_code == 1

@@ -268,11 +268,12 @@ def _entries(recogniser: _Recogniser, bases: Sequence[str], newest: dict[str, Me
                 yield MqttTopic(**keys)
 
 
-def format_probe(found: MqttProbe, *, everything: bool = False) -> str:
+def format_probe(found: MqttProbe, *, everything: bool = False, password_env: str = "MQTT_PASSWORD") -> str:
     """The report as text for a terminal, with the lines for hp.yaml.
 
     Args:
         found: what was heard.
+        password_env: the environment variable that has the password.
         everything: list every topic, however many there are.
     """
     settings = found.settings
@@ -298,17 +299,17 @@ def format_probe(found: MqttProbe, *, everything: bool = False) -> str:
         lines += signal_lines(family.profile, family.signals, family.missing)
     if not found.topics:
         return "\n".join([*lines, ""])
-    lines += _proposal(found, port)
+    lines += _proposal(found, port, password_env)
     return "\n".join([*lines, ""])
 
 
-def _proposal(found: MqttProbe, port: int) -> list[str]:
+def _proposal(found: MqttProbe, port: int, password_env: str) -> list[str]:
     settings = found.settings
     source = [f"id: {settings.id}", "kind: mqtt", f"host: {settings.host}"]
     source += [f"port: {port}"] if settings.port is not None else []
     source += [f'version: "{settings.version}"'] if settings.version != "5" else []
     source += [f"username: {settings.username}"] if settings.username is not None else []
-    source += ["password: ${MQTT_PASSWORD}"] if settings.password is not None else []
+    source += [f"password: ${{{password_env}}}"] if settings.password is not None else []
     source += ["tls: true"] if settings.tls else []
     source += [f"ca_file: {settings.ca_file}"] if settings.ca_file is not None else []
     best = found.families[:1]
