@@ -161,6 +161,18 @@ def _as_the_device_counts(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     }
 
 
+def _no_faults(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    told = rows.filter(pl.col("kind") == "fault").sort("start")
+    lines = ["| when (UTC) | code | meaning | mode |", "|---|---|---|---|"]
+    for start, code, text, mode in told.select("start", "code", "text", "mode").tail(30).iter_rows():
+        lines.append(f"| {start:%Y-%m-%d %H:%M} | {code} | {text} | {mode or ''} |")
+    return told.is_empty(), {
+        "faults": told.height,
+        "switch_offs": rows.height - told.height,
+        **({"told": dg.MetadataValue.md("\n".join(lines))} if told.height else {}),
+    }
+
+
 def _calm(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     days = rows.filter(pl.col("short_cycling").is_in(["watch", "alarm"])).sort("start")
     alarms = days.filter(pl.col("short_cycling") == "alarm")
@@ -205,6 +217,7 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         "below_carnot": Check("No COP is above what physics allows between the temperatures", _WARN, _below_carnot),
         "settled": Check("Only the newest sessions are provisional", _WARN, _settled),
     },
+    "faults": {**_MADE, "no_faults": Check("The device told no fault", _WARN, _no_faults)},
     "state_intervals": {**_MADE},
     "state_daily": {**_MADE},
     "compressor_runs": {**_MADE},

@@ -29,6 +29,7 @@ GROUPS: Mapping[str, str] = {
     "state_daily": "4_events",
     "compressor_runs": "4_events",
     "cycling_daily": "4_events",
+    "faults": "4_events",
     "hourly": "5_performance",
     "daily": "5_performance",
     "weekly": "5_performance",
@@ -57,6 +58,7 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
     "state_intervals": ("start", "end", "signal", "state", "since", "open"),
     "compressor_runs": ("start", "end", "mode", "run_s", "pause_s", "starts_60min"),
     "cycling_daily": ("period", "starts", "run_median_s", "pause_median_s", "short_cycling", "short_cycling_reason"),
+    "faults": ("start", "kind", "code", "text", "mode", "session_start"),
     "state_daily": ("period", "signal", "state", "begins", "known_s", "share"),
     "sensor_offsets": ("start", "offset_k", "spread_k", "standstills_in_all", "applied", "offset_reason"),
     **dict.fromkeys(

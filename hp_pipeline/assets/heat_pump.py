@@ -22,6 +22,7 @@ from hp_pipeline.assets.stages import (
     CyclingDailyStage,
     DailyStage,
     EventsStage,
+    FaultsStage,
     FiguresStage,
     FramesStage,
     MonthlyStage,
@@ -148,6 +149,11 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
                     partitions=days,
                 )
             ],
+        ),
+        _daily_step(
+            plant,
+            FaultsStage,
+            [spec("faults", own, _about("faults"), deps=[*readings, after("state_intervals", 1, 1)], partitions=days)],
         ),
         _daily_step(
             plant,

@@ -8,11 +8,12 @@ What a day must know of all days before it stands in the last row of each signal
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 
+from hp_pipeline.transforms import calendar
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.rules import Rules
@@ -183,35 +184,45 @@ def _of_begin(what: pl.Expr, handed: object) -> pl.Expr:
     return pl.when(pl.col("at_begin").is_null()).then(pl.lit(handed)).otherwise(here)
 
 
-def state_daily(rows: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
-    """Table `state_daily` of the local day [start, end), without its calendar columns, from `state_intervals`.
+def state_daily(rows: pl.DataFrame, days: Sequence[date], time_zone: str) -> pl.DataFrame:
+    """Table `state_daily` of local days, from the rows of `state_intervals` of the UTC days that they touch.
 
-    Sorted by signal and state. Sums are of whole microseconds.
+    Sorted by day, signal and state. Sums are of whole microseconds.
     """
-    within = rows.filter(pl.col("start") >= start, pl.col("start") < end)
+    day = pl.col("start").dt.convert_time_zone(time_zone).dt.date()
+    within = rows.with_columns(day=day).filter(pl.col("day").is_in(list(days)))
     if within.is_empty():
         return conform(None, "state_daily")
     lasts = (pl.col("end").max() - pl.col("start").min()).dt.total_microseconds()
-    stretches = within.group_by("heat_pump", "signal", "state", "since").agg(
+    stretches = within.group_by("heat_pump", "day", "signal", "state", "since").agg(
         known_us=(pl.col("known_s") * 1e6).round().cast(pl.Int64).sum(),
         lasts_us=lasts,
         begins=((pl.col("start") == pl.col("since")) & pl.col("begin_seen")).any(),
     )
-    days = (
-        stretches.group_by("heat_pump", "signal", "state")
+    sums = (
+        stretches.group_by("heat_pump", "day", "signal", "state")
         .agg(
             pl.col("known_us").sum(),
             pl.col("begins").sum().cast(pl.Int64),
             longest_s=divided(pl.col("lasts_us").max(), 1e6),
             last_start=pl.col("since").max(),
         )
-        .sort("signal", "state")
-        .with_columns(all_us=pl.col("known_us").sum().over("signal"))
+        .sort("day", "signal", "state")
+        .with_columns(all_us=pl.col("known_us").sum().over("day", "signal"))
+    )
+    starts = [calendar.day_start(day, time_zone) for day in days]
+    of_days = pl.DataFrame(
+        {
+            "day": list(days),
+            "start": starts,
+            "end": [calendar.day_start(day + timedelta(days=1), time_zone) for day in days],
+            "period": [day.isoformat() for day in days],
+            "local_start": calendar.local_iso(starts, time_zone),
+        },
+        schema_overrides={"start": UTC, "end": UTC},
     )
     return conform(
-        days.with_columns(
-            start=pl.lit(start, UTC),
-            end=pl.lit(end, UTC),
+        sums.join(of_days, on="day", maintain_order="left").with_columns(
             known_s=divided(pl.col("known_us"), 1e6),
             share=pl.when(pl.col("all_us") > 0).then(pl.col("known_us") / pl.col("all_us")),
         ),

@@ -114,11 +114,12 @@ def _without_zeros(word: str) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """The mappings of one device, by signal."""
+    """The mappings of one device, by signal. `tells_events`: its points `event/…` are faults and switch-offs."""
 
     name: str
     description: str
     mappings: Mapping[str, SignalMapping]
+    tells_events: bool = False
 
     def selectors(self) -> list[Selector]:
         """Every selector of the profile, each once."""
@@ -178,6 +179,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None, base: Pa
     return Profile(
         name=name,
         description=str(raw.get("description", "")),
+        tells_events=raw.get("tells_events") is True,
         mappings={signal: _mapping(signal, entry) for signal, entry in entries.items()},
     )
 

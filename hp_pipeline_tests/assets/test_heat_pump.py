@@ -81,6 +81,9 @@ def test_a_run_over_a_range_makes_every_table_and_shows_it(tmp_path: Path, insta
             for day in DAYS if table in DAILY else ():
                 shown = newest(instance, f"{table}/{pump}", day).metadata
                 receipt = workspace.lake.receipt(f"{table}/{pump}", day)
+                if table == "faults":
+                    assert receipt is None, "these heat pumps tell no faults: there is nothing to store"
+                    continue
                 assert receipt is not None
                 assert shown["dagster/partition_row_count"].value == receipt.rows
                 assert shown["content"].value == receipt.content

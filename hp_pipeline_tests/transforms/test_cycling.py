@@ -47,14 +47,8 @@ def _judged(
     runs = cycling.runs(rows.select(cycling.STATE_COLUMNS), low, high, RULES)
     last = calendar.local_date(frames["start"][-1], ZONE)
     days = [FIRST + timedelta(days=number) for number in range((last - FIRST).days + 1)]
-    daily = []
-    for day in days:
-        of_day = states.state_daily(
-            rows, calendar.day_start(day, ZONE), calendar.day_start(day + timedelta(days=1), ZONE)
-        )
-        daily.append(calendar.with_period(of_day, day, day + timedelta(days=1), day.isoformat(), ZONE))
     told = conform(counters, "counters"), conform(stood, "counter_states")
-    return runs, cycling.cycling_daily(runs, conform(pl.concat(daily), "state_daily"), *told, days, ZONE, RULES)
+    return runs, cycling.cycling_daily(runs, states.state_daily(rows, days, ZONE), *told, days, ZONE, RULES)
 
 
 def _cycles(count: int, run: int, pause: int, mode: str = "heating") -> list[tuple[int, bool, str, bool]]:

@@ -10,7 +10,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hp_pipeline.transforms import calendar, states
+from hp_pipeline.transforms import states
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 
@@ -120,12 +120,9 @@ def test_days_made_one_by_one_are_those_made_at_once(seed: int) -> None:
 def test_local_days_share_out_what_is_known(seed: int) -> None:
     days = _days(Random(seed))
     rows = _made(*days, DAYS)
-    parts = []
-    for number in range(-1, DAYS + 1):
-        day = date(2024, 3, 30) + timedelta(days=number)
-        bounds = (calendar.day_start(at, ZONE) for at in (day, day + timedelta(days=1)))
-        parts.append(states.state_daily(rows, *bounds))
-    daily = pl.concat(parts)
+    days_touched = [date(2024, 3, 29) + timedelta(days=number) for number in range(DAYS + 3)]
+    daily = states.state_daily(rows, days_touched, ZONE)
+    assert daily.equals(pl.concat(states.state_daily(rows, [day], ZONE) for day in days_touched))
     for name in rows["signal"].unique():
         own, of_days = rows.filter(pl.col("signal") == name), daily.filter(pl.col("signal") == name)
         assert of_days["known_s"].sum() == own["known_s"].sum()

@@ -15,6 +15,7 @@ from hp_pipeline.assets.stages.costs import (
 from hp_pipeline.assets.stages.counters import CountersStage
 from hp_pipeline.assets.stages.cycling import CompressorRunsStage, CyclingDailyStage
 from hp_pipeline.assets.stages.events import EventsStage, FiguresStage
+from hp_pipeline.assets.stages.faults import FaultsStage
 from hp_pipeline.assets.stages.operation import FramesStage, OperationStage
 from hp_pipeline.assets.stages.outlook import ComparisonsStage, OutlookStage
 from hp_pipeline.assets.stages.periods import (
@@ -44,6 +45,7 @@ __all__ = [
     "CyclingDailyStage",
     "DailyStage",
     "EventsStage",
+    "FaultsStage",
     "FiguresStage",
     "FramesStage",
     "Listing",
@@ -78,6 +80,7 @@ STAGES: tuple[type[Stage], ...] = (
     StateDailyStage,
     CompressorRunsStage,
     CyclingDailyStage,
+    FaultsStage,
     DailyStage,
     WeeklyStage,
     MonthlyStage,

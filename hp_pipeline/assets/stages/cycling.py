@@ -9,7 +9,7 @@ import polars as pl
 
 from hp_pipeline.assets.stages.chain import BehindChainStage
 from hp_pipeline.assets.stages.stage import Listing, Outcome, between, by_day, day_of, midnight, shifted
-from hp_pipeline.assets.stages.states import local_bounds
+from hp_pipeline.assets.stages.states import by_period, local_bounds
 from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
 from hp_pipeline.transforms import cycling
@@ -139,8 +139,7 @@ class CyclingDailyStage(BehindChainStage):
             self.plant.time_zone,
             self.plant.rules,
         )
-        parts = {str(period): rows for (period,), rows in made.partition_by("period", as_dict=True).items()}
-        return {"cycling_daily": {key: parts.get(key, conform(None, "cycling_daily")) for key in keys}}
+        return {"cycling_daily": by_period(made, keys)}
 
 
 _COUNTED = {"counters": cycling.COUNTER_COLUMNS, "counter_states": cycling.STOOD_COLUMNS}

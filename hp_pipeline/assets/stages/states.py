@@ -106,14 +106,14 @@ class StateDailyStage(BehindChainStage):
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         parts = sorted({part for key in keys for _, part in self.inputs(key)})
         rows = conform(self.lake.read(self.asset("state_intervals"), parts), "state_intervals")
-        zone = self.plant.time_zone
-        made = {}
-        for key in keys:
-            start, end = local_bounds(key, zone)
-            day = states.state_daily(rows, start, end)
-            until = day_of(key) + timedelta(days=1)
-            made[key] = conform(calendar.with_period(day, day_of(key), until, key, zone), "state_daily")
-        return {"state_daily": made}
+        made = states.state_daily(rows, [day_of(key) for key in keys], self.plant.time_zone)
+        return {"state_daily": by_period(made, keys)}
+
+
+def by_period(rows: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """The rows of each local day; none where there are none."""
+    parts = {str(period): part for (period,), part in rows.partition_by("period", as_dict=True).items()}
+    return {key: parts[key] if key in parts else rows.clear() for key in keys}
 
 
 def local_bounds(key: str, time_zone: str) -> tuple[datetime, datetime]:

@@ -7,12 +7,11 @@ A ring holds five pairs of time and code; its first slot is not always the newes
 * value: the same time in unix seconds, so that the next event of the same code is a change
 
 Point and time make it unique: however often a ring is read, an event is there once. Its text comes from the register
-table when it is read (`text_of`).
+table when it is read (`vocabulary.faults`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,9 +19,9 @@ from typing import Final
 
 from hp_pipeline.sources.live import Reading
 from hp_pipeline.sources.luxtronik.wire import Picture
-from hp_pipeline.vocabulary.luxtronik import moment, registers
+from hp_pipeline.vocabulary.faults import RING_POINT, RING_TIMES, ring_text
+from hp_pipeline.vocabulary.luxtronik import moment
 
-SLOTS: Final = 5
 CODES_UNTIL: Final = 10_000
 """Greater codes were never seen but in answers that were out of step."""
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -35,21 +34,18 @@ CLOCK: Final = 134
 
 @dataclass(frozen=True)
 class _Ring:
-    """Where a ring stands among the calculations: first code, first time, and the words of its codes."""
+    """Where a ring stands among the calculations: the first of its codes; its times are those of the vocabulary."""
 
     kind: str
     codes: int
-    times: int
-    words: str
     least_code: int
 
 
 RINGS: Final = (
-    _Ring("error", codes=100, times=95, words="error", least_code=1),
-    _Ring("switch_off", codes=106, times=111, words="switch_off", least_code=0),
-    _Ring("switch_off_2", codes=217, times=222, words="switch_off", least_code=0),
+    _Ring("error", codes=100, least_code=1),
+    _Ring("switch_off", codes=106, least_code=0),
+    _Ring("switch_off_2", codes=217, least_code=0),
 )
-_POINT = re.compile(r"event/(error|switch_off|switch_off_2)/([0-9]{1,4})", re.ASCII)
 
 
 @dataclass(frozen=True, order=True)
@@ -63,7 +59,7 @@ class Event:
     @property
     def text(self) -> str:
         """What the code means, in plain words."""
-        return text_of(self.kind, self.code)
+        return ring_text(self.kind, self.code)
 
     @property
     def reading(self) -> Reading:
@@ -85,10 +81,10 @@ def events_of(picture: Picture) -> list[Event]:
 def _believable(picture: Picture) -> Iterator[Event]:
     values, clock = picture.calculations, clock_of(picture)
     for ring in RINGS:
-        for slot in range(SLOTS):
-            if max(ring.codes, ring.times) + slot >= len(values):
+        for slot, at in enumerate(RING_TIMES[ring.kind]):
+            if max(ring.codes + slot, at) >= len(values):
                 break
-            code, time = values[ring.codes + slot], moment(values[ring.times + slot])
+            code, time = values[ring.codes + slot], moment(values[at])
             if time is None or time < EARLIEST or not ring.least_code <= code < CODES_UNTIL:
                 continue
             if clock is None or time <= clock + AHEAD:
@@ -97,11 +93,5 @@ def _believable(picture: Picture) -> Iterator[Event]:
 
 def event_of(point: str, time: datetime) -> Event | None:
     """The event that a reading of this point and time is, None for any other point."""
-    found = _POINT.fullmatch(point)
+    found = RING_POINT.fullmatch(point)
     return Event(time, found.group(1), int(found.group(2))) if found else None
-
-
-def text_of(kind: str, code: int) -> str:
-    """What a code means, in plain words; `unknown_<code>` if nobody knows."""
-    words = next((ring.words for ring in RINGS if ring.kind == kind), "error")
-    return registers().enums[words].get(code, f"unknown_{code}")

@@ -12,6 +12,7 @@ from hp_pipeline.vocabulary.tables.costs import cost_tables
 from hp_pipeline.vocabulary.tables.counters import INCREMENT_KINDS, LEDGER_KINDS, counter_tables
 from hp_pipeline.vocabulary.tables.cycling import SHORT_CYCLING, cycling_tables
 from hp_pipeline.vocabulary.tables.events import event_tables
+from hp_pipeline.vocabulary.tables.faults import FAULT_KINDS, fault_tables
 from hp_pipeline.vocabulary.tables.figures import (
     COUNT_COLUMNS,
     DURATION_COLUMNS,
@@ -32,6 +33,7 @@ __all__ = [
     "COUNT_COLUMNS",
     "CYCLE_STATES",
     "DURATION_COLUMNS",
+    "FAULT_KINDS",
     "INCREMENT_KINDS",
     "LEDGER_KINDS",
     "MODES",
@@ -60,6 +62,7 @@ def tables() -> dict[str, Table]:
         event_tables(),
         state_tables(),
         cycling_tables(),
+        fault_tables(),
         period_tables(),
         cost_tables(),
         outlook_tables(),
