@@ -75,11 +75,12 @@ def assigned(
     """Which points serve which signal, in order of precedence. Adds the signals for which one selector finds several to
     `ambiguous`, unless they are summed."""
     ordered = sorted(points)
-    pairs = []
+    pairs: list[tuple[SignalMapping, str]] = []
     for mapping in profile.mappings.values():
         for selector in mapping.selectors:
             matched = [point for point in ordered if selector.matches(point)]
-            pairs += [(mapping, point) for point in matched if (mapping, point) not in pairs]
+            taken = {point for known, point in pairs if known.signal == mapping.signal}
+            pairs += [(mapping.read_by(selector), point) for point in matched if point not in taken]
             if len(matched) > 1 and not mapping.summed:
                 ambiguous[mapping.signal.name] = matched
     return pairs
@@ -128,6 +129,7 @@ def _states(
 
 def _sum(parts: list[pl.DataFrame], mapping: SignalMapping) -> pl.DataFrame:
     """The sum of the parts as they are held, at every time that one of them was read; unknown while one of them is."""
+    parts = [part for part in parts if part.height] or parts[:1]  # what never says anything is no part
     if len(parts) == 1:
         return parts[0]
     summed = pl.concat([part.select("time") for part in parts]).unique().sort("time")

@@ -74,13 +74,15 @@ class Selector:
     """Finds the points of a signal: every part that is given must agree.
 
     A part written `/…/` is a regular expression (searched), any other is compared exactly. `point` is the whole
-    point; `measurement`, `field` and `tags` are the parts of an InfluxDB series.
+    point; `measurement`, `field` and `tags` are the parts of an InfluxDB series. `times` is what numbers of these
+    points are multiplied with, besides the factor of the signal, where their scale is another one than its.
     """
 
     point: str | None = None
     measurement: str | None = None
     field: str | None = None
     tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    times: float = 1.0
 
     def matches(self, point: str) -> bool:
         """Whether this point is one that the selector names."""

@@ -98,6 +98,15 @@ class SignalMapping:
     summed: bool = False
     counter: CounterRule | None = None
 
+    def read_by(self, selector: Selector) -> SignalMapping:
+        """As it is for the points of one of its selectors, which may have a scale of their own."""
+        if selector.times == 1:
+            return self
+        rule = self.counter
+        if rule is not None and rule.resolution is not None:
+            rule = replace(rule, resolution=rule.resolution * abs(selector.times))
+        return replace(self, factor=self.factor * selector.times, counter=rule)
+
     def state_of(self, word: str) -> str | None:
         """The state that a word of the device means, None when it is no word of the profile."""
         if self.values is None:
@@ -187,7 +196,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None, base: Pa
 _KEYS = ("select", "combine", "unit", "scale", "values", "reject", "spike", "max_age")
 _COUNTER_KEYS = ("resolution", "resets", "rolls_over_at", "most_per_hour")
 _COMBINATIONS = ("first", "sum")
-_SELECTOR_KEYS = ("point", "measurement", "field", "tags")
+_SELECTOR_KEYS = ("point", "measurement", "field", "tags", "scale")
 
 
 def _mapping(name: str, entry: object) -> SignalMapping:
@@ -207,7 +216,7 @@ def _mapping(name: str, entry: object) -> SignalMapping:
     scale = _scale(name, signal, entry.get("scale", 1.0))
     return SignalMapping(
         signal=signal,
-        selectors=_selectors(name, entry.get("select")),
+        selectors=_selectors(signal, entry.get("select"), scale),
         factor=factor * scale,
         offset=offset,
         values=_values(signal, entry.get("values")),
@@ -248,7 +257,8 @@ def _counter(signal: Signal, entry: Mapping[str, Any], factor: float, step: floa
     return replace(signal.counter, **said)
 
 
-def _selectors(name: str, raw: object) -> tuple[Selector, ...]:
+def _selectors(signal: Signal, raw: object, scale: float) -> tuple[Selector, ...]:
+    name = signal.name
     found = raw if isinstance(raw, list) and raw else [raw]
     result = []
     for index, item in enumerate(found):
@@ -270,7 +280,8 @@ def _selectors(name: str, raw: object) -> tuple[Selector, ...]:
                     re.compile(word[1:-1])
                 except re.error as error:
                     raise ProfileError(f"{word} is not a regular expression: {error}", path) from error
-        result.append(Selector(**words, tags=_Tags({str(key): str(value) for key, value in tags.items()})))
+        times = _scale(name, signal, item["scale"]) / scale if "scale" in item else 1.0
+        result.append(Selector(**words, tags=_Tags({str(key): str(value) for key, value in tags.items()}), times=times))
     return tuple(result)
 
 

@@ -655,27 +655,39 @@ def profile_of(register_map: RegisterMap) -> dict[str, Any]:
     Where several registers are one signal (on different models), each has a selector, in the order of the map.
     """
     entries: dict[str, dict[str, Any]] = {}
+    steps: dict[str, float | None] = {}
 
-    def add(signal: str | None, point: str, unit: str | None, states: Mapping[str, str]) -> None:
+    def add(
+        signal: str | None,
+        point: str,
+        unit: str | None,
+        states: Mapping[str, str],
+        resolution: float | None = None,
+    ) -> None:
         if signal is None:
             return
         entry = entries.setdefault(signal, {"select": []})
         entry["select"].append({"point": point})
         if signals()[signal].unit is not None:
             entry["unit"] = unit
+        if resolution is not None and signals()[signal].kind == "counter":
+            entry["resolution"] = max(resolution, entry.get("resolution", 0.0))
         if states:
             entry["values"] = {**entry.get("values", {}), **states}
 
     for register in register_map.registers:
-        add(register.signal, register.name, register.unit, register.states)
+        steps.setdefault(register.name, None if register.type.startswith("float") else abs(register.scale))
+        add(register.signal, register.name, register.unit, register.states, steps[register.name])
         for signal, states in register.also.items():
             add(signal, register.name, None, states)
         for bit in register.bits.values():
             add(register.bit_signals.get(bit), f"{register.name}.{bit}", None, {})
     for meter in register_map.meters:
-        add(meter.signal, meter.name, meter.unit, {})
+        steps[meter.name] = steps.get(meter.day)
+        add(meter.signal, meter.name, meter.unit, {}, steps[meter.name])
     for item in register_map.sums:
-        add(item.signal, item.name, item.unit, {})
+        known = [step for part in item.of if (step := steps.get(part)) is not None]
+        add(item.signal, item.name, item.unit, {}, min(known) if len(known) == len(item.of) else None)
     for operation in register_map.operations:
         add(operation.signal, operation.name, None, operation.states)
     ordered = [name for name in signals() if name in entries]

@@ -102,7 +102,8 @@ def test_the_profile_agrees_with_the_table() -> None:
                 continue
             assert register.kind == "number", register
             factor, offset = conversion(register.unit or "", mapping.signal.unit or "")
-            assert (mapping.factor, mapping.offset) == (pytest.approx(factor * register.scale), offset), register
+            own = mapping.read_by(selector)
+            assert (own.factor, own.offset) == (pytest.approx(factor * register.scale), offset), register
             assert {raw * register.scale for raw in register.absent} <= set(mapping.reject), register
 
 

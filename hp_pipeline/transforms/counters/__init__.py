@@ -10,14 +10,20 @@ What is promised, for readings every few seconds to minutes:
 
 * A counter that only counts up is counted exactly, at any pace, over any silence.
 * A fall of at most one step is no reset: the mark stays until it is passed (a meter that flutters between two numbers).
-* A fall that is made up again within `HORIZON` by a rise that the counter cannot make from below, or by readings of
-  less than `FIRM` readings' number, is a dip or a torn read: it costs nothing. So is one without a silence before it
-  that is made up within `HORIZON`, however it climbs: a heat meter that counts defrosts backwards is counted net.
-* A fall to less than can have been counted since the reading before it (and to at most half) that stays for more than
-  three readings is a reset: what it shows is counted. At local midnight ± `LATE` a counter of the day needs no witness.
-* A fall behind a silence that climbs on as a counter does for more than three readings is a rollback: nothing is taken
-  for the fall, all for the rest. A rise beyond what can be that stays for more than five readings is a jump: likewise.
-* A number off by 3, 10, 100 or 1000 to within a fiftieth is another unit when it stays, and a dip or spike when not.
+* A fall that is made up again is a dip or a torn read and costs nothing: within three readings in any case; within an
+  hour when no silence lies before it, however it climbs (a heat meter that counts defrosts backwards is counted net);
+  within four hours when it comes back by a rise that the counter cannot make from below.
+* A fall to less than can have been counted since the reading before it (half a unit more, and at most half of what it
+  showed) that stays for more than three readings is a reset: what it shows is counted. A counter of the day that falls
+  within `LATE` of local midnight needs no witness, and one that nobody read around it has begun again.
+* A fall behind a silence (three times as long as readings are usually apart, and two minutes at least) that climbs on
+  for more than three readings is a rollback, and so is one without a silence that stays for more than seven: nothing is
+  taken for the fall, all for what is counted after it. A rise beyond what can be, that stays for more than five
+  readings, is a jump: likewise.
+* A number off by 3, 10, 100 or 1000, to within its resolution, is another unit when it stays: what follows is read in
+  the unit before. When it does not stay, it is a dip or a spike.
+* Readings around two such events closer together than `HORIZON` are given the least far-fetched explanation, which need
+  not be the true one: a number that shows 0 twice, minutes apart, may have begun again at the first.
 
 Numbers are counted in whole millionths of the signal's unit (mWh for kWh), so nothing is lost in adding.
 """

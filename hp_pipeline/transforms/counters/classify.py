@@ -28,7 +28,9 @@ _BACK = 3
 """How many runs before one that cannot follow are weighed with it: what made it so may be one of them."""
 _WITNESSES = 5
 """How many runs after it are weighed with it at least."""
+_FEW_RUNS = 20
 _MOST_RUNS = 250
+"""How many at most; fewer are looked at first, and do where nothing has to be believed that counters seldom do."""
 _CALM = 4
 """After so many steps in a row that count on, what lies before them is settled."""
 
@@ -223,12 +225,16 @@ class _Weighing:
         runs = self.runs
         start = max(done, wild - 1 - _BACK, 0)
         reach = int(np.searchsorted(runs.first, runs.first[wild] + HORIZON, side="right"))
-        stop = min(max(reach, wild + 1 + _WITNESSES), wild + _MOST_RUNS, runs.size)
-        to_end = stop == runs.size
+        most = min(max(reach, wild + 1 + _WITNESSES), wild + _MOST_RUNS, runs.size)
         anchored = self.anchored or done >= 0 or start > 0
-        ways = best_path(runs, self.bounds, start, stop, float(self.scale[start]), anchored)
+        for stop in sorted({min(wild + _FEW_RUNS, most), most}):
+            ways = best_path(runs, self.bounds, start, stop, float(self.scale[start]), anchored)
+            calm = _calm_again(ways, wild)
+            if calm is not None and all(way.kind == STEP for way in ways[:calm]):
+                break  # it only lied for a while: what comes later does not matter
+        to_end = stop == runs.size
         if not to_end:
-            ways = ways[: _settled(ways, wild)]
+            ways = ways[: _halfway(ways, wild) if calm is None else calm]
             if not ways or ways[-1].run < wild:
                 # All that follows within the horizon is doubted: this one is, and the next is asked anew.
                 self._keep(np.delete(np.arange(runs.size), wild), [(wild, wild + 1)])
@@ -325,17 +331,21 @@ def _level(shown: Whole, scale: Real) -> Whole:
     return shown if (scale == 1).all() else np.rint(shown * scale).astype(np.int64)
 
 
-def _settled(ways: list[Way], wild: int) -> int:
-    """How many of the ways are settled: up to where the run that cannot follow is explained and calm has come back."""
-    for place, way in enumerate(ways):
-        if way.run < wild:
-            continue
+def _calm_again(ways: list[Way], wild: int) -> int | None:
+    """How many of the ways lead to where the run that cannot follow is explained and calm has come back."""
+    for place in range(_explained(ways, wild), len(ways) - _CALM):
         following = ways[place + 1 : place + 1 + _CALM]
-        if len(following) < _CALM:
-            break
-        if all(next_.kind == STEP and next_.run == way.run + 1 + ahead for ahead, next_ in enumerate(following)):
+        if all(way.kind == STEP and way.run == ways[place].run + ahead for ahead, way in enumerate(following, start=1)):
             return place + 1
-    return max(len(ways) // 2, 1)
+    return None
+
+
+def _halfway(ways: list[Way], wild: int) -> int:
+    return max(len(ways) // 2, _explained(ways, wild) + 1)
+
+
+def _explained(ways: list[Way], wild: int) -> int:
+    return next((place for place, way in enumerate(ways) if way.run >= wild), len(ways))
 
 
 def _holes(believed: set[int], start: int, end: int) -> list[tuple[int, int]]:

@@ -38,18 +38,26 @@ _COST_UNSCHEDULED = 3.0
 _COST_RESET = 2.25
 _COST_RESET_NEVER = 2.75
 _COST_ROLL_OVER = 0.5
-_COST_ROLL_OVER_GUESSED = 1.5
+_COST_ROLL_OVER_GUESSED = 2.0
 _COST_ROLLBACK_BEHIND_SILENCE = 2.0
 _COST_ROLLBACK = 3.5
 _COST_FACTOR = 2.1
-_COST_JUMP = 3.2
+_COST_JUMP = 2.9
 _MOST_DOUBT = 1 + 0.5 * (FIRM - 1)
 """What it costs not to believe any number of readings between two that are believed."""
-_MOST_DOUBT_AT_END = 4.5
-"""What it costs not to believe the last readings: more than any explanation, so that one is found in the end."""
+_DOUBT_BY_TIME = 3.0
+"""What it costs besides, when they say it for as long as `HORIZON`."""
+_DOUBT_OF_WHAT_FOLLOWS = 2.1
+_MOST_DOUBT_OF_WHAT_FOLLOWS = 4.3
+"""What it costs not to believe one and any number of readings of a number to which the counter can have counted."""
+_DOUBT_AT_END = 3.5
+_MORE_DOUBT_AT_END = 0.1
+"""What it costs not to believe the last readings, at once and for each: in the end more than any explanation."""
 
 _STAND_INS = (32767, 32768, 65535, 2**31 - 1, 2**31, 2**32 - 1, 0x7FFF7FFF)
 """Raw numbers that devices send when they know nothing; a counter can pass through them, but does not leap to them."""
+_LEAST_ROLL_OVER = 1000
+"""Nearer to 0 a counter that begins again is guessed to do so of its own accord."""
 FACTORS = (1000.0, 100.0, 10.0, 3.0)
 _RESTART = PER_UNIT // 2
 """A counter that begins again may show this much at once (they were seen to begin at 0.3)."""
@@ -105,7 +113,8 @@ class Bounds:
         guessed = [10.0**digits for digits in range(4, 9)]
         if self.rule.resolution is not None:
             guessed += [self.rule.resolution * 2**bits for bits in (16, 31, 32)]
-        return tuple((round(limit * PER_UNIT), _COST_ROLL_OVER_GUESSED, _HOUR) for limit in guessed)
+        guessed = [limit for limit in guessed if limit >= _LEAST_ROLL_OVER]
+        return tuple((round(limit * PER_UNIT), _COST_ROLL_OVER_GUESSED, _HOUR // 6) for limit in guessed)
 
     @property
     def silence(self) -> int:
@@ -167,9 +176,13 @@ def best_path(runs: Runs, bounds: Bounds, start: int, stop: int, scale: float, a
         The believed runs after the anchor (all of them when there is none), in order.
     """
     size = stop - start
-    # A number that stands for no value says nothing, however often.
-    says = np.where(np.isin(runs.shown[start:stop], bounds.stand_ins), 0, runs.count[start:stop])
+    # A number that stands for no value says nothing, however often, where the counter leaps to it.
+    leaps = np.zeros(size, np.bool_)
+    rise = (runs.shown[start + 1 : stop] - runs.shown[start : stop - 1]) * scale
+    leaps[1:] = rise > bounds.reachable(runs.first[start + 1 : stop] - runs.first[start : stop - 1])
+    says = np.where(leaps & np.isin(runs.shown[start:stop], bounds.stand_ins), 0, runs.count[start:stop])
     doubted = np.concatenate([[0.0], np.cumsum(says.astype(np.float64))])
+    between = _doubt_between(runs, bounds, start, stop, says, scale)
     cost = np.full(size, np.inf)
     came_from = np.full(size, -1)
     came_by = np.zeros(size, np.int64)
@@ -177,22 +190,44 @@ def best_path(runs: Runs, bounds: Bounds, start: int, stop: int, scale: float, a
     cost[0] = 0.0
     for place in range(1, size):
         if not anchored:
-            cost[place] = _doubt(doubted[place : place + 1], _MOST_DOUBT)[0]
+            cost[place] = _doubt(doubted[place : place + 1], np.inf)[0]
         earlier = np.arange(place)
         steps, kinds, after = _steps(runs, bounds, start + earlier, start + place, scales[:place])
-        between = doubted[place] - doubted[1 : place + 1]
-        total = cost[:place] + steps + _doubt(between, _MOST_DOUBT)
+        total = cost[:place] + steps + between[:place, place]
         chosen = place - 1 - int(np.argmin(total[::-1]))
         if total[chosen] <= cost[place]:
             cost[place], came_from[place], came_by[place] = total[chosen], chosen, kinds[chosen]
             scales[place] = after[chosen]
-    total = cost + _doubt(doubted[size] - doubted[1:], _MOST_DOUBT_AT_END)
+    total = cost + between[:, size]
     place = size - 1 - int(np.argmin(total[::-1]))
     ways: list[Way] = []
     while place >= 0 and not (anchored and place == 0):
         ways.append(Way(start + place, int(came_by[place]), float(scales[place])))
         place = int(came_from[place])
     return ways[::-1]
+
+
+def _doubt_between(runs: Runs, bounds: Bounds, start: int, stop: int, says: Whole, scale: float) -> Real:
+    """What it costs not to believe the runs between each (row) and each later one (column) of the stretch, and between
+    each and its end (last column).
+
+    What could not follow the row anyway is doubted together, what could is doubted run by run: it speaks for the row.
+    """
+    level, first = runs.shown[start:stop] * scale, runs.first[start:stop]
+    rise = level[None, :] - level[:, None]
+    follows = (rise >= 0) & (rise <= bounds.reachable(first[None, :] - first[:, None]))
+    own = np.where(says > 0, np.minimum(_DOUBT_OF_WHAT_FOLLOWS + 0.5 * (says - 1), _MOST_DOUBT_OF_WHAT_FOLLOWS), 0.0)
+    size = stop - start
+    later = np.triu(np.ones((size, size), np.bool_), 1)
+    by_run = np.cumsum(np.where(follows & later, own[None, :], 0.0), axis=1)
+    together = np.cumsum(np.where(~follows & later, says[None, :], 0).astype(np.float64), axis=1)
+    lasts = np.where(says > 0, runs.last[start:stop] - first, 0)
+    by_time = _DOUBT_BY_TIME * np.cumsum(np.where(~follows & later, lasts[None, :], 0), axis=1) / HORIZON
+    costs = np.zeros((size, size + 1))
+    costs[:, 1:size] = by_run[:, :-1] + _doubt(together[:, :-1], _MOST_DOUBT) + by_time[:, :-1]
+    last = together[:, -1]
+    costs[:, size] = by_run[:, -1] + _doubt(last, np.inf).clip(max=_DOUBT_AT_END + _MORE_DOUBT_AT_END * last)
+    return costs
 
 
 def _doubt(readings: Real, most: float) -> Real:
@@ -208,14 +243,14 @@ def _steps(runs: Runs, bounds: Bounds, before: Whole, after: int, scale: Real) -
     silent = runs.first[after] - runs.last[before]
     waited = runs.first[after] - runs.first[before]
     reachable = bounds.reachable(waited)
+    soon = bounds.reachable(silent)
     there = np.full(before.shape, after)
     due, missed = bounds.due(runs, before, there, level)
     costs = np.full((len(KINDS), before.size), np.inf)
     counted = (rise >= 0) & (rise <= reachable)
     costs[STEP] = np.where(
         counted,
-        np.where(rise > bounds.reachable(silent), _COST_LATE, 0.0)
-        + np.where(missed & (rise > 0), _COST_UNSCHEDULED, 0.0),
+        np.where(rise > soon, _COST_LATE, 0.0) + np.where(missed & (rise > 0), _COST_UNSCHEDULED, 0.0),
         np.inf,
     )
     costs[SCHEDULED] = np.where(due & ((rise < 0) | (missed & (rise > 0))), _COST_SCHEDULED, np.inf)
@@ -236,7 +271,7 @@ def _steps(runs: Runs, bounds: Bounds, before: Whole, after: int, scale: Real) -
         for changed in (scale * factor, scale / factor):
             rough = bounds.fine * np.maximum(changed / scale, 1.0)
             left = runs.shown[after] * changed - mark
-            fits = (mark > 0) & (rough <= mark / 50) & (left >= -rough) & (left <= reachable + rough)
+            fits = (rough <= mark / 50) & (soon <= mark / 20) & (left >= -rough) & (left <= soon + rough)
             fits &= ~counted & (costs[FACTOR] == np.inf)
             costs[FACTOR] = np.where(fits, _COST_FACTOR, costs[FACTOR])
             then = np.where(fits, changed, then)
