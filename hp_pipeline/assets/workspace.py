@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from hp_pipeline.lake import Column, Lake, Table, publish_catalogue
 from hp_pipeline.settings import FilesSource, HeatPump, Settings
+from hp_pipeline.transforms.boundaries import Metering
+from hp_pipeline.vocabulary.boundaries import METERED_APART
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables import tables
@@ -160,6 +163,27 @@ class Plant:
         if "thermal_power" in self.mappings:
             return "the device tells its heat itself"
         return None if self.heat_pump.auto_zero else "the settings do not say auto_zero"
+
+    @cached_property
+    def metering(self) -> Metering:
+        """What its figures include, by the settings' statement of its meters."""
+        meters = self.workspace.settings.meters_of(self.id)
+
+        def included(signals: Collection[str]) -> frozenset[str] | None:
+            found = [meter.includes for meter in meters if meter.signal in signals]
+            return frozenset(chain.from_iterable(found)) if found else None
+
+        stated = chain.from_iterable(meter.includes for meter in meters)
+        return Metering(
+            electrical=included(("electrical_power", "electrical_energy_total")),
+            thermal=included(("thermal_power", "thermal_energy_total")),
+            apart={
+                consumer: column
+                for consumer, (signals, column) in METERED_APART.items()
+                if any(signal in self.mappings for signal in signals)
+            },
+            installed=frozenset({"compressor", *stated, *self.heat_pump.consumers}),
+        )
 
     @cached_property
     def readings(self) -> tuple[str, ...]:

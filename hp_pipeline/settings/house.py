@@ -84,6 +84,19 @@ class Input(SettingsModel):
     )
 
 
+Consumer = Literal[
+    "compressor",
+    "fan",
+    "controls",
+    "circulation_pump",
+    "brine_pump",
+    "backup_heater",
+    "immersion_heater",
+    "crankcase_heater",
+]
+"""What a meter can include: it decides the boundary (SPF H1 to H4) of a COP."""
+
+
 def _divides_quarter(value: timedelta) -> timedelta:
     # Calendar figures are merged from quarters of an hour, so that no frame may lie across two of them.
     if timedelta(minutes=15) % value:
@@ -119,6 +132,9 @@ class HeatPump(SettingsModel):
         "flow rate and spread; at a standstill heat is then 0.",
     )
     circuits: tuple[Circuit, ...] = Field((), description="The heating circuits that it feeds.")
+    consumers: tuple[Consumer, ...] = Field(
+        (), description="What uses electricity, where no meter includes it: the boundaries with it are not told then."
+    )
     inputs: tuple[Input, ...] = Field(min_length=1, description="Where its signals come from; at least one.")
     rules: Rules = Field(
         default_factory=Rules,
@@ -154,17 +170,8 @@ class HeatPump(SettingsModel):
             seen.setdefault((source, profile), index)
 
 
-Consumer = Literal[
-    "compressor",
-    "fan",
-    "controls",
-    "circulation_pump",
-    "brine_pump",
-    "backup_heater",
-    "immersion_heater",
-    "crankcase_heater",
-]
-"""What a meter can include: it decides the boundary (SPF H1 to H4) of a COP."""
+MeterAccuracy = Literal["A", "B", "C", "1", "2", "3", "device", "calculated"]
+"""How far a meter may be from the truth: it decides the band of every figure made with it."""
 
 
 class Meter(SettingsModel):
@@ -175,10 +182,25 @@ class Meter(SettingsModel):
     measures: Literal["electrical", "thermal"] = Field(description="electrical: energy in; thermal: energy out.")
     signal: Identifier = Field(description="The signal that it gives, such as electrical_power.")
     includes: tuple[Consumer, ...] = Field(min_length=1, description="What the measured energy includes.")
+    accuracy: MeterAccuracy = Field(
+        "device",
+        description="Class on its plate: A, B or C (electricity, MID), 1, 2 or 3 (heat, EN 1434); device for what the "
+        "machine tells itself, calculated for what is reckoned.",
+    )
+    nominal_flow_l_per_h: Annotated[Number, within(1, 100_000, "l/h")] = Field(
+        1500.0, description="Nominal flow (qp) of a heat meter, l/h."
+    )
+    least_spread_k: Annotated[Number, within(0.1, 20, "K")] = Field(
+        3.0, description="Least spread of flow and return temperature of a heat meter, K."
+    )
 
     @classmethod
     def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
-        """Nothing is included twice."""
+        """Nothing is included twice, and the class is one of the kind of meter."""
+        fitting = {"electrical": ("A", "B", "C"), "thermal": ("1", "2", "3")}.get(str(written.get("measures")))
+        accuracy = written.get("accuracy")
+        if fitting and accuracy in {"A", "B", "C", "1", "2", "3"} and accuracy not in fitting:
+            yield Inconsistency(("accuracy",), f"{', '.join(fitting)}, device or calculated")
         includes = written.get("includes")
         seen: set[str] = set()
         for index, consumer in enumerate(includes if isinstance(includes, list) else []):

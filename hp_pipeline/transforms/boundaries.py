@@ -1,0 +1,100 @@
+"""SPF H1 to H4 side by side, as far as the meters allow.
+
+What a meter includes is stated in the settings. A boundary's electricity is the heat pump's, less what lies outside of
+the boundary and has a meter of its own, plus what lies inside and is metered apart; the same for heat, where only the
+electric heaters come into question, whose heat equals their electricity. Where a meter is missing the figure is null,
+and its reason names the consumer: figures of unlike boundaries are never passed off as each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from hp_pipeline.vocabulary.boundaries import BOUNDARIES, BOUNDARY_OF, HEATERS
+
+
+@dataclass(frozen=True)
+class Metering:
+    """What a heat pump's figures include.
+
+    Attributes:
+        electrical: consumers in `electrical_energy_kwh`; None when the settings do not say it.
+        thermal: sources of the heat in `thermal_energy_kwh`: the compressor, and heaters before the point at which
+            it is measured; None when the settings do not say it.
+        apart: consumers with a meter of their own, each with its column of energy.
+        installed: all consumers of the house's heat pump.
+    """
+
+    electrical: frozenset[str] | None
+    thermal: frozenset[str] | None
+    apart: Mapping[str, str]
+    installed: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an energy of a boundary is made of: columns with their signs. Not computable when there is a reason."""
+
+    electrical: Mapping[str, int]
+    thermal: Mapping[str, int]
+    reason: str | None = None
+
+
+def terms(boundary: int, metering: Metering) -> Terms:
+    """The energies of a boundary (1 to 4) by columns of the figures, or why they cannot be had."""
+    if metering.electrical is None:
+        return Terms({}, {}, "the settings do not say what the electricity includes")
+    if metering.thermal is None:
+        return Terms({}, {}, "the settings do not say what the heat includes")
+    inside = {name for name in metering.installed if BOUNDARY_OF[name] <= boundary}
+    electrical, missing = _signed(metering.electrical, inside, metering.apart)
+    if missing:
+        return Terms({}, {}, f"no meter of its own: {_words(missing)}")
+    sources = {"compressor", *(name for name in HEATERS if name in inside)}
+    thermal, missing = _signed(metering.thermal, sources, metering.apart)
+    if missing:
+        return Terms({}, {}, f"heat without a meter of its own: {_words(missing)}")
+    return Terms({"electrical": 1, **electrical}, {"thermal": 1, **thermal})
+
+
+def _signed(included: frozenset[str], wanted: set[str], apart: Mapping[str, str]) -> tuple[dict[str, int], set[str]]:
+    """Columns to add and to take away, and the consumers that lack a meter for it."""
+    more, less = wanted - included, included - wanted
+    signs = {apart[name]: 1 for name in more if name in apart} | {apart[name]: -1 for name in less if name in apart}
+    return dict(sorted(signs.items())), {name for name in more | less if name not in apart}
+
+
+def _words(names: set[str]) -> str:
+    return ", ".join(name.replace("_", " ") for name in sorted(names))
+
+
+def spf_columns(metering: Metering) -> tuple[dict[str, tuple[pl.Expr, pl.Expr]], str | None]:
+    """For each boundary that the meters allow, heat and electricity (kWh) as expressions over rows of figures; and why
+    the others are missing.
+
+    Cooling is in neither.
+    """
+    mains = {
+        "electrical": pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh").fill_null(0),
+        "thermal": pl.col("thermal_energy_kwh"),
+    }
+
+    def total(signs: Mapping[str, int]) -> pl.Expr:
+        whole = pl.lit(0.0)
+        for name, sign in signs.items():
+            whole = whole + sign * mains.get(name, pl.col(name))
+        return whole
+
+    found, reasons = {}, []
+    for boundary in BOUNDARIES:
+        parts = terms(boundary, metering)
+        if parts.reason is None:
+            found[f"spf_h{boundary}"] = (total(parts.thermal), total(parts.electrical))
+        else:
+            reasons.append((f"H{boundary}", parts.reason))
+    alike = dict.fromkeys(reason for _, reason in reasons)
+    lines = [f"{', '.join(name for name, its in reasons if its == reason)}: {reason}" for reason in alike]
+    return found, "; ".join(lines) or None
