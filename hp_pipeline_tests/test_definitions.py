@@ -158,7 +158,9 @@ def test_graph_reads_like_the_way_of_the_data(tmp_path: Path) -> None:
     }
     assert upstream["frames/daikin"] == {"readings/files_a"}
     assert upstream["operation/daikin"] == {"frames/daikin"}
-    assert upstream["segments/daikin"] == upstream["hourly/daikin"] == {"frames/daikin", "operation/daikin"}
+    assert upstream["segments/daikin"] == upstream["hourly/daikin"] == {
+        "frames/daikin", "operation/daikin", "counters/daikin", "counter_states/daikin"
+    }  # fmt: skip
     assert upstream["sessions/annex"] == {"segments/annex"}
     assert upstream["daily/annex"] == {"hourly/annex"}
     assert [upstream[f"{name}/annex"] for name in ("weekly", "monthly", "yearly", "all_time")] == [
@@ -175,7 +177,7 @@ def test_a_day_follows_from_the_days_around_it(tmp_path: Path) -> None:
     for child, parent, before, after in (
         ("frames/daikin", "readings/files_a", 1, 1),
         ("operation/daikin", "frames/daikin", 1, 1),
-        ("segments/daikin", "operation/daikin", 0, 1),
+        ("segments/daikin", "operation/daikin", 1, 1),
         ("sessions/daikin", "segments/daikin", 1, 1),
         ("daily/daikin", "hourly/daikin", 1, 1),
     ):

@@ -95,7 +95,8 @@ def _coverage(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
 def _parts_and_whole(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     def rest(energy: str, modes: tuple[str, ...]) -> pl.Expr:
         parts = pl.sum_horizontal(pl.col(f"{energy}_{mode}_kwh").fill_null(0) for mode in modes)
-        return (pl.col(f"{energy}_kwh").fill_null(0) - parts).abs()
+        whole = pl.col(f"{energy}_kwh").fill_null(0) - pl.col(f"{energy}_unobserved_kwh").fill_null(0)
+        return (whole - parts).abs()
 
     unknown_s = pl.col("observed_s") - pl.sum_horizontal("heating_s", "dhw_s", "cooling_s", "standby_s")
     allowed = SUM_TOLERANCE_KWH + unknown_s.clip(0) / 3600 * LARGEST_POWER_KW

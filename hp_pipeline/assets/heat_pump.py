@@ -59,7 +59,13 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
     def after(table: str, before: int = 0, behind: int = 0) -> dg.AssetDep:
         return dg.AssetDep(asset_key(table, own), partition_mapping=around(before, behind))
 
-    measured = ["frames", "operation", *(["sensor_offsets"] if plant.unzeroed_because is None else [])]
+    measured = [
+        "frames",
+        "operation",
+        "counters",
+        "counter_states",
+        *(["sensor_offsets"] if plant.unzeroed_because is None else []),
+    ]
     readings = [dg.AssetDep(asset_key(*asset.split("/")), partition_mapping=around(1, 1)) for asset in plant.readings]
     fresh = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(hours=6))
     return [
@@ -94,7 +100,7 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
             plant,
             FiguresStage,
             [
-                spec(table, own, _about(table), deps=[after(above, 0, 1) for above in measured], partitions=days)
+                spec(table, own, _about(table), deps=[after(above, 1, 1) for above in measured], partitions=days)
                 for table in FiguresStage.tables
             ],
         ),

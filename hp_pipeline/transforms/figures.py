@@ -36,21 +36,29 @@ FRAME_COLUMNS = [
 """What the figures read of the frames."""
 
 
-def pieces(frames: pl.DataFrame, operation: pl.DataFrame, cut: pl.Expr) -> pl.DataFrame:
+def pieces(frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFrame, cut: pl.Expr) -> pl.DataFrame:
     """The smallest stretches that figures are made of, in the exact form.
 
     Args:
         frames: table `frames` (at least `FRAME_COLUMNS`) of one heat pump.
         operation: table `operation` for the same frames.
+        energies: `energy.Energies.of_frames`, of these frames or more.
         cut: expression over the frames whose change ends a piece (such as the local hour); midnight (UTC) does too.
 
     Returns:
         Sorted by `start`: `heat_pump`, `start`, `end`, `cut`, `mode`, `state`, `defrost`, `gap`, what starts with it,
         `unseen_s`, `provisional`, `valve_dhw_s`, `valve_space_s`, and every figure but the ratios in the exact form.
     """
-    joined = frames.select(FRAME_COLUMNS).join(
-        operation.drop("heat_pump", "end", "raw_mode"), on="start", how="inner", maintain_order="left"
+    joined = (
+        frames.select(FRAME_COLUMNS)
+        .join(operation.drop("heat_pump", "end", "raw_mode"), on="start", how="inner", maintain_order="left")
+        .join(energies.drop("end", "mode"), on="start", how="inner", maintain_order="left")
     )
+    # Heat that is taken from the house while cooling has a column of its own.
+    heat = {
+        name: pl.when(pl.col("mode").ne_missing("cooling")).then(name)
+        for name in ("thermal_counter", "thermal_integral")
+    }
     begins = pl.col("gap") | pl.col("session_start") | pl.col("cycle_start") | pl.col("defrost_start")
     for name in ("cut", "mode", "state", "defrost"):
         begins |= pl.col(name).ne_missing(pl.col(name).shift(1))
@@ -58,12 +66,7 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, cut: pl.Expr) -> pl.Da
     rows = (
         joined.with_columns(cut=cut, span=(pl.col("end") - pl.col("start")).dt.total_microseconds())
         .with_columns(piece=begins.fill_null(True).cum_sum())
-        .with_columns(
-            electrical=_energy("electrical_power"),
-            thermal=_energy("thermal_power"),
-            immersion=_energy("immersion_heater_power"),
-            backup=_energy("backup_heater_power"),
-        )
+        .with_columns(**heat)
         .group_by("piece", maintain_order=True)
         .agg(
             pl.col("heat_pump", "start", "cut", "mode", "state", "defrost", "gap").first(),
@@ -73,6 +76,7 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, cut: pl.Expr) -> pl.Da
             pl.col("thermal").filter(pl.col("three_way_valve") == "dhw").sum().alias("thermal_of_tank"),
             *_known_time("three_way_valve", "valve_dhw_s", pl.col("three_way_valve") == "dhw"),
             *_known_time("three_way_valve", "valve_space_s", pl.col("three_way_valve") == "space"),
+            *(expression for kind in ("electrical", "thermal") for expression in _ways(kind)),
             *_known_time("electrical", "electrical_s"),
             *_known_time("thermal", "thermal_s"),
             *_known_time("immersion", "immersion_known"),
@@ -85,26 +89,29 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, cut: pl.Expr) -> pl.Da
     return _by_mode(rows)
 
 
-def frame_energies(frames: pl.DataFrame, operation: pl.DataFrame) -> pl.DataFrame:
-    """What each frame used and gave: `start`, `end`, `mode`, and in whole millijoules, null where unknown,
-    `electrical`, `thermal`, `immersion`."""
-    joined = frames.select("start", "end", "electrical_power", "thermal_power", "immersion_heater_power").join(
-        operation.select("start", "mode"), on="start", how="inner", maintain_order="left"
-    )
+def _ways(kind: str) -> list[pl.Expr]:
+    """The energy of a kind by each of both ways, and the difference of the two where both are known."""
+    counter, integral = pl.col(f"{kind}_counter"), pl.col(f"{kind}_integral")
+    ways = {"counter": counter, "integral": integral, "residual": counter - integral}
+    return [pl.when(way.count() > 0).then(way.sum()).alias(f"{kind}_energy_{name}_kwh") for name, way in ways.items()]
+
+
+def unobserved_pieces(energies: pl.DataFrame) -> pl.DataFrame:
+    """Energies that were counted over silences (`energy.Energies.unobserved`) → pieces that have nothing else."""
     span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
-    return joined.with_columns(span=span).select(
+    none = {name: pl.lit(0, pl.Int64) for name in (*DURATIONS, *COUNTS)}
+    known = {f"{kind}_s": pl.when(pl.col(kind).is_not_null()).then(span).otherwise(0) for kind in _BOTH}
+    return energies.select(
+        "heat_pump",
         "start",
         "end",
-        "mode",
-        electrical=_energy("electrical_power"),
-        thermal=_energy("thermal_power"),
-        immersion=_energy("immersion_heater_power"),
+        "cut",
+        *(pl.col(kind).alias(f"{kind}_energy{way}_kwh") for kind in _BOTH for way in ("", "_counter", "_unobserved")),
+        **{**none, **known},
     )
 
 
-def _energy(power: str) -> pl.Expr:
-    """Power in W times the frame's microseconds → millijoules."""
-    return divided(pl.col(power) * pl.col("span"), 1000).round().cast(pl.Int64)
+_BOTH = ("electrical", "thermal")
 
 
 def _known_time(name: str, alias: str, when: pl.Expr | None = None) -> list[pl.Expr]:
@@ -157,11 +164,14 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         books[f"thermal_energy_{name}_defrost_kwh"] = where((mode == name) & defrost, thermal)
     for name in ("heating", "dhw", "cooling", "standby"):
         books[f"{name}_s"] = where(mode == name, pl.col("span"))
-    booked = rows.with_columns(**{name: amount.cast(pl.Int64) for name, amount in books.items()})
+    booked = rows.with_columns(
+        **{name: amount.cast(pl.Int64) for name, amount in books.items()},
+        **{f"{kind}_energy_unobserved_kwh": pl.lit(None, pl.Int64) for kind in _BOTH},
+    )
     unknown = [
         pl.when(pl.col("electrical_s" if name.startswith("electrical") else "thermal_s") > 0).then(name).alias(name)
         for name in ENERGIES
-        if not name.startswith(("electrical_energy_immersion", "electrical_energy_backup"))
+        if name in books and not name.startswith(("electrical_energy_immersion", "electrical_energy_backup"))
     ]
     return booked.with_columns(unknown).drop(
         "piece", "electrical", "thermal", "immersion", "backup", "span", "thermal_of_tank", "immersion_known",
@@ -278,7 +288,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         .when(thermal / electrical > carnot_limit())
         .then(pl.lit("above the Carnot limit: a sensor is wrong"))
     )
-    rows = rows.with_columns(cop_reason=reason)
+    rows = rows.with_columns(cop_reason=reason, **{f"{kind}_method": _method(kind) for kind in _BOTH})
     bears = pl.col("cop_reason").is_null() | pl.col("cop_reason").str.contains("kWh of|no heat given|neither|Carnot")
 
     def ratio(heat: pl.Expr, power: pl.Expr) -> pl.Expr:
@@ -304,3 +314,22 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         cop_with_immersion=ratio(thermal + immersion, electrical + immersion),
         cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion),
     )
+
+
+def _method(kind: str) -> pl.Expr:
+    """The way to the chosen energy, in words."""
+    chosen, counter = pl.col(f"{kind}_energy_kwh"), pl.col(f"{kind}_energy_counter_kwh")
+    integral = pl.col(f"{kind}_energy_integral_kwh")
+    alike = (chosen - counter).abs() < _SAME_KWH
+    return (
+        pl.when(alike.fill_null(False))
+        .then(pl.lit("counter"))
+        .when(counter.is_not_null() & integral.is_not_null())
+        .then(pl.lit("counter, integral where it is missing"))
+        .when(integral.is_not_null())
+        .then(pl.lit("integral"))
+    )
+
+
+_SAME_KWH = 1e-9
+"""Nearer than this two energies are the same number."""

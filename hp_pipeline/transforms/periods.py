@@ -20,22 +20,31 @@ from hp_pipeline.transforms.calendar import (
     period_label,
     with_period,
 )
-from hp_pipeline.transforms.figures import Known, exact, merge, shown
+from hp_pipeline.transforms.figures import Known, exact, merge, shown, unobserved_pieces
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.rules import Rules
 
 
 def hourly(
-    pieces: pl.DataFrame, start: datetime, end: datetime, time_zone: str, rules: Rules, known: Known
+    pieces: pl.DataFrame,
+    unobserved: pl.DataFrame,
+    start: datetime,
+    end: datetime,
+    time_zone: str,
+    rules: Rules,
+    known: Known,
 ) -> pl.DataFrame:
     """Table `hourly`: the local hours that begin within the UTC days [start, end).
 
     Args:
         pieces: `figures.pieces`, cut at local hours, of these days and of the rest of the last hour.
+        unobserved: `energy.Energies.unobserved` of the same time.
         known: the time in which there are readings at all.
     """
-    if pieces.is_empty():
+    if pieces.is_empty() and unobserved.is_empty():
         return conform(None, "hourly")
+    if not unobserved.is_empty():
+        pieces = pl.concat([pieces, unobserved_pieces(unobserved)], how="diagonal")
     rows = merge(pieces, "cut").rename({"cut": "start"}).filter(pl.col("start") >= start, pl.col("start") < end)
     rows = rows.with_columns(end=pl.Series([hour_end(begin, time_zone) for begin in rows["start"]], dtype=UTC))
     local = pl.Series("local_start", local_iso(rows["start"], time_zone), pl.String)

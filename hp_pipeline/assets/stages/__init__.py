@@ -14,8 +14,9 @@ from hp_pipeline.assets.stages.costs import (
 )
 from hp_pipeline.assets.stages.counters import CountersStage
 from hp_pipeline.assets.stages.cycling import CompressorRunsStage, CyclingDailyStage
-from hp_pipeline.assets.stages.events import EventsStage, FiguresStage
+from hp_pipeline.assets.stages.events import EventsStage
 from hp_pipeline.assets.stages.faults import FaultsStage
+from hp_pipeline.assets.stages.figures import FiguresStage
 from hp_pipeline.assets.stages.operation import FramesStage, OperationStage
 from hp_pipeline.assets.stages.outlook import ComparisonsStage, OutlookStage
 from hp_pipeline.assets.stages.periods import (

@@ -1,4 +1,4 @@
-"""Frames and operation → hours and segments → sessions, cycles, defrosts, by UTC day."""
+"""Segments → sessions, cycles, defrosts, by UTC day."""
 
 from __future__ import annotations
 
@@ -20,63 +20,8 @@ from hp_pipeline.assets.stages.stage import (
 )
 from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
-from hp_pipeline.transforms import calendar, costs, events, figures, periods, standstill
+from hp_pipeline.transforms import events
 from hp_pipeline.transforms.schema import conform
-
-
-class FiguresStage(Stage):
-    """`frames` and `operation` → `segments`, `hourly`, `quarter_hourly`: the sums that all else is merged from."""
-
-    tables = ("segments", "hourly", "quarter_hourly")
-
-    def candidates(self, first: date | None, last: date | None) -> set[str]:
-        """Days with operation, and the day before one when its last hour goes on into it."""
-        days = between(self.listed(self.asset("operation")), first, last, self.reach + 2)
-        return {key for key in {*days, *(shifted(key, -1) for key in days)} if self.is_wanted(key)}
-
-    def is_wanted(self, key: str) -> bool:
-        return any(self.has(self.asset("operation"), day) for day in self._days(key))
-
-    def _ends(self, first: date, last: date) -> set[str]:
-        """Also those around the first and the last that is not empty: there the oldest and the newest frame lie."""
-        filled = self._around_filled(self.stored) | self._around_filled(self.stored[::-1])
-        return super()._ends(first, last) | filled
-
-    def _days(self, key: str) -> list[str]:
-        part_hours = calendar.has_part_hours(self.plant.time_zone, day_of(key))
-        return [key, shifted(key, 1)] if part_hours else [key]
-
-    def inputs(self, key: str) -> Iterable[tuple[str, str]]:
-        tables = ("frames", "operation", "sensor_offsets") if self._zeroes else ("frames", "operation")
-        return [(self.asset(table), day) for day in self._days(key) for table in tables]
-
-    @property
-    def _zeroes(self) -> bool:
-        return self.plant.unzeroed_because is None
-
-    def shape(self, key: str) -> str:
-        return repr((self.plant.rules, self.plant.time_zone, self._zeroes, self._known(key)))
-
-    def _known(self, key: str) -> figures.Known:
-        # The hours of a UTC day reach an hour beyond it, where the zone is off by part of one.
-        return self.known_within(midnight(day_of(key)), midnight(day_of(key)) + timedelta(hours=25))
-
-    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
-        days = list(dict.fromkeys(day for key in keys for day in self._days(key)))
-        seen = conform(self.lake.read(self.asset("frames"), days), "frames").sort("start")
-        modes = conform(self.lake.read(self.asset("operation"), days), "operation").sort("start")
-        if self._zeroes:
-            offsets = conform(self.lake.read(self.asset("sensor_offsets"), days), "sensor_offsets")
-            seen = standstill.zeroed(seen, modes, offsets, self.plant.rules)
-        zone = self.plant.time_zone
-        pieces = figures.pieces(seen, modes, calendar.hour_start("start", zone))
-        start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
-        hours = periods.hourly(pieces, start, end, zone, self.plant.rules, self.known)
-        return {
-            "segments": by_day(events.segments(pieces), keys),
-            "hourly": by_day(hours, keys),
-            "quarter_hourly": by_day(costs.quarter_hourly(figures.frame_energies(seen, modes), self.plant.id), keys),
-        }
 
 
 class EventsStage(Stage):

@@ -376,6 +376,7 @@ def _states(
     frame = pl.DataFrame(rows, schema=types, orient="row")
     return frame.select(
         *_whose(counter),
+        pl.lit(counter.precedence, pl.Int64).alias("precedence"),
         *(pl.col(name).cast(UTC_TIME) for name in ("time", "since")),
         divided(pl.col("shown"), PER_UNIT).alias("shown"),
         "scale",

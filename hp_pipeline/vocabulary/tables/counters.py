@@ -109,6 +109,7 @@ def counter_tables() -> tuple[Table, ...]:
             "How each counter stood at the end of each UTC day, as believed: the next day is counted on from there",
             (
                 *_COUNTER,
+                _PRECEDENCE,
                 Column("time", TIME, None, "Last reading that was believed (UTC)"),
                 Column("since", TIME, None, "First reading that showed this number (UTC)"),
                 Column("shown", "DOUBLE", None, "The number that it showed, in the signal's unit"),

@@ -19,6 +19,14 @@ _PARTS: dict[str, str] = {
 }
 
 
+_WAYS: dict[str, str] = {
+    "counter": " as its counter tells, where one does",
+    "integral": " as the integral of its power tells, where that is known",
+    "residual": ": counter minus integral, over the time for which both are known",
+    "unobserved": " that a counter counted over silences of its source: part of the whole, of no mode and no session",
+}
+
+
 def _named(prefix: str, part: str, unit: str) -> str:
     return "_".join(word for word in (prefix, part, unit) if word)
 
@@ -42,6 +50,11 @@ def energy_columns() -> tuple[Column, ...]:
         )
         for part, when in _PARTS.items()
     ]
+    ways = [
+        Column(f"{kind}_energy_{name}_kwh", "DOUBLE", "kWh", f"{what}{meaning}")
+        for kind, what in (("electrical", "Electricity of the heat pump"), ("thermal", "Heat given to the water"))
+        for name, meaning in _WAYS.items()
+    ]
     extra = [
         Column(
             "electrical_energy_immersion_kwh",
@@ -59,7 +72,7 @@ def energy_columns() -> tuple[Column, ...]:
             "Heat that defrosts took from the hot water tank (positive; part of the negative heat of the defrosts)",
         ),
     ]
-    return (*electrical, *thermal, *extra)
+    return (*electrical, *thermal, *ways, *extra)
 
 
 DURATION_COLUMNS = (
@@ -105,6 +118,8 @@ def statistic_columns() -> tuple[Column, ...]:
 RATIO_COLUMNS = (
     Column("electrical_coverage", "DOUBLE", None, "Share of the time for which the electrical power is known, 0…1"),
     Column("thermal_coverage", "DOUBLE", None, "Share of the time for which the thermal power is known, 0…1"),
+    Column("electrical_method", "VARCHAR", None, "Way to `electrical_energy_kwh`: counter, integral of power, or both"),
+    Column("thermal_method", "VARCHAR", None, "Way to `thermal_energy_kwh`: counter, integral of power, or both"),
     Column(
         "cop", "DOUBLE", None, "Heat ÷ electricity, all of the heat pump but cooling: standby and defrosts included"
     ),

@@ -1,0 +1,358 @@
+"""Two ways to every energy: by a counter, and by the integral of a power.
+
+A counter tells exactly how much, but only in steps, and not when within a step; the integral of a power tells when.
+So the increment of a counter is spread over the frames since the step before it, in proportion to the integral where
+there is one, else to the time for which the machine ran (for a counter of one purpose: ran for that purpose), else to
+time. What a counter counted while its source was silent belongs to the silence, and is spread over it by time.
+
+Energies are whole millijoules, and the parts of an increment are differences of rounded running sums: they add up to
+the increment exactly, however frames are cut, and in whatever batches days are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from hp_pipeline.transforms.calendar import hour_start
+from hp_pipeline.transforms.division import divided
+from hp_pipeline.transforms.schema import UTC
+
+REACH: Final = timedelta(hours=6)
+"""An increment is spread over no more than this before the reading that shows it, so that a day's figures follow from
+the days beside it: a coarse counter that last moved in the run of the day before tells of today's run."""
+
+KINDS: Final = ("electrical", "thermal", "immersion", "backup")
+
+COUNTERS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
+    "electrical": (
+        "electrical_energy_total",
+        {
+            "electrical_energy_heating_total": "heating",
+            "electrical_energy_dhw_total": "dhw",
+            "electrical_energy_cooling_total": "cooling",
+        },
+    ),
+    "thermal": (
+        "thermal_energy_total",
+        {
+            "thermal_energy_heating_total": "heating",
+            "thermal_energy_dhw_total": "dhw",
+            "thermal_energy_cooling_total": "cooling",
+        },
+    ),
+    "immersion": ("immersion_heater_energy_total", {}),
+    "backup": ("backup_heater_energy_total", {}),
+}
+"""By kind of energy its counter, and those of its purposes, which count where there is none of the whole. Heat that is
+taken from the house while cooling is negative."""
+
+POWERS: Final[Mapping[str, str]] = {
+    "electrical": "electrical_power",
+    "thermal": "thermal_power",
+    "immersion": "immersion_heater_power",
+    "backup": "backup_heater_power",
+}
+
+COUNTER_SIGNALS: Final = frozenset(name for total, purposes in COUNTERS.values() for name in (total, *purposes))
+"""Every counter of energy that figures are made of."""
+
+FRAME_COLUMNS: Final = ("start", "end", *POWERS.values())
+"""What is read of the frames."""
+
+_MJ_PER_KWH = 3_600_000_000
+
+
+def integral(power: pl.Expr, span: pl.Expr) -> pl.Expr:
+    """Power in W times microseconds → millijoules."""
+    return divided(power * span, 1000).round().cast(pl.Int64)
+
+
+class Energies:
+    """The energies of a heat pump over some days, by both ways.
+
+    Args:
+        frames: of one heat pump, sorted (at least `FRAME_COLUMNS`); those within `REACH` before and behind the wanted
+            ones are to be there.
+        operation: table `operation` of the same frames.
+        counters: table `counters`, all rows whose increment reaches into these frames.
+        states: table `counter_states` with a column `day`, of these days and the days beside them.
+    """
+
+    def __init__(
+        self, frames: pl.DataFrame, operation: pl.DataFrame, counters: pl.DataFrame, states: pl.DataFrame
+    ) -> None:
+        span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
+        rows = frames.select(FRAME_COLUMNS).join(
+            operation.select("start", "mode", "compressor_running"), on="start", how="inner", maintain_order="left"
+        )
+        self._rows = rows.with_columns(
+            span=span, **{f"{kind}_integral": integral(pl.col(power), span) for kind, power in POWERS.items()}
+        )
+        self._counters = {
+            signal: _counters_of(signal, counters, states)
+            for signal in {*counters["signal"].unique(), *states["signal"].unique()} & COUNTER_SIGNALS
+        }
+        self._runs: dict[tuple[str, str | None], _Running] = {}
+
+    def of_frames(self) -> pl.DataFrame:
+        """What each frame used and gave, whole millijoules, null where it is not known.
+
+        Returns:
+            `start`, `end`, `mode`; for each of `KINDS` the chosen energy (by the counter, else by the integral); for
+            `electrical` and `thermal` also `…_counter` and `…_integral`.
+        """
+        starts, ends = self._rows["start"], self._rows["end"]
+        counted = {f"{kind}_counter": self._counted(kind, starts, ends) for kind in KINDS}
+        unknown = pl.lit(None, pl.Int64)
+        rows = self._rows.with_columns(
+            (unknown if series is None else series).alias(name) for name, series in counted.items()
+        )
+        return rows.select(
+            "start",
+            "end",
+            "mode",
+            *(pl.coalesce(f"{kind}_counter", f"{kind}_integral").alias(kind) for kind in KINDS),
+            *(f"{kind}_{way}" for kind in ("electrical", "thermal") for way in ("counter", "integral")),
+        )
+
+    def unobserved(self, start: datetime, end: datetime, heat_pump: str, time_zone: str) -> pl.DataFrame:
+        """What counters counted within [start, end) where there are no frames: energies of hours, and of no session.
+
+        Returns:
+            `heat_pump`, `start`, `end` (within a quarter of an hour), `cut` (begin of its local hour), `electrical`,
+            `thermal` (mJ, null where no counter tells), only where something was counted.
+        """
+        holes = _holes(self._rows, start, end) if self._counters else pl.DataFrame(schema=_UNOBSERVED)
+        unknown = pl.lit(None, pl.Int64)
+        counted = {kind: self._counted(kind, holes["start"], holes["end"], True) for kind in ("electrical", "thermal")}
+        return (
+            holes.with_columns((unknown if part is None else part).alias(kind) for kind, part in counted.items())
+            .filter((pl.col("electrical").fill_null(0) != 0) | (pl.col("thermal").fill_null(0) != 0))
+            .with_columns(heat_pump=pl.lit(heat_pump), cut=hour_start("start", time_zone))
+            .select(_UNOBSERVED.names())
+        )
+
+    def _counted(self, kind: str, starts: pl.Series, ends: pl.Series, silent: bool = False) -> pl.Series | None:
+        """What the counters of a kind say of each stretch; None where there are none."""
+        total, purposes = COUNTERS[kind]
+        ways = [self._summed(group, kind, None, starts, ends, silent) for group in self._counters.get(total, [])]
+        parts = []
+        for signal, purpose in purposes.items():
+            of_purpose = [
+                self._summed(group, kind, purpose, starts, ends, silent) for group in self._counters.get(signal, [])
+            ]
+            if of_purpose:
+                sign = -1 if (kind, purpose) == ("thermal", "cooling") else 1
+                parts.append(sign * _first_known(of_purpose))
+        if parts:
+            ways.append(_sum(parts))
+        return _first_known(ways) if ways else None
+
+    def _summed(
+        self,
+        group: Sequence[_Counter],
+        kind: str,
+        purpose: str | None,
+        starts: pl.Series,
+        ends: pl.Series,
+        silent: bool,
+    ) -> pl.Series:
+        """What counters that are summed counted within each stretch; null where one of them was not read.
+
+        In the `silent` stretches nothing was: there a counter is known where it counted over the silence.
+        """
+        if (kind, purpose) not in self._runs:
+            self._runs[kind, purpose] = _Running(self._rows, kind, purpose)
+        running = self._runs[kind, purpose]
+        parts = []
+        for counter in group:
+            known = counter.over_silence(starts, ends) if silent else counter.known(starts, ends)
+            steps = _Steps(counter.steps, running)
+            counted = steps.until(ends) - steps.until(starts)
+            parts.append(pl.select(pl.when(known).then(counted)).to_series())
+        return _sum(parts)
+
+
+def _sum(parts: Sequence[pl.Series]) -> pl.Series:
+    """The sum where all are known."""
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole + part
+    return whole
+
+
+def _first_known(ways: Sequence[pl.Series]) -> pl.Series:
+    return pl.select(pl.coalesce(ways)).to_series()
+
+
+@dataclass(frozen=True)
+class _Counter:
+    """One counter over the days that are loaded.
+
+    Attributes:
+        since: its first reading.
+        until: by `day` (UTC) the last reading that is known of: up to the end of the next day, or of the day itself.
+        steps: `lo`, `hi` (between which it counted), `millijoules`, `over_gap`; sorted, apart.
+    """
+
+    since: datetime
+    until: pl.DataFrame
+    steps: pl.DataFrame
+
+    def known(self, starts: pl.Series, ends: pl.Series) -> pl.Series:
+        """Whether each stretch lies between readings, by what is stored of its own day and the next: the days that
+        happen to be loaded make no difference."""
+        days = starts.dt.date()
+        if self.until.is_empty():
+            return days.is_null()
+        place = self.until["day"].search_sorted(days, side="left").clip(upper_bound=self.until.height - 1)
+        same_day = self.until["day"].gather(place) == days
+        return same_day & (ends <= self.until["time"].gather(place)) & (starts >= self.since)
+
+    def over_silence(self, starts: pl.Series, ends: pl.Series) -> pl.Series:
+        """Whether each stretch lies within a silence over which it counted."""
+        gaps = self.steps.filter("over_gap")
+        if gaps.is_empty():
+            return starts.is_null()
+        place = gaps["lo"].search_sorted(starts, side="right").cast(pl.Int64) - 1
+        return (place >= 0) & (ends <= gaps["hi"].gather(place.clip(0)))
+
+
+def _counters_of(signal: str, counters: pl.DataFrame, states: pl.DataFrame) -> list[list[_Counter]]:
+    """The counters of a signal, in order of precedence; those that are summed stand in one list."""
+    rows = counters.filter(pl.col("signal") == signal)
+    stood = states.filter(pl.col("signal") == signal)
+    found: dict[int, list[_Counter]] = {}
+    ranks = pl.concat([part.select("precedence", "source", "point") for part in (rows, stood)]).unique()
+    for precedence, source, point in ranks.sort("precedence", "source", "point").iter_rows():
+        own = (pl.col("source") == source) & (pl.col("point") == point)
+        mine, its = rows.filter(own).sort("end"), stood.filter(own)
+        first = [moment for moment in (mine["start"].min(), its["since"].min()) if isinstance(moment, datetime)]
+        if first:
+            found.setdefault(precedence, []).append(_Counter(min(first), _until(its), _between(mine)))
+    return [found[precedence] for precedence in sorted(found)]
+
+
+def _until(states: pl.DataFrame) -> pl.DataFrame:
+    """`day`, `time`: how far a counter is known of on each day."""
+    by_day = states.select("day", "time")
+    next_day = by_day.with_columns(pl.col("day") - pl.duration(days=1))
+    return pl.concat([next_day, by_day]).unique("day", keep="first", maintain_order=True).sort("day")
+
+
+def _between(rows: pl.DataFrame) -> pl.DataFrame:
+    earliest = pl.col("end").dt.offset_by(f"-{REACH // timedelta(seconds=1)}s")
+    return rows.select(
+        lo=pl.when("over_gap").then("last_unchanged").otherwise(pl.max_horizontal("start", earliest)),
+        hi="end",
+        millijoules=(pl.col("increment") * _MJ_PER_KWH).round().cast(pl.Int64),
+        over_gap="over_gap",
+    ).filter(pl.col("lo") < pl.col("hi"))
+
+
+class _Running:
+    """Running sums, over the frames, of what an increment is spread by, the best first.
+
+    The last is time itself, which goes on where there are no frames.
+    """
+
+    def __init__(self, rows: pl.DataFrame, kind: str, purpose: str | None) -> None:
+        self._starts = rows["start"]
+        self._from = rows["start"].dt.epoch("us")
+        self._span = rows["span"]
+        self._weights = _weights(rows, kind, purpose)
+        self._before = [weight.cum_sum() - weight for weight in self._weights]
+        self.time = len(self._weights)
+
+    def at(self, moments: pl.Series, number: int) -> pl.Series:
+        """The running sum of a weight up to each moment."""
+        micros = moments.dt.epoch("us")
+        if number == self.time or self._starts.is_empty():
+            return micros if number == self.time else micros * 0
+        place = self._starts.search_sorted(moments, side="right").cast(pl.Int64) - 1
+        inside = place.clip(0)
+        weight, span = self._weights[number].gather(inside), self._span.gather(inside)
+        into = (micros - self._from.gather(inside)).clip(0)
+        cut = (weight * (into / span)).round().cast(pl.Int64)
+        part = pl.select(pl.when(into >= span).then(weight).otherwise(cut)).to_series()
+        return self._before[number].gather(inside) + part
+
+
+def _weights(rows: pl.DataFrame, kind: str, purpose: str | None) -> list[pl.Series]:
+    span = pl.col("span")
+    power = pl.col(f"{kind}_integral").fill_null(0).clip(0)
+    runs = pl.col("compressor_running").fill_null(False) | (pl.col("backup_integral") > 0).fill_null(False)
+    running = pl.when(runs).then(span).otherwise(0)
+    if kind in {"immersion", "backup"}:
+        chosen = [power, span]
+    elif purpose is None:
+        chosen = [power, running, span]
+    else:
+        for_it = (pl.col("mode") == purpose).fill_null(False)
+        chosen = [*(pl.when(for_it).then(amount).otherwise(0) for amount in (power, running)), power, running, span]
+    return [rows.select(weight.cast(pl.Int64).alias("weight")).to_series() for weight in chosen]
+
+
+class _Steps:
+    """The increments of a counter as a function of time, each spread by the best weight that it has any of."""
+
+    def __init__(self, steps: pl.DataFrame, running: _Running) -> None:
+        self._running = running
+        self._lo, self._hi, self._amounts = (steps[name] for name in ("lo", "hi", "millijoules"))
+        self._before = self._amounts.cum_sum() - self._amounts
+        unset = pl.Series("unset", [None], pl.Int64).new_from_index(0, steps.height)
+        number, low, high = unset, unset, unset
+        for candidate in range(running.time + 1):
+            bounds = [running.at(moments, candidate) for moments in (self._lo, self._hi)]
+            usable = number.is_null() & (bounds[1] > bounds[0])
+            if candidate < running.time:
+                usable &= ~steps["over_gap"]
+            number, low, high = (
+                pl.select(pl.when(usable).then(new).otherwise(old)).to_series()
+                for new, old in ((candidate, number), (bounds[0], low), (bounds[1], high))
+            )
+        self._number, self._low, self._high = number, low, high
+
+    def until(self, moments: pl.Series) -> pl.Series:
+        """How much was counted up to each moment, mJ, from the first step on."""
+        if self._lo.is_empty() or moments.is_empty():
+            return pl.zeros(len(moments), dtype=pl.Int64, eager=True)
+        place = self._lo.search_sorted(moments, side="right").cast(pl.Int64) - 1
+        inside = place.clip(0)
+        amounts, numbers = self._amounts.gather(inside), self._number.gather(inside)
+        low, high = self._low.gather(inside), self._high.gather(inside)
+        at = low
+        for number in self._number.unique():
+            at = pl.select(pl.when(numbers == number).then(self._running.at(moments, number)).otherwise(at)).to_series()
+        counted = (amounts * ((at - low) / (high - low))).round().cast(pl.Int64)
+        whole = moments >= self._hi.gather(inside)
+        part = pl.when(place < 0).then(0).when(whole).then(amounts).otherwise(counted)
+        return (
+            pl.select(part).to_series()
+            + pl.select(pl.when(place < 0).then(0).otherwise(self._before.gather(inside))).to_series()
+        )
+
+
+_UNOBSERVED = pl.Schema(
+    {"heat_pump": pl.String(), "start": UTC, "end": UTC, "cut": UTC, "electrical": pl.Int64(), "thermal": pl.Int64()}
+)
+
+
+def _holes(frames: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
+    """`start`, `end` of the time within [start, end) that no frame covers, cut at quarters of an hour."""
+    within = frames.filter(pl.col("end") > start, pl.col("start") < end)
+    begins = pl.concat([pl.Series([start], dtype=UTC), within["end"]])
+    ends = pl.concat([within["start"], pl.Series([end], dtype=UTC)])
+    holes = pl.DataFrame({"start": begins, "end": ends}).filter(pl.col("start") < pl.col("end"))
+    quarters = holes.with_columns(
+        quarter=pl.datetime_ranges(pl.col("start").dt.truncate("15m"), pl.col("end"), "15m", closed="left")
+    ).explode("quarter")
+    return quarters.select(
+        start=pl.max_horizontal("start", "quarter"),
+        end=pl.min_horizontal("end", pl.col("quarter").dt.offset_by("15m")),
+    ).filter(pl.col("start") < pl.col("end"))
