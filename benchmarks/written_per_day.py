@@ -33,6 +33,7 @@ from benchmarks.report import Line, Report
 MINUTES: Final = float(os.environ.get("HP_MINUTES", "20"))
 """How long it is watched: whole beats."""
 SETTLING_MINUTES: Final = float(os.environ.get("HP_SETTLING_MINUTES", "4"))
+BEAT: Final = os.environ.get("HP_BEAT", "10min")
 _DAY_MINUTES: Final = 24 * 60
 _TARGET_MB: Final = 500.0
 
@@ -182,6 +183,7 @@ def _devices() -> Iterator[tuple[Path, Path]]:
     folder = Path(tempfile.mkdtemp(prefix="hp_bench_"))
     settings = folder / "hp.yaml"
     settings.write_text(
+        f"automation: {{beat: {BEAT}}}\n"
         "site: {name: Bench, time_zone: Europe/Berlin, start: 2026-01-01}\n"
         "heat_pumps:\n"
         "  - id: novelan\n"

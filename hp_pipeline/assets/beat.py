@@ -3,7 +3,9 @@
 A run over assets writes events for every asset, output and check, changed or not: megabytes, each time. A beat comes
 every few minutes. It makes the same partitions by the same stages, and reports
 
-- a materialisation of each partition whose content changed, with its numbers and preview;
+- a materialisation of each partition whose content changed, with its numbers and preview; of the newest day, which
+  changes at every beat, the readings each time and all that follows once an hour, when weeks, months and years are
+  brought up to date as well;
 - an evaluation of each check whose verdict turned, so that what is shown is always the newest one.
 
 What is left to a run over assets, which comes every few hours and whenever somebody asks: pictures, the details of
@@ -71,6 +73,7 @@ def follow(
     instance: dg.DagsterInstance,
     *,
     tell_all: bool = False,
+    days_only: bool = False,
 ) -> Iterator[Event]:
     """Bring all stages of a plant up to date over what readings of some days touch.
 
@@ -81,8 +84,13 @@ def follow(
         ranges: the days, from and to; None: everything that there is.
         tell_all: report every partition that is looked at, changed or not: who was here before may have died between
             storing it and telling of it.
+        days_only: leave weeks, months and the like for later, and do not tell of the newest day, which changes at
+            every beat.
     """
+    newest = max(last for _, last in ranges).isoformat() if ranges else None
     for stage in stages(plant):
+        if days_only and any(tables()[table].partitions != "days" for table in stage.tables):
+            continue
         try:
             keys = (
                 sorted({key for first, last in ranges for key in stage.keys(first, last)}) if ranges else stage.keys()
@@ -92,7 +100,8 @@ def follow(
             failed[f"{plant.id} from {stage.tables[0]} on"] = error
             return
         failed |= {f"{stage.asset(stage.tables[0])} {key}": error for key, error in outcome.failed.items()}
-        yield from _told_partitions(stage, keys if tell_all else sorted(outcome.changed))
+        told = keys if tell_all else sorted(outcome.changed)
+        yield from _told_partitions(stage, [key for key in told if not days_only or newest is None or key < newest])
         yield from _turned_verdicts(stage, outcome, keys, instance)
 
 

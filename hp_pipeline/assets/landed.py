@@ -33,8 +33,14 @@ REPAIR_CHUNK = timedelta(hours=6)
 REPAIR_REACH = timedelta(days=14)
 """Gaps that began longer ago are left: no device remembers so far."""
 
-REPAIR_ATTEMPTS = 3
-"""How often a gap is asked for again when that fails, or gives nothing."""
+REPAIR_AFTER = timedelta(minutes=5)
+"""A gap is asked for so long after its end: devices write what they remember late, its newest minutes last."""
+
+REPAIR_ATTEMPTS = 5
+"""How often a gap is asked for again when that fails, or gives nothing, or a part only."""
+
+_PART = "part"
+"""Outcome of a repair that did not bring all that a source remembers of such a stretch."""
 
 
 def live_sources(workspace: Workspace) -> list[Source]:
@@ -184,14 +190,14 @@ class Repaired:
 
 def open_gaps(landing: Landing, source: Source, now: datetime) -> list[tuple[datetime, datetime]]:
     """Stretches in which polls of a source were missed, and for which it was not asked again yet (or not often enough
-    in vain). One that goes on now waits until it has ended."""
+    in vain, or with part of it missing). One that goes on now waits until it has ended, and `REPAIR_AFTER` longer."""
     every: timedelta = getattr(source, "every", None) or timedelta(minutes=1)
     longer = max(3 * every, timedelta(minutes=3))
     tried = landing.repaired(source.id)
     found = []
     for start, stop in landing.gaps(source.id, longer, now - REPAIR_REACH, now):
         outcome, readings, attempts = tried.get(micros(start), ("", 0, 0))
-        if stop < now and attempts < REPAIR_ATTEMPTS and not (outcome == "ok" and readings):
+        if stop <= now - REPAIR_AFTER and attempts < REPAIR_ATTEMPTS and not (outcome == "ok" and readings):
             found.append((max(start, now - REPAIR_REACH), stop))
     return found
 
@@ -202,13 +208,14 @@ def repair(workspace: Workspace, source: Source, now: datetime, say: Callable[[s
     with Landing(workspace.data) as landing:
         for start, stop in open_gaps(landing, source, now):
             done.gaps += 1
-            count = 0
+            count, times = 0, set[datetime]()
             try:
                 for polled in _history(workspace, source, landing, start, stop):
                     frame = _remembered(polled, start, stop)
                     count += frame.height
+                    times.update(frame["time"].to_list())
                     done.changed |= store_readings(workspace, source.id, frame)
-                outcome = "ok"
+                outcome = "ok" if len(times) >= _remembered_in(source, start, stop) else _PART
             except PollError as error:
                 outcome = str(error.outcome)
                 done.problems.append(f"{start:%Y-%m-%d %H:%M} to {stop:%Y-%m-%d %H:%M} UTC: {error}")
@@ -216,6 +223,12 @@ def repair(workspace: Workspace, source: Source, now: datetime, say: Callable[[s
             landing.set_repaired(source.id, start, stop, outcome, count)
             say(f"{source.id}: {start:%Y-%m-%d %H:%M} to {stop:%H:%M} UTC asked for again: {outcome}, {count} readings")
     return done
+
+
+def _remembered_in(source: Source, start: datetime, stop: datetime) -> int:
+    """At how many times in [start, stop) a source remembers readings that forgot none."""
+    every = REMEMBERS[source.kind] // timedelta(microseconds=1)
+    return -(-micros(stop) // every) - -(-micros(start) // every)
 
 
 def _history(

@@ -17,6 +17,9 @@ BEAT = "hp_pipeline/beat"
 """Tag of runs that the pipeline itself asked for: only what is due is made. Any other run makes all that it names."""
 
 
+HOURLY = "hp_pipeline/hourly"
+"""Tag of the beats that bring weeks and longer up to date, too, and tell of all days that they look at."""
+
 PARENT_RUN = "dagster/parent_run_id"
 """Tag of a run that takes the place of one that was cut off, or failed."""
 

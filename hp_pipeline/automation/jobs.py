@@ -1,18 +1,19 @@
 """The jobs: keeping figures up to date, exports, and the upkeep of Dagster's own storage."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import secrets
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata
 
-from hp_pipeline.assets.beat import Failures, bring_sources, follow
+from hp_pipeline.assets.beat import Event, Failures, bring_sources, follow
 from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.heat_pump import POOL
-from hp_pipeline.assets.partitions import PARENT_RUN, days_between, range_of, ranges
+from hp_pipeline.assets.partitions import HOURLY, PARENT_RUN, days_between, range_of, ranges
 from hp_pipeline.assets.stages import Outcome, tables_of
 from hp_pipeline.assets.workspace import Plant, Workspace
 from hp_pipeline.settings import Source
@@ -35,18 +36,43 @@ def figures_job(workspace: Workspace) -> Job:
     )
 
 
+class Told:
+    """What a step has to tell, gathered: stored together it is a tenth of what it is one by one."""
+
+    def __init__(self, context: dg.OpExecutionContext) -> None:
+        self._context = context
+        self._materialisations: list[dg.AssetMaterialization] = []
+
+    def take(self, events: Iterable[Event]) -> None:
+        """Keep materialisations until `tell`; verdicts, which are rare, are told at once."""
+        for event in events:
+            if isinstance(event, dg.AssetMaterialization):
+                self._materialisations.append(event)
+            else:
+                DagsterEvent.asset_check_evaluation(self._context.get_step_execution_context(), event)
+
+    def tell(self) -> None:
+        """Store all that was taken. The run's log has it as if the step had yielded one after the other."""
+        step, batch = self._context.get_step_execution_context(), secrets.token_hex(8)
+        last = len(self._materialisations) - 1
+        for index, event in enumerate(self._materialisations):
+            DagsterEvent.asset_materialization(step, event, DagsterEventBatchMetadata(batch, is_end=index == last))
+        self._materialisations.clear()
+
+
 def sweep_job(workspace: Workspace) -> dg.JobDefinition:
     """Whatever is due anywhere, over all that is stored: nothing that a lost trigger left behind stays behind."""
 
     @dg.op(pool=POOL, description="Make every partition that is due, of all plants and days")
-    def make_what_is_due(context: dg.OpExecutionContext) -> Iterator[Any]:
+    def make_what_is_due(context: dg.OpExecutionContext) -> None:
         failed: Failures = {}
+        told = Told(context)
         for plant in workspace.plants:
-            yield from follow(plant, None, failed, context.instance)
+            told.take(follow(plant, None, failed, context.instance))
+        told.tell()
         workspace.publish()
         workspace.lake.clean()
         Outcome(failed=failed).raise_failures()
-        yield dg.Output(None)
 
     @dg.job(name="sweep", description="Make every partition that is due, of all plants and days")
     def sweep() -> None:
@@ -58,23 +84,28 @@ def sweep_job(workspace: Workspace) -> dg.JobDefinition:
 def beat_job(workspace: Workspace, sources: Sequence[Source]) -> dg.JobDefinition:
     """What has landed of live sources, and all that follows from it, in one step (see `assets.beat`).
 
-    The days that its tags name, and those for which readings came meanwhile, are brought up to date. A run that takes
+    The days that its tags name, and those for which readings came meanwhile, are brought up to date; weeks and longer
+    once an hour. A run that takes
     the place of one that was cut off tells also of what that one had stored.
     """
     by_id = {source.id: source for source in sources}
 
     @dg.op(pool=POOL, description="Bring what has landed to the tables, and make the figures of it")
-    def bring_and_follow(context: dg.OpExecutionContext) -> Iterator[Any]:
+    def bring_and_follow(context: dg.OpExecutionContext) -> None:
         failed: Failures = {}
         first, last = range_of(context.run.tags)
         named = [] if first is None or last is None else days_between(first, last)
         again = PARENT_RUN in context.run.tags
+        hourly = again or HOURLY in context.run.tags
         touched: dict[str, set[date]] = {}
+        told = Told(context)
         looked_at = [day.isoformat() for day in named] if again else []
+        said = []
         for source, brought, events in bring_sources(workspace, sources, failed, looked_at):
-            yield from events
+            told.take(events)
             touched[source] = {date.fromisoformat(key) for key in brought.changed}
-            context.log.info(f"{source}: {brought.polls} polls, {brought.readings} rows, {brought.refused} refused")
+            said.append(f"{source}: {brought.polls} polls, {brought.readings} rows, {brought.refused} refused")
+        context.log.info("; ".join(said))
         workspace.publish()
         for plant in workspace.plants:
             fed = [asset.partition("/")[2] for asset in plant.readings]
@@ -82,10 +113,10 @@ def beat_job(workspace: Workspace, sources: Sequence[Source]) -> dg.JobDefinitio
                 continue
             days = {*named, *(day for source in fed for day in touched.get(source, ()))}
             if days:
-                yield from follow(plant, ranges(days), failed, context.instance, tell_all=again)
+                told.take(follow(plant, ranges(days), failed, context.instance, tell_all=hourly, days_only=not hourly))
         workspace.publish()
+        told.tell()
         Outcome(failed=failed).raise_failures()
-        yield dg.Output(None)
 
     @dg.job(name="beat", description="Bring what live sources told to the tables, and make the figures of it")
     def beat() -> None:

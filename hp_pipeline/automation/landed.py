@@ -11,7 +11,7 @@ import dagster as dg
 
 from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.landed import open_gaps
-from hp_pipeline.assets.partitions import BEAT, LANDED, range_tags, ranges
+from hp_pipeline.assets.partitions import BEAT, HOURLY, LANDED, range_tags, ranges
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation.jobs import Job, figures_selection
 from hp_pipeline.automation.sensors import INCLUDES_FIGURES, in_progress
@@ -22,8 +22,11 @@ from hp_pipeline.vocabulary.durations import format_duration
 REPAIR_EVERY = timedelta(minutes=30)
 """How often gaps are looked for, and the shortest time between two attempts at the same ones."""
 
-_SHORTEST_TICK, _LONGEST_TICK = timedelta(seconds=20), timedelta(minutes=2)
-"""How often the landing is looked at, a fifth of the beat within these bounds: every look writes tens of kilobytes."""
+_SHORTEST_TICK, _LONGEST_TICK = timedelta(seconds=20), timedelta(minutes=5)
+"""How often the landing is looked at, a third of the beat within these bounds: every look writes tens of kilobytes."""
+
+
+_HOUR = timedelta(hours=1)
 
 
 def landed_job(workspace: Workspace, sources: Sequence[Source]) -> Job:
@@ -46,7 +49,7 @@ def landed_readings_sensor(
     succeeded, the one before it counts (`done`): what failed is asked for again with what is new.
     """
     every, full_every = workspace.settings.automation.beat, workspace.settings.automation.full_run
-    tick = min(max(every / 5, _SHORTEST_TICK), _LONGEST_TICK)
+    tick = min(max(every / 3, _SHORTEST_TICK), _LONGEST_TICK)
 
     @dg.sensor(
         name="landed_readings",
@@ -84,13 +87,20 @@ def landed_readings_sensor(
             return dg.SkipReason("nothing new has landed")
         whole = datetime.fromisoformat(last["full"]) if "full" in last else None
         is_full = whole is None or not whole <= now < whole + full_every - tick / 2
+        hour = datetime.fromisoformat(last["hour"]) if "hour" in last else None
+        is_hourly = is_full or hour is None or not hour <= now < hour + _HOUR - tick / 2
         return dg.SensorResult(
             run_requests=[
                 dg.RunRequest(
                     job_name=full.name if is_full else beat.name,
                     run_key=f"{identity}-{max(newest.values())}-{first}-{now:%Y%m%dT%H%M%S}",
                     asset_selection=_selection(workspace, list(touched)) if is_full else None,
-                    tags={BEAT: LANDED, INCLUDES_FIGURES: "yes", **range_tags(first, last_day)},
+                    tags={
+                        BEAT: LANDED,
+                        INCLUDES_FIGURES: "yes",
+                        **({HOURLY: "yes"} if is_hourly else {}),
+                        **range_tags(first, last_day),
+                    },
                 )
                 for first, last_day in ranges(days)
             ],
@@ -102,6 +112,7 @@ def landed_readings_sensor(
                     "asked": now.isoformat(),
                     "runs": len(ranges(days)),
                     "full": now.isoformat() if is_full or whole is None else whole.isoformat(),
+                    "hour": now.isoformat() if is_hourly or hour is None else hour.isoformat(),
                 }
             ),
         )

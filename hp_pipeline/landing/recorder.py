@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 MOST_WAITING: Final = 300_000
 """Readings that may wait for the disk; about 50 MB."""
 
-GATHER: Final = 2.0
+GATHER: Final = 3.0
 """Seconds for which polls are gathered, unless somebody waits for one of them to be on the disk."""
 
 _BATCH: Final = 256

@@ -35,6 +35,8 @@ def dagster_environment(data_dir: Path, settings_path: Path | None) -> dict[str,
         # A tick that looks at a big drop folder on a slow box needs more than the 60 s that Dagster grants.
         "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "300",
         "DAGSTER_SCHEDULE_GRPC_TIMEOUT_SECONDS": "300",
+        # What a beat tells is stored together (see `services.event_log`).
+        "DAGSTER_EVENT_BATCH_SIZE": "200",
         # A traceback of the last moment must be in the log, not in the buffer of a process that was killed.
         "PYTHONUNBUFFERED": "1",
     }

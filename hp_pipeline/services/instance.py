@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import fcntl
 import io
+import json
 import os
 import sys
 import tempfile
@@ -41,9 +42,7 @@ def prepare_instance(data_dir: Path) -> Path:
     home = dagster_home(data_dir)
     home.mkdir(parents=True, exist_ok=True)
     with _exclusive(home / "prepare.lock"):
-        wanted = CONFIGURATION.read_bytes()
-        if _content(home / "dagster.yaml") != wanted:
-            _replace(home / "dagster.yaml", wanted)
+        _configure(data_dir)
         version = metadata.version("dagster").encode()
         databases_exist = all(path.is_file() for path in dagster_databases(data_dir))
         if not databases_exist or _content(home / "prepared_for") != version:
@@ -54,9 +53,24 @@ def prepare_instance(data_dir: Path) -> Path:
     return home
 
 
+def configuration(data_dir: Path) -> bytes:
+    """The settings of a data folder's instance: the shipped ones, and where its event log lies, which is our own."""
+    place = json.dumps(str(dagster_home(data_dir) / "history" / "runs"))  # a string of YAML, too
+    log = "event_log_storage:\n  module: hp_pipeline.services.event_log\n  class: EventLog\n  config:\n"
+    return CONFIGURATION.read_bytes() + f"\n{log}    base_dir: {place}\n".encode()
+
+
+def _configure(data_dir: Path) -> None:
+    path, wanted = dagster_home(data_dir) / "dagster.yaml", configuration(data_dir)
+    if _content(path) != wanted:
+        _replace(path, wanted)
+
+
 @contextlib.contextmanager
 def open_instance(data_dir: Path) -> Iterator[DagsterInstance]:
-    """The instance of a prepared data folder, whatever `DAGSTER_HOME` says (see `prepare_instance`)."""
+    """The instance of a prepared data folder, whatever `DAGSTER_HOME` says (see `prepare_instance`); also of one that
+    was moved or copied since, whose settings still name the old place."""
+    _configure(data_dir)
     with DagsterInstance.from_config(str(dagster_home(data_dir))) as instance:
         yield instance
 

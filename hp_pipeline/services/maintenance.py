@@ -308,7 +308,8 @@ def _vacuum(home: Path) -> None:
 def _databases(home: Path) -> list[Path]:
     """The databases that are shared by all runs, as far as they exist."""
     folder = home / "history"
-    shared = [folder / "runs.db", folder / "runs/index.db", folder / "runs/.db", home / "schedules/schedules.db"]
+    runs = folder / "runs"
+    shared = [folder / "runs.db", runs / "index.db", runs / "events.db", runs / ".db", home / "schedules/schedules.db"]
     return [path for path in shared if path.is_file()]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping
+from datetime import timedelta
 from types import ModuleType
 from typing import Any
 
@@ -22,8 +23,9 @@ LIVE_KINDS: dict[str, str] = {
 """By kind the module whose `open_source(settings, …)` opens a live source."""
 
 
-REMEMBERS = frozenset({"shelly", "viessmann"})
-"""Kinds whose devices or clouds remember readings themselves (`live.RemembersHistory`)."""
+REMEMBERS: Mapping[str, timedelta] = {"shelly": timedelta(minutes=1), "viessmann": timedelta(days=1)}
+"""Kinds whose devices or clouds remember readings themselves (`live.RemembersHistory`), and how far apart these are:
+they lie on whole minutes, or days."""
 
 
 def is_live(source: SettingsModel) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import resource
 import signal
 import sqlite3
@@ -14,14 +15,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from hp_pipeline.assets.beat import bring_sources, follow
+from hp_pipeline.assets.landed import bring, live_sources
+from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.landing import housekeeping
 from hp_pipeline.landing.housekeeping import keep_house
 from hp_pipeline.landing.recorder import Recorder
 from hp_pipeline.landing.store import FILE, Landing
 from hp_pipeline.sources.live import Document, Outcome, Polled
-from hp_pipeline_tests.landing.house import NOON, PROFILE, SETTINGS, attempt
+from hp_pipeline_tests.landing.house import NOON, PROFILE, SETTINGS, attempt, contents, land, make_tables, tiny_house
 from hp_pipeline_tests.landing.tiny import TinyDevice, healthy, start, wait_for
 
 
@@ -182,3 +187,80 @@ def test_a_disk_that_is_nearly_full_costs_documents_and_failures_but_no_readings
         landing.rows("PRAGMA wal_checkpoint(TRUNCATE)")
         assert landing.path.stat().st_size < size / 3
         assert (tmp_path / FILE).exists()
+
+
+def follow_all(workspace: Workspace, instance: dg.DagsterInstance) -> dict[str, Exception]:
+    """A beat over all days, without a run around it: what could not be done."""
+    failed: dict[str, Exception] = {}
+    for _, _, events in bring_sources(workspace, live_sources(workspace), failed):
+        list(events)
+    for plant in workspace.plants:
+        list(follow(plant, None, failed, instance))
+    return failed
+
+
+def test_a_full_disk_in_a_beat_is_said_and_made_good(tmp_path: Path, limited_files: None) -> None:
+    workspace = tiny_house(tmp_path / "house")
+    land(workspace, NOON, 500)
+    with dg.DagsterInstance.ephemeral() as instance:
+        limit(6_000)
+        failed = follow_all(workspace, instance)
+        assert re.search("Make room|Mend the disk|raise the limit", str(failed["readings/tiny"])), failed
+        limit(resource.RLIM_INFINITY)
+        bring(workspace, "tiny")
+        limit(600)
+        failed = follow_all(workspace, instance)
+        assert "raise the limit on the size of files" in str(failed.get("pump from frames on")), failed
+        limit(resource.RLIM_INFINITY)
+        assert follow_all(workspace, instance) == {}
+        with Landing(workspace.data) as landing:
+            assert landing.problems() == []
+    other = tiny_house(tmp_path / "other")
+    land(other, NOON, 500)
+    bring(other, "tiny")
+    make_tables(other)
+    assert contents(workspace) == contents(other)
+    workspace.lake.clean()
+    assert not list(workspace.lake.root.glob("**/.*.tmp"))
+
+
+def test_a_beat_on_a_folder_that_cannot_be_written_names_it(tmp_path: Path) -> None:
+    workspace, first = tiny_house(tmp_path / "house"), tiny_house(tmp_path / "first")
+    for each in (workspace, first):
+        land(each, NOON, 100)
+    bring(workspace, "tiny")
+    land(workspace, NOON + timedelta(hours=1), 100, first=101)
+    before = contents(workspace)
+    script = (
+        "import os, sys; from pathlib import Path; import dagster as dg\n"
+        "from hp_pipeline.assets.workspace import Workspace; from hp_pipeline.settings import load_settings\n"
+        "from hp_pipeline_tests.landing.test_disk import follow_all\n"
+        "first, house = (Workspace(load_settings(Path(a) / 'hp.yaml'), Path(a) / 'data') for a in sys.argv[1:])\n"
+        "with dg.DagsterInstance.ephemeral() as instance:\n"
+        " assert follow_all(first, instance) == {}\n"  # all is imported that nobody else may read
+        " os.setuid(65534) if os.geteuid() == 0 else None\n"
+        " for what, error in follow_all(house, instance).items(): print(what, '|', error)\n"
+    )
+    for path in (tmp_path.parent.parent, tmp_path.parent, tmp_path, tmp_path / "house"):
+        path.chmod(0o755)
+    folders = [workspace.data, *(path for path in workspace.data.rglob("*") if path.is_dir())]
+    for path in folders:
+        path.chmod(0o555)
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-c", script, *map(str, (tmp_path / "first", tmp_path / "house"))],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        for path in folders:
+            path.chmod(0o755)
+    said = dict(line.split(" | ", 1) for line in ran.stdout.splitlines())
+    assert set(said) == {"readings/tiny", "pump from frames on"}, ran.stderr
+    assert str(workspace.data) in said["readings/tiny"] and "right to write" in said["readings/tiny"]
+    assert str(workspace.data) in said["pump from frames on"]
+    assert contents(workspace) == before
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert follow_all(workspace, instance) == {}

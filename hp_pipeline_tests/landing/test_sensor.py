@@ -16,8 +16,8 @@ import pytest
 
 from hp_pipeline.assets import landed
 from hp_pipeline.assets.describe import asset_key
-from hp_pipeline.assets.landed import bring, open_gaps, repair, repair_job
-from hp_pipeline.assets.partitions import BEAT, LANDED, PARENT_RUN, range_of, range_tags
+from hp_pipeline.assets.landed import REPAIR_AFTER, bring, open_gaps, repair, repair_job
+from hp_pipeline.assets.partitions import BEAT, HOURLY, LANDED, PARENT_RUN, range_of, range_tags
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.automation.landed import gaps_sensor
 from hp_pipeline.definitions import build_definitions
@@ -25,6 +25,7 @@ from hp_pipeline.landing.store import FILE, Landing
 from hp_pipeline.settings import load_settings
 from hp_pipeline.sources import registry
 from hp_pipeline.sources.live import Outcome, Polled, PollError, Reading
+from hp_pipeline.vocabulary.tables import tables
 from hp_pipeline_tests.landing.house import NOON, SETTINGS, contents, land, make_tables, tiny_house
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -151,17 +152,24 @@ def assert_as_by_hand(workspace: Workspace, folder: Path, polls: int) -> None:
 
 
 def beat(
-    workspace: Workspace, instance: dg.DagsterInstance, parent: str | None = None, last: date = date(2026, 1, 11)
+    workspace: Workspace,
+    instance: dg.DagsterInstance,
+    parent: str | None = None,
+    last: date = date(2026, 1, 11),
+    hourly: bool = True,
 ) -> tuple[dict[str, list[str | None]], list[tuple[str, str, bool]], bool]:
     """A beat over some days: what it told as materialised, which verdicts, and whether it went well."""
-    tags = {BEAT: LANDED, **range_tags(date(2026, 1, 10), last)}
+    tags = {BEAT: LANDED, **range_tags(date(2026, 1, 10), last)} | ({HOURLY: "yes"} if hourly else {})
     job = build_definitions(workspace).resolve_job_def("beat")
     if parent is not None:
         tags |= {PARENT_RUN: parent}
     result = job.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
     told: dict[str, list[str | None]] = {}
     verdicts = []
-    for event in result.all_events:
+    for entry in instance.all_logs(result.run_id):
+        event = entry.dagster_event
+        if event is None:
+            continue
         if event.is_step_materialization:
             key = event.asset_key
             assert key is not None
@@ -180,16 +188,29 @@ def test_a_beat_tells_what_changed_and_which_verdicts_turned(tmp_path: Path, ins
     assert told["pump_all_time"] == [None]
     assert ("pump_frames", "made", True) in verdicts and ("pump_daily", "coverage", True) in verdicts
     assert_as_by_hand(workspace, tmp_path / "first", 300)
-    # Nothing new: nothing is told.
-    assert beat(workspace, instance) == ({}, [], True)
-    # More of the same day: it is told, and verdicts that are what they were are not.
+    # Nothing new: nothing is told, but once an hour.
+    assert beat(workspace, instance, hourly=False) == ({}, [], True)
+    # More of the same day: its readings are told, verdicts that are what they were are not.
     land(workspace, NOON + timedelta(seconds=30) * 300, 60, first=301)
-    told, verdicts, _ = beat(workspace, instance)
-    assert told["pump_frames"] == ["2026-01-10"] and verdicts == []
-    assert_as_by_hand(workspace, tmp_path / "second", 360)
+    told, verdicts, _ = beat(workspace, instance, last=date(2026, 1, 10), hourly=False)
+    assert told == {"tiny_readings": ["2026-01-10"]} and verdicts == []
+    other = tiny_house(tmp_path / "second")
+    land(other, NOON, 360)
+    bring(other, "tiny")
+    make_tables(other)
+    of_days = {key for key in contents(other) if tables()[key[0].partition("/")[0]].partitions == "days"}
+    assert {key: contents(workspace)[key] for key in of_days} == {key: contents(other)[key] for key in of_days}
+    # Once an hour all is told, and weeks and longer follow.
+    told, _, _ = beat(workspace, instance, last=date(2026, 1, 10))
+    assert told["pump_frames"] == ["2026-01-10"] and told["pump_all_time"] == [None]
+    assert contents(workspace) == contents(other)
+    # A late day is told of at once.
+    land(workspace, NOON - timedelta(days=1), 10, first=900)
+    told, _, _ = beat(workspace, instance, last=date(2026, 1, 10), hourly=False)
+    assert told["tiny_readings"] == told["pump_frames"] == ["2026-01-09"]
     # Who takes the place of a run that was cut off tells of what that one may not have told.
     told, _, _ = beat(workspace, instance, parent="1c1ba6a5-5a0b-4a3e-9c39-6d9b7a4a2f11")
-    assert told["tiny_readings"] == told["pump_frames"] == ["2026-01-10"]
+    assert told["tiny_readings"] == ["2026-01-10"] and "2026-01-10" in told["pump_frames"]
 
 
 def test_what_cannot_be_made_is_said_and_keeps_nothing_else(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -214,6 +235,7 @@ class Remembering:
     """A device that remembers a reading a minute; it fails when it is asked for the first time."""
 
     failures = 1
+    until: datetime | None = None
     asked: list[tuple[datetime, datetime]] = []  # noqa: RUF012 - of the test
 
     async def poll(self) -> Polled:
@@ -228,7 +250,7 @@ class Remembering:
             Remembering.failures -= 1
             raise PollError(Outcome.timeout, "no answer")
         time = start.replace(second=0)
-        while time < stop + timedelta(minutes=5):  # more than it was asked for, as devices do
+        while time < (self.until or stop + timedelta(minutes=5)):  # more than it was asked for, as devices do
             yield Polled([Reading("power", 500.0, time=time), Reading("power", float("nan"), time=time)])
             time += timedelta(minutes=1)
 
@@ -239,7 +261,7 @@ def remembering(monkeypatch: pytest.MonkeyPatch) -> type[Remembering]:
     module.open_source = lambda settings: Remembering()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "remembering", module)
     monkeypatch.setitem(registry.LIVE_KINDS, "shelly", "remembering")
-    Remembering.failures, Remembering.asked = 1, []
+    Remembering.failures, Remembering.asked, Remembering.until = 1, [], None
     return Remembering
 
 
@@ -256,12 +278,15 @@ def test_gaps_are_asked_for_again_in_chunks_and_marked(
     bring(workspace, "tiny")
     begin, end = start + timedelta(seconds=190), start + timedelta(hours=8)
     with Landing(workspace.data) as landing:
-        assert open_gaps(landing, source, start + timedelta(hours=8, seconds=200)) == [(begin, end)]
+        assert (
+            open_gaps(landing, source, end + REPAIR_AFTER - timedelta(seconds=1)) == []
+        )  # its newest minutes may lack
+        assert open_gaps(landing, source, end + REPAIR_AFTER) == [(begin, end)]
     job = repair_job(workspace, source)
     requested = gaps_sensor(workspace, source, job)(dg.build_sensor_context(instance))
     assert len(requested.run_requests) == 1  # type: ignore[union-attr]
     said: list[str] = []
-    now = start + timedelta(hours=8, seconds=200)
+    now = end + REPAIR_AFTER
     assert len(repair(workspace, source, now, said.append).problems) == 1
     done = repair(workspace, source, now, said.append)
     assert (done.gaps, done.problems) == (1, []) and done.readings > 470
@@ -275,3 +300,31 @@ def test_gaps_are_asked_for_again_in_chunks_and_marked(
     assert 470 <= late.height <= 480
     assert late["time"].min() >= begin and late["time"].max() < end  # type: ignore[operator]
     assert repair(workspace, source, now, said.append).gaps == 0
+
+
+def test_a_repair_that_brought_a_part_is_not_finished(tmp_path: Path, remembering: type[Remembering]) -> None:
+    """As when the device had not yet written its newest minutes, or its answer was cut."""
+    tiny_house(tmp_path)
+    (tmp_path / "hp.yaml").write_text(SETTINGS.replace("luxtronik", "shelly"), encoding="utf-8")
+    workspace = Workspace(load_settings(tmp_path / "hp.yaml"), tmp_path / "data")
+    (source,) = workspace.settings.sources
+    start = NOW.replace(second=0) - timedelta(hours=1)
+    land(workspace, start, 2, every=10)
+    land(workspace, start + timedelta(minutes=10), 2, first=100, every=10)
+    now = start + timedelta(minutes=10) + REPAIR_AFTER
+    said: list[str] = []
+    Remembering.failures, Remembering.until = 0, start + timedelta(minutes=7)
+    assert repair(workspace, source, now, said.append).readings == 6
+    assert "part" in said[-1]
+    Remembering.until = None
+    done = repair(workspace, source, now, said.append)
+    assert (done.gaps, done.readings) == (1, 9)
+    assert repair(workspace, source, now, said.append).gaps == 0
+    rows = workspace.lake.read("readings/tiny", workspace.lake.keys("readings/tiny"))
+    assert rows is not None and rows.filter(pl.col("origin") == landed.HISTORY).height == 9
+    # What never comes is not asked for without end.
+    land(workspace, start + timedelta(minutes=30), 2, first=200, every=10)
+    Remembering.until = start + timedelta(minutes=20)
+    now = start + timedelta(minutes=30) + REPAIR_AFTER
+    attempts = [repair(workspace, source, now, said.append).gaps for _ in range(landed.REPAIR_ATTEMPTS + 2)]
+    assert attempts == [1] * landed.REPAIR_ATTEMPTS + [0, 0]

@@ -13,7 +13,7 @@ from dagster._core.events import EngineEventData
 from dagster._core.test_utils import create_run_for_test
 
 from hp_pipeline.services.environment import dagster_environment
-from hp_pipeline.services.instance import CONFIGURATION, open_instance, prepare_instance, reap_orphans
+from hp_pipeline.services.instance import configuration, open_instance, prepare_instance, reap_orphans
 
 
 @pytest.fixture
@@ -80,13 +80,13 @@ def test_slots_of_finished_runs_are_freed(instance: dg.DagsterInstance, gone: in
 
 def test_the_home_follows_the_shipped_settings_and_keeps_its_memory(tmp_path: Path) -> None:
     home = prepare_instance(tmp_path)
-    assert (home / "dagster.yaml").read_bytes() == CONFIGURATION.read_bytes()
+    assert (home / "dagster.yaml").read_bytes() == configuration(tmp_path)
     with open_instance(tmp_path) as instance:
         kept = run(instance, DagsterRunStatus.NOT_STARTED)
     (home / "dagster.yaml").write_text("telemetry: {enabled: true}\n")
     (home / "prepared_for").write_text("1.0.0")  # made by an older Dagster
     assert prepare_instance(tmp_path) == home
-    assert (home / "dagster.yaml").read_bytes() == CONFIGURATION.read_bytes()
+    assert (home / "dagster.yaml").read_bytes() == configuration(tmp_path)
     with open_instance(tmp_path) as instance:
         assert [found.run_id for found in instance.get_runs()] == [kept]
 
