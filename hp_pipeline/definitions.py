@@ -13,7 +13,8 @@ from hp_pipeline.assets.heat_pump import heat_pump_assets
 from hp_pipeline.assets.landed import landed_asset, live_sources, remembers, repair_job
 from hp_pipeline.assets.partitions import utc_days
 from hp_pipeline.assets.readings import readings_assets, take_in_job
-from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.assets.solar import solar_assets
+from hp_pipeline.assets.workspace import SolarPlant, Workspace
 from hp_pipeline.automation.jobs import Job, beat_job, figures_job, maintenance_job, sweep_job
 from hp_pipeline.automation.landed import gaps_sensor, landed_job, landed_readings_sensor
 from hp_pipeline.automation.schedules import export_schedules, keep_up, nightly
@@ -31,7 +32,8 @@ def build_definitions(workspace: Workspace) -> dg.Definitions:
         *(landed_asset(workspace, source, days) for source in live_sources(workspace)),
     ]
     for plant in workspace.plants:
-        assets += [*heat_pump_assets(plant, days), *export_assets(plant, days)]
+        made = solar_assets(plant, days) if isinstance(plant, SolarPlant) else heat_pump_assets(plant, days)
+        assets += [*made, *export_assets(plant, days)]
     figures, sweep, maintenance = figures_job(workspace), sweep_job(workspace), maintenance_job()
     jobs: list[Job] = [figures, sweep, maintenance]
     schedules = [nightly(sweep, "15 3 * * *", zone), nightly(maintenance, "45 3 * * *", zone)]

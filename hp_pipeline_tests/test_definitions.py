@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 
 from hp_pipeline.assets.describe import asset_key
+from hp_pipeline.assets.stages import tables_of
 from hp_pipeline.definitions import build_definitions, defs
 from hp_pipeline.vocabulary.tables import tables
 from hp_pipeline_tests.assets.small_house import write_house
@@ -140,13 +141,13 @@ def _name(key: dg.AssetKey) -> str:
 
 def test_graph_reads_like_the_way_of_the_data(tmp_path: Path) -> None:
     """Every asset of a heat pump: its group, its kinds, a description, the columns of its table, its neighbours."""
-    repository = build_definitions(write_house(tmp_path)).get_repository_def()
-    graph = repository.asset_graph
+    workspace = write_house(tmp_path)
+    graph = build_definitions(workspace).get_repository_def().asset_graph
     groups = {_name(key): graph.get(key).group_name for key in graph.get_all_asset_keys()}
     assert {groups[f"readings/{source}"] for source in ("files_a", "files_b")} == {"1_readings"}
-    for pump in ("daikin", "annex"):
-        for table in (name for name in tables() if name != "readings"):
-            node = graph.get(asset_key(table, pump))
+    for plant in workspace.plants:
+        for table in tables_of(plant):
+            node = graph.get(asset_key(table, plant.id))
             assert node.description
             assert node.owners == ["team:house"]
             assert "parquet" in node.kinds

@@ -36,6 +36,12 @@ EXPECTED_OF_COUNTERS = {"day_reset", "year_reset", "outage"}
 KNOWN_WANTED = 0.98
 """Starts are compared with the device's own count on days of which so much is known."""
 
+TANK_COVERAGE_WANTED = 0.9
+"""With less of a day known a balance is partial."""
+
+CLOSURE_WANTED = 0.15
+"""A closure error greater than this share of what came in is worth a warning."""
+
 _Verdict = tuple[bool, dict[str, Any]]
 
 
@@ -111,6 +117,43 @@ def _below_carnot(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     above = rows.filter(pl.col("cop") > carnot_limit())
     withheld = rows.filter(pl.col("cop_reason").str.contains("Carnot")).height
     return above.is_empty() and withheld == 0, {"withheld": withheld, "shown_above": above.height}
+
+
+def _balances(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    """In whole millijoules, as the sums were made."""
+
+    def exact(name: str) -> pl.Expr:
+        return (pl.col(name).fill_null(0) * 3.6e9).round().cast(pl.Int64)
+
+    came = sum((exact(f"{what}_kwh") for what in ("solar", "immersion", "pellet", "unexplained")), pl.lit(0))
+    went = sum((exact(f"{what}_kwh") for what in ("stored_change", "draw", "standby_loss")), pl.lit(0))
+    wrong = rows.filter(came != went)
+    return wrong.is_empty(), {"rows_wrong": wrong.height, "rows": rows.height}
+
+
+def _tank_known(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    partial = rows.filter(pl.col("coverage").fill_null(0) < TANK_COVERAGE_WANTED)
+    return partial.is_empty(), {"days_partial": partial.height, "last": str(partial["period"].max())}
+
+
+def _device_agrees(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    """What the device reckons of a day, where all of the day is known."""
+    whole = rows.filter(pl.col("coverage") >= TANK_COVERAGE_WANTED, ~pl.col("provisional"))
+    lines = ["| day | heater | kWh | by the device, more |", "|---|---|---|---|"]
+    apart = 0
+    for what in ("solar", "immersion", "pellet"):
+        own, more = pl.col(f"{what}_kwh"), pl.col(f"{what}_difference_kwh")
+        found = whole.filter(more.abs() > pl.max_horizontal(own * 0.2, 1.0))
+        apart += found.height
+        for period, energy, difference in found.select("period", own, more).tail(10).iter_rows():
+            lines.append(f"| {period} | {what} | {energy:.1f} | {difference:+.1f} |")
+    return apart == 0, {"days_apart": apart, "days": dg.MetadataValue.md("\n".join(lines))}
+
+
+def _closes(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    known = rows.filter(pl.col("coverage") >= TANK_COVERAGE_WANTED, pl.col("closure").is_not_null())
+    open_ = known.filter(pl.col("closure").abs() > CLOSURE_WANTED)
+    return open_.is_empty(), {"days_open": open_.height, "days": known.height, "last": str(open_["period"].max())}
 
 
 def _costed(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
@@ -246,6 +289,30 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         "priced": Check("A tariff tells the price of all electricity", _WARN, _costed),
     },
     "costs_monthly": {**_MADE},
+    "solar_frames": {
+        **_MADE,
+        "understood": Check("Every word and number of the device was understood", _WARN, _understood),
+    },
+    "solar_hourly": {
+        **_MADE,
+        "balances": Check("What came into the tank is what it stored, gave and lost", _ERROR, _balances),
+    },
+    "solar_daily": {
+        **_MADE,
+        "balances": Check("What came into the tank is what it stored, gave and lost", _ERROR, _balances),
+        "coverage": Check(f"The tank is known for {TANK_COVERAGE_WANTED:.0%} of each day", _WARN, _tank_known),
+        "device_agrees": Check("The device's own reckoning is near (20 %, 1 kWh)", _WARN, _device_agrees),
+    },
+    "solar_monthly": {
+        **_MADE,
+        "balances": Check("What came into the tank is what it stored, gave and lost", _ERROR, _balances),
+    },
+    "solar_yearly": {**_MADE},
+    "house_hourly": {**_MADE},
+    "house_daily": {
+        **_MADE,
+        "closes": Check(f"Tank and heat pumps agree within {CLOSURE_WANTED:.0%} of what came in", _WARN, _closes),
+    },
     "costs_seasonal": {**_MADE},
     "costs_yearly": {**_MADE},
     "comparisons": {**_MADE},

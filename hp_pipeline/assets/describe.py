@@ -44,6 +44,13 @@ GROUPS: Mapping[str, str] = {
     "costs_monthly": "6_costs",
     "costs_seasonal": "6_costs",
     "costs_yearly": "6_costs",
+    "solar_frames": "2_frames",
+    "solar_hourly": "6_solar",
+    "solar_daily": "6_solar",
+    "solar_monthly": "6_solar",
+    "solar_yearly": "6_solar",
+    "house_hourly": "6_solar",
+    "house_daily": "6_solar",
     "daily_csv": "7_outputs",
     "weekly_csv": "7_outputs",
 }
@@ -75,6 +82,16 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
                     "electrical_energy_change", "comparison_reason"),
     "outlook": ("kind", "period", "cop", "electrical_energy_kwh", "electrical_energy_estimate_kwh", "cop_estimate",
                 "days_left", "estimate_reason"),
+    **dict.fromkeys(
+        ("solar_hourly", "solar_daily", "solar_monthly", "solar_yearly"),
+        ("period", "solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh", "unexplained_kwh", "stored_change_kwh",
+         "coverage"),
+    ),
+    **dict.fromkeys(
+        ("house_hourly", "house_daily"),
+        ("period", "heat_pump_kwh", "solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh", "closure_error_kwh",
+         "closure"),
+    ),
 }  # fmt: skip
 
 
@@ -162,7 +179,7 @@ def _cell(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else ""
     if isinstance(value, float):
-        return f"{value:.0%}" if name.endswith("_coverage") or name == "share" else f"{value:.2f}"
+        return f"{value:.0%}" if name.endswith(("coverage", "closure")) or name == "share" else f"{value:.2f}"
     return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value)
 
 

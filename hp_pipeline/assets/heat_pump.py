@@ -45,8 +45,8 @@ from hp_pipeline.vocabulary.tables.standstill import OFFSET_DAYS
 
 _Result = Iterator[dg.MaterializeResult[Any]]
 
-_LAST = "all_time"
-"""The table of a heat pump's last step in a run over everything."""
+_LAST = ("all_time", "house_daily")
+"""The tables of a plant's last step in a run over everything: of a heat pump, and of a solar heating."""
 
 POOL = "figures"
 """Two runs that make the same partition would both be right, and one of them would be for nothing."""
@@ -69,121 +69,121 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
     readings = [dg.AssetDep(asset_key(*asset.split("/")), partition_mapping=around(1, 1)) for asset in plant.readings]
     fresh = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(hours=6))
     return [
-        _daily_step(plant, FramesStage, [spec("frames", own, _about("frames"), deps=readings, partitions=days)]),
-        _daily_step(
+        daily_step(plant, FramesStage, [spec("frames", own, about("frames"), deps=readings, partitions=days)]),
+        daily_step(
             plant,
             OperationStage,
             [
-                spec(table, own, _about(table), deps=[after("frames", 1, 1)], partitions=days)
+                spec(table, own, about(table), deps=[after("frames", 1, 1)], partitions=days)
                 for table in OperationStage.tables
             ],
         ),
-        _daily_step(
+        daily_step(
             plant,
             SensorOffsetsStage,
             [
                 spec(
                     "sensor_offsets",
                     own,
-                    _about("sensor_offsets"),
+                    about("sensor_offsets"),
                     deps=[after("standstills", OFFSET_DAYS - 1)],
                     partitions=days,
                 )
             ],
         ),
-        _daily_step(
+        daily_step(
             plant,
             CountersStage,
-            [spec(table, own, _about(table), deps=readings, partitions=days) for table in CountersStage.tables],
+            [spec(table, own, about(table), deps=readings, partitions=days) for table in CountersStage.tables],
         ),
-        _daily_step(
+        daily_step(
             plant,
             FiguresStage,
             [
-                spec(table, own, _about(table), deps=[after(above, 1, 1) for above in measured], partitions=days)
+                spec(table, own, about(table), deps=[after(above, 1, 1) for above in measured], partitions=days)
                 for table in FiguresStage.tables
             ],
         ),
-        _daily_step(
+        daily_step(
             plant,
             EventsStage,
             [
-                spec(table, own, _about(table), deps=[after("segments", 1, 1)], partitions=days)
+                spec(table, own, about(table), deps=[after("segments", 1, 1)], partitions=days)
                 for table in EventsStage.tables
             ],
         ),
-        _daily_step(
+        daily_step(
             plant,
             StatesStage,
             [
                 spec(
                     "state_intervals",
                     own,
-                    _about("state_intervals"),
+                    about("state_intervals"),
                     deps=[after("frames"), after("operation")],
                     partitions=days,
                 )
             ],
         ),
-        _daily_step(
+        daily_step(
             plant,
             StateDailyStage,
-            [spec("state_daily", own, _about("state_daily"), deps=[after("state_intervals", 1, 1)], partitions=days)],
+            [spec("state_daily", own, about("state_daily"), deps=[after("state_intervals", 1, 1)], partitions=days)],
         ),
-        _daily_step(
+        daily_step(
             plant,
             CompressorRunsStage,
             [
                 spec(
                     "compressor_runs",
                     own,
-                    _about("compressor_runs"),
+                    about("compressor_runs"),
                     deps=[after("state_intervals", 1, 1)],
                     partitions=days,
                 )
             ],
         ),
-        _daily_step(
+        daily_step(
             plant,
             CyclingDailyStage,
             [
                 spec(
                     "cycling_daily",
                     own,
-                    _about("cycling_daily"),
+                    about("cycling_daily"),
                     deps=[after("state_daily"), after("compressor_runs", 4, 1), after("counters", 1, 1)],
                     partitions=days,
                 )
             ],
         ),
-        _daily_step(
+        daily_step(
             plant,
             FaultsStage,
-            [spec("faults", own, _about("faults"), deps=[*readings, after("state_intervals", 1, 1)], partitions=days)],
+            [spec("faults", own, about("faults"), deps=[*readings, after("state_intervals", 1, 1)], partitions=days)],
         ),
-        _daily_step(
+        daily_step(
             plant,
             DailyStage,
-            [spec("daily", own, _about("daily"), deps=[after("hourly", 1, 1)], partitions=days, freshness=fresh)],
+            [spec("daily", own, about("daily"), deps=[after("hourly", 1, 1)], partitions=days, freshness=fresh)],
         ),
-        _daily_step(
+        daily_step(
             plant,
             CostsDailyStage,
-            [spec("costs_daily", own, _about("costs_daily"), deps=[after("quarter_hourly", 1, 1)], partitions=days)],
+            [spec("costs_daily", own, about("costs_daily"), deps=[after("quarter_hourly", 1, 1)], partitions=days)],
         ),
-        _periods_step(
+        periods_step(
             plant,
             "costs",
             [CostsMonthlyStage, CostsSeasonalStage, CostsYearlyStage],
             {"costs_monthly": "costs_daily", "costs_seasonal": "costs_monthly", "costs_yearly": "costs_monthly"},
         ),
-        _periods_step(
+        periods_step(
             plant,
             "outlook",
             [ComparisonsStage, OutlookStage],
             {"comparisons": "monthly", "outlook": "monthly"},
         ),
-        _periods_step(
+        periods_step(
             plant,
             "periods",
             [WeeklyStage, MonthlyStage, SeasonalStage, YearlyStage, AllTimeStage],
@@ -198,11 +198,11 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
     ]
 
 
-def _about(table: str) -> str:
+def about(table: str) -> str:
     return tables()[table].description
 
 
-def _daily_step(plant: Plant, stage_type: type[Stage], specs: Sequence[dg.AssetSpec]) -> dg.AssetsDefinition:
+def daily_step(plant: Plant, stage_type: type[Stage], specs: Sequence[dg.AssetSpec]) -> dg.AssetsDefinition:
     """The assets of one stage that are partitioned by UTC day, as one step."""
 
     @dg.multi_asset(
@@ -220,7 +220,7 @@ def _daily_step(plant: Plant, stage_type: type[Stage], specs: Sequence[dg.AssetS
     return step
 
 
-def _periods_step(
+def periods_step(
     plant: Plant, name: str, stage_types: Sequence[type[Stage]], below: Mapping[str, str]
 ) -> dg.AssetsDefinition:
     """Weeks, months, seasons, years, all time: rows of their own calendar, hence without the graph's partitions.
@@ -233,7 +233,7 @@ def _periods_step(
     @dg.multi_asset(
         name=f"{own}__{name}",
         specs=[
-            spec(table, own, _about(table), deps=[dg.AssetDep(asset_key(shorter, own))])
+            spec(table, own, about(table), deps=[dg.AssetDep(asset_key(shorter, own))])
             for table, shorter in below.items()
         ],
         check_specs=[check for table in below for check in check_specs(table, own)],
@@ -274,8 +274,8 @@ def _run(
         context.log.info(f"{', '.join(stage.tables)}: {_sentence(stage, outcome)}")
     yield from results
     in_run = context.job_def.asset_layer.selected_asset_keys
-    final = asset_key(_LAST, plant.id)
-    if final not in in_run or final in {result.asset_key for result in results}:
+    finals = {asset_key(table, plant.id) for table in _LAST}
+    if not finals & set(in_run) or finals & {result.asset_key for result in results}:
         _raise_failures(context, plant)
 
 

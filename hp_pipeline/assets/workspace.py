@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import ClassVar
 
 from hp_pipeline.lake import Column, Lake, Table, publish_catalogue
-from hp_pipeline.settings import FilesSource, HeatPump, Settings
+from hp_pipeline.settings import FilesSource, HeatPump, Settings, SolarSystem
 from hp_pipeline.transforms.boundaries import Metering
 from hp_pipeline.vocabulary.boundaries import METERED_APART
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
-from hp_pipeline.vocabulary.rules import Rules
+from hp_pipeline.vocabulary.rules import Rules, SolarRules
 from hp_pipeline.vocabulary.tables import tables
 
 log = logging.getLogger(__name__)
@@ -93,34 +94,53 @@ class Workspace:
     @property
     def plants(self) -> tuple[Plant, ...]:
         """All plants of the settings, in the order in which they are made: one may follow from those before it."""
-        return tuple(self.plant(heat_pump.id) for heat_pump in self.settings.heat_pumps)
+        return (
+            *(self.plant(heat_pump.id) for heat_pump in self.settings.heat_pumps),
+            *(self.solar_plant(system.id) for system in self.settings.solar_systems),
+        )
 
     def fed_by(self, *sources: str) -> tuple[Plant, ...]:
-        """The plants that have an input from one of the sources, in the order of `plants`."""
+        """The plants whose tables follow from one of the sources, in the order of `plants`."""
         assets = {f"readings/{source}" for source in sources}
-        return tuple(plant for plant in self.plants if assets.intersection(plant.readings))
+        return tuple(plant for plant in self.plants if assets.intersection(plant.fed_from))
 
     def plant(self, heat_pump: str) -> Plant:
         """One heat pump with all that decides its figures."""
         return Plant(self, self.settings.heat_pump(heat_pump))
 
+    def solar_plant(self, solar_system: str) -> SolarPlant:
+        """One solar heating with all that decides its figures."""
+        return SolarPlant(self, self.settings.solar_system(solar_system))
+
 
 @dataclass(frozen=True)
 class Plant:
-    """One heat pump of a workspace: its inputs, profiles and rules."""
+    """One heat pump (or another part) of a workspace: its inputs, profiles and rules."""
 
     workspace: Workspace
-    heat_pump: HeatPump
+    part: HeatPump | SolarSystem
+
+    frames: ClassVar[str] = "frames"
+    """The table that says when something is known of it."""
+    hours: ClassVar[str] = "hourly"
+    days: ClassVar[str] = "daily"
+
+    @property
+    def heat_pump(self) -> HeatPump:
+        """The heat pump. Raises `LookupError` when it is none."""
+        if not isinstance(self.part, HeatPump):
+            raise LookupError(f"{self.id} is no heat pump")
+        return self.part
 
     @property
     def id(self) -> str:
-        """The heat pump's id."""
-        return self.heat_pump.id
+        """Its id."""
+        return self.part.id
 
     @property
     def name(self) -> str:
         """What people call it."""
-        return self.heat_pump.name or self.heat_pump.id
+        return self.part.name or self.part.id
 
     @property
     def lake(self) -> Lake:
@@ -141,7 +161,7 @@ class Plant:
     def inputs(self) -> tuple[tuple[str, Profile], ...]:
         """Its sources with their profiles, in order of precedence."""
         settings = self.workspace.settings
-        return tuple((entry.source, settings.profile_of(entry)) for entry in self.heat_pump.inputs)
+        return tuple((entry.source, settings.profile_of(entry)) for entry in self.part.inputs)
 
     @cached_property
     def mappings(self) -> Mapping[str, SignalMapping]:
@@ -188,4 +208,62 @@ class Plant:
     @cached_property
     def readings(self) -> tuple[str, ...]:
         """The assets of readings that feed it."""
-        return tuple(dict.fromkeys(f"readings/{entry.source}" for entry in self.heat_pump.inputs))
+        return tuple(dict.fromkeys(f"readings/{entry.source}" for entry in self.part.inputs))
+
+    @property
+    def fed_from(self) -> tuple[str, ...]:
+        """The assets of readings that its tables follow from, also by way of other plants."""
+        return self.readings
+
+
+class SolarPlant(Plant):
+    """One solar heating of a workspace, with the heat pumps that also heat its tank."""
+
+    frames: ClassVar[str] = "solar_frames"
+    hours: ClassVar[str] = "solar_hourly"
+    days: ClassVar[str] = "solar_daily"
+
+    @property
+    def solar_system(self) -> SolarSystem:
+        """What the settings say of it."""
+        return self.workspace.settings.solar_system(self.id)
+
+    @cached_property
+    def heat_pumps(self) -> tuple[Plant, ...]:
+        """The heat pumps whose domestic hot water is the water of its tank."""
+        return tuple(self.workspace.plant(heat_pump) for heat_pump in self.solar_system.heat_pumps)
+
+    @cached_property
+    def unzeroed_because(self) -> str | None:
+        """It has no flow and return sensor whose offset could be taken off."""
+        return "it is no heat pump"
+
+    @cached_property
+    def tank_rules(self) -> SolarRules:
+        """What its tank is like, and the thresholds of its balance."""
+        system, tank = self.solar_system, self.solar_system.tank
+        immersion, stove = system.immersion_heater, system.pellet_stove
+        return SolarRules(
+            litres=tank.litres,
+            shares=tank.layer_shares,
+            height_m=tank.height_m,
+            cold_water_c=tank.cold_water_c,
+            usable_c=tank.usable_c,
+            ambient_c=tank.ambient_c,
+            loss_w_per_k=tank.loss_w_per_k,
+            area_m2=system.collector.area_m2,
+            stagnation_c=system.collector.stagnation_c,
+            immersion_kw=None if immersion is None else immersion.rated_power_kw,
+            pellet_kw=None if stove is None else stove.rated_power_kw,
+            water_share=None if stove is None else stove.water_share,
+            stove_up_to_c=None if stove is None else stove.up_to_c,
+            frame_interval=system.frame_interval,
+            max_gap=system.max_gap,
+            dead_band_kwh=system.dead_band_kwh,
+        )
+
+    @property
+    def fed_from(self) -> tuple[str, ...]:
+        """Its own readings and those of the heat pumps that heat its tank."""
+        others = (asset for plant in self.heat_pumps for asset in plant.readings)
+        return tuple(dict.fromkeys((*self.readings, *others)))

@@ -108,7 +108,7 @@ def beat_job(workspace: Workspace, sources: Sequence[Source]) -> dg.JobDefinitio
         context.log.info("; ".join(said))
         workspace.publish()
         for plant in workspace.plants:
-            fed = [asset.partition("/")[2] for asset in plant.readings]
+            fed = [asset.partition("/")[2] for asset in plant.fed_from]
             if not any(source in by_id for source in fed):
                 continue
             days = {*named, *(day for source in fed for day in touched.get(source, ()))}

@@ -92,7 +92,6 @@ def export_schedules(workspace: Workspace) -> tuple[list[Job], list[dg.ScheduleD
     """
     wanted = workspace.settings.outputs.csv
     zone = workspace.settings.site.time_zone
-    pumps = [heat_pump.id for heat_pump in workspace.settings.heat_pumps]
     jobs: list[Job] = []
     schedules: list[dg.ScheduleDefinition] = []
     for name, on, weekday, back in (
@@ -101,7 +100,7 @@ def export_schedules(workspace: Workspace) -> tuple[list[Job], list[dg.ScheduleD
     ):
         if not on:
             continue
-        job = dg.define_asset_job(name, selection=[asset_key(name, pump) for pump in pumps])
+        job = dg.define_asset_job(name, selection=[asset_key(name, plant.id) for plant in workspace.plants])
         jobs.append(job)
         schedules.append(_export(name, job, f"{wanted.at.minute} {wanted.at.hour} * * {weekday}", zone, back))
     return jobs, schedules

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from hp_pipeline.cli.devices import probe
-from hp_pipeline.cli.figures import GROUPINGS, cycles, heating_by_temperature, summary
+from hp_pipeline.cli.figures import GROUPINGS, cycles, heating_by_temperature, solar, summary
 from hp_pipeline.cli.intake import import_group
 from hp_pipeline.cli.making import materialize
 from hp_pipeline.cli.query import sql
@@ -74,6 +74,7 @@ for command in (
     summary,
     heating_by_temperature,
     cycles,
+    solar,
     export,
     verify,
     docs,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hp_pipeline.assets.workspace import Workspace
 
 Grouping = Literal["all", "year", "season", "month", "week", "day", "hour", "session", "cycle"]
+SOLAR_GROUPINGS = ("year", "month", "day", "hour")
 GROUPINGS = ("all", "year", "season", "month", "week", "day", "hour", "session", "cycle")
 
 _RANGE = (
@@ -199,5 +200,37 @@ def cycles(**options: Any) -> None:
     shown.show(rows, CYCLE_VIEW, "Compressor cycles of heating")
 
 
-for command in (heating_by_temperature, cycles):
+@click.command()
+@_RANGE[0]
+@_RANGE[1]
+@click.option("--by", type=click.Choice(SOLAR_GROUPINGS), default="day", show_default=True, help="What a row is.")
+@click.option("--house", is_flag=True, help="With the heat pumps that also heat the tank (by hour or day).")
+@_RANGE[3]
+@places
+def solar(
+    settings: str | None,
+    data: str | None,
+    first: datetime | None,
+    last: datetime | None,
+    by: str,
+    house: bool,
+    form: str,
+) -> None:
+    """Solar heating: what the collector, the immersion heater and the stove gave the tank, and what was drawn."""
+    from hp_pipeline.outputs.summary import HOUSE_VIEW, SOLAR_VIEW
+
+    if house and by not in {"hour", "day"}:
+        raise click.UsageError("--house goes with --by hour or --by day.")
+    workspace = open_workspace(settings, data)
+    whose = [system.id for system in workspace.settings.solar_systems]
+    if not whose:
+        raise click.ClickException("The settings name no solar heating: see solar_systems in hp.example.yaml.")
+    days = [day.date() if day else None for day in (first, last)]
+    shown = Shown(workspace, days[0], days[1], whose, form)
+    names = {"hour": "hourly", "day": "daily", "month": "monthly", "year": "yearly"}
+    rows = shown.table(f"{'house' if house else 'solar'}_{names[by]}", {"month": 31, "year": 366}.get(by, 1))
+    shown.show(rows, HOUSE_VIEW if house else SOLAR_VIEW, f"The tank, by {by}")
+
+
+for command in (heating_by_temperature, cycles, solar):
     summary.add_command(command)

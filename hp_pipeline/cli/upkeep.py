@@ -23,7 +23,11 @@ def export(settings: str | None, data: str | None, day: datetime | None) -> None
     problems: list[str] = []
     with progress_bars() as progress:
         for plant in workspace.plants:
-            days = [day.date()] if day else [date.fromisoformat(key) for key in plant.lake.keys(f"daily/{plant.id}")]
+            days = (
+                [day.date()]
+                if day
+                else [date.fromisoformat(key) for key in plant.lake.keys(f"{plant.days}/{plant.id}")]
+            )
             weeks = sorted({first_day("weekly", one) for one in days})
             for kind, dates, write in (("daily", days, write_daily_csv), ("weekly", weeks, write_weekly_csv)):
                 for one in progress.track(dates, description=f"{plant.id}: {kind} CSV"):

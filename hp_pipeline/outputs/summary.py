@@ -38,6 +38,19 @@ _HEADERS: Mapping[str, str] = {
     "outdoor_from": "outdoor\nfrom °C",
     "outdoor_to": "to\n°C",
     "hours": "hours",
+    "solar_system": "solar\nheating",
+    "solar_kwh": "solar\nkWh",
+    "immersion_kwh": "immers.\nkWh",
+    "pellet_kwh": "pellet\nkWh",
+    "heat_pump_kwh": "heat\npump kWh",
+    "unexplained_kwh": "unex-\nplained",
+    "draw_kwh": "drawn\nkWh",
+    "standby_loss_kwh": "lost\nkWh",
+    "stored_change_kwh": "stored\nkWh",
+    "solar_difference_kwh": "device\nsays more",
+    "closure_error_kwh": "closure\nerror",
+    "closure": "of what\ncame",
+    "coverage": "known",
     "provisional": "",
     "cop_reason": "no COP because",
 }
@@ -54,6 +67,14 @@ SESSION_VIEW = (
 CYCLE_VIEW = (
     *("heat_pump", "start", "end", "mode", "state", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
     *("outdoor_temperature_mean", "flow_temperature_last", "flow_setpoint_last", "room_temperature_last"),
+)
+SOLAR_VIEW = (
+    *("solar_system", "period", "solar_kwh", "immersion_kwh", "pellet_kwh", "unexplained_kwh", "draw_kwh"),
+    *("standby_loss_kwh", "stored_change_kwh", "solar_difference_kwh", "coverage"),
+)
+HOUSE_VIEW = (
+    *("solar_system", "period", "heat_pump_kwh", "solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh"),
+    *("standby_loss_kwh", "stored_change_kwh", "closure_error_kwh", "closure", "coverage"),
 )
 TEMPERATURE_VIEW = (
     *("heat_pump", "outdoor_from", "outdoor_to", "hours", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
@@ -84,8 +105,8 @@ def text_table(rows: pl.DataFrame, view: Sequence[str], time_zone: str, title: s
     """
     zone = ZoneInfo(time_zone)
     names = [name for name in view if name in rows.columns and (name not in _IF_KNOWN or _says_something(rows[name]))]
-    if rows["heat_pump"].n_unique() <= 1:
-        names = [name for name in names if name != "heat_pump"]
+    if names and names[0] in {"heat_pump", "solar_system"} and rows[names[0]].n_unique() <= 1:
+        names = names[1:]
     cells = {
         name: [*_HEADERS[name].split("\n"), *(_cell(name, row, zone) for row in rows.iter_rows(named=True))]
         for name in names
@@ -150,7 +171,7 @@ def _cell(name: str, row: Mapping[str, object], zone: ZoneInfo) -> str:
         return str(value or "")
     if value is None:
         return "–"
-    if name.endswith("_coverage") and isinstance(value, float):
+    if name.endswith(("coverage", "closure")) and isinstance(value, float):
         return "100%" if value >= 0.9995 else f"{min(value, 0.99):.0%}"  # 100 % is to mean all of it
     if isinstance(value, datetime):
         local = value.astimezone(zone)

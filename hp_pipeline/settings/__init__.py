@@ -11,6 +11,7 @@ from hp_pipeline.settings.mistakes import Mistake, SettingsError, format_mistake
 from hp_pipeline.settings.outputs import CsvOutput, Outputs
 from hp_pipeline.settings.rules import Rules
 from hp_pipeline.settings.settings import Settings, settings_json_schema
+from hp_pipeline.settings.solar import Collector, ImmersionHeater, PelletStove, SolarSystem, Tank
 from hp_pipeline.settings.sources import (
     Columns,
     FilesSource,
@@ -30,12 +31,14 @@ from hp_pipeline.settings.upkeep import Automation, LandingRules
 __all__ = [
     "Automation",
     "Circuit",
+    "Collector",
     "Columns",
     "Consumer",
     "CsvOutput",
     "Duration",
     "FilesSource",
     "HeatPump",
+    "ImmersionHeater",
     "InfluxdbSource",
     "Input",
     "LandingRules",
@@ -46,6 +49,7 @@ __all__ = [
     "MqttSource",
     "MqttTopic",
     "Outputs",
+    "PelletStove",
     "PriceFiles",
     "Rules",
     "SeriesSelector",
@@ -53,7 +57,9 @@ __all__ = [
     "SettingsError",
     "ShellySource",
     "Site",
+    "SolarSystem",
     "Source",
+    "Tank",
     "Tariff",
     "TariffWindow",
     "ViessmannSource",

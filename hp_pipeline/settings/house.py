@@ -97,6 +97,24 @@ Consumer = Literal[
 """What a meter can include: it decides the boundary (SPF H1 to H4) of a COP."""
 
 
+def repeated_inputs(written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+    """An inconsistency for each input that has the source and the profile of an earlier one."""
+    inputs = written.get("inputs")
+    seen: dict[tuple[str, str], int] = {}
+    for index, entry in enumerate(inputs if isinstance(inputs, list) else []):
+        if not isinstance(entry, Mapping):
+            continue
+        source, profile = entry.get("source"), entry.get("profile")
+        if not isinstance(source, str) or not isinstance(profile, str):
+            continue
+        if (source, profile) in seen:
+            yield Inconsistency(
+                ("inputs", index, "profile"),
+                f"a source with a profile that inputs[{seen[source, profile]}] has not already",
+            )
+        seen.setdefault((source, profile), index)
+
+
 def _divides_quarter(value: timedelta) -> timedelta:
     # Calendar figures are merged from quarters of an hour, so that no frame may lie across two of them.
     if timedelta(minutes=15) % value:
@@ -154,20 +172,7 @@ class HeatPump(SettingsModel):
     def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
         """Circuits have ids of their own, and no input is there twice."""
         yield from repeated(written, "circuits", "id")
-        inputs = written.get("inputs")
-        seen: dict[tuple[str, str], int] = {}
-        for index, entry in enumerate(inputs if isinstance(inputs, list) else []):
-            if not isinstance(entry, Mapping):
-                continue
-            source, profile = entry.get("source"), entry.get("profile")
-            if not isinstance(source, str) or not isinstance(profile, str):
-                continue
-            if (source, profile) in seen:
-                yield Inconsistency(
-                    ("inputs", index, "profile"),
-                    f"a source with a profile that inputs[{seen[source, profile]}] has not already",
-                )
-            seen.setdefault((source, profile), index)
+        yield from repeated_inputs(written)
 
 
 MeterAccuracy = Literal["A", "B", "C", "1", "2", "3", "device", "calculated"]

@@ -233,9 +233,10 @@ def _locate(location: tuple[int | str, ...]) -> tuple[KeyPath, _Place]:
 def _add_unknown_words(document: Document, directory: Path) -> None:
     """Adds profiles, signals and mappings that the vocabulary does not know."""
     written = document.values or {}
-    for index, heat_pump in mappings(written, "heat_pumps"):
-        for place, item in mappings(heat_pump, "inputs"):
-            _add_profile_mistakes(document, ("heat_pumps", index, "inputs", place), item, directory)
+    for key in ("heat_pumps", "solar_systems"):
+        for index, owner in mappings(written, key):
+            for place, item in mappings(owner, "inputs"):
+                _add_profile_mistakes(document, (key, index, "inputs", place), item, directory)
     metered = {name: signal for name, signal in signals().items() if signal.unit in _METERED_UNITS}
     for index, meter in mappings(written, "meters"):
         name = meter.get("signal")

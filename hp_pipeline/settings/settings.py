@@ -22,6 +22,7 @@ from hp_pipeline.settings.model import (
 )
 from hp_pipeline.settings.outputs import Outputs
 from hp_pipeline.settings.rules import Rules
+from hp_pipeline.settings.solar import SolarSystem
 from hp_pipeline.settings.sources import SOURCE_KINDS, Source
 from hp_pipeline.settings.tariffs import Tariff
 from hp_pipeline.settings.upkeep import Automation, LandingRules
@@ -29,7 +30,7 @@ from hp_pipeline.vocabulary.durations import format_duration
 from hp_pipeline.vocabulary.profiles import Profile, load_profile
 from hp_pipeline.vocabulary.rules import Rules as OperationRules
 
-_Part = TypeVar("_Part", HeatPump, Source)
+_Part = TypeVar("_Part", HeatPump, SolarSystem, Source)
 
 
 class Settings(SettingsModel):
@@ -38,6 +39,7 @@ class Settings(SettingsModel):
     site: Site = Field(description="The house.")
     heat_pumps: tuple[HeatPump, ...] = Field(min_length=1, description="The heat pumps; at least one.")
     sources: tuple[Source, ...] = Field(min_length=1, description="Where readings come from; at least one.")
+    solar_systems: tuple[SolarSystem, ...] = Field((), description="Solar heating systems with their tanks.")
     meters: tuple[Meter, ...] = Field((), description="What is measured, and what it includes.")
     rules: Rules = Field(default_factory=Rules, description="Rules for all heat pumps.")
     tariffs: tuple[Tariff, ...] = Field((), description="Prices of electricity, each from its day on.")
@@ -61,6 +63,10 @@ class Settings(SettingsModel):
         """The heat pump with this id. Raises `LookupError`, which names those that there are."""
         return _by_id("heat pump", self.heat_pumps, heat_pump_id)
 
+    def solar_system(self, solar_system_id: str) -> SolarSystem:
+        """The solar heating with this id. Raises `LookupError`, which names those that there are."""
+        return _by_id("solar heating", self.solar_systems, solar_system_id)
+
     def source(self, source_id: str) -> Source:
         """The source with this id. Raises `LookupError`, which names those that there are."""
         return _by_id("source", self.sources, source_id)
@@ -78,12 +84,11 @@ class Settings(SettingsModel):
         shared = {name: getattr(rules, name) for name in names if name != "frame_interval"}
         return OperationRules(frame_interval=owner.frame_interval, **shared)
 
-    def inputs_of(self, source_id: str) -> tuple[tuple[HeatPump, Input], ...]:
-        """The inputs that read from a source, each with its heat pump, in the order of the file."""
+    def inputs_of(self, source_id: str) -> tuple[tuple[HeatPump | SolarSystem, Input], ...]:
+        """The inputs that read from a source, each with its heat pump or solar heating, in the order of the file."""
         self.source(source_id)
-        return tuple(
-            (heat_pump, item) for heat_pump in self.heat_pumps for item in heat_pump.inputs if item.source == source_id
-        )
+        owners: tuple[HeatPump | SolarSystem, ...] = (*self.heat_pumps, *self.solar_systems)
+        return tuple((owner, item) for owner in owners for item in owner.inputs if item.source == source_id)
 
     def meters_of(self, heat_pump_id: str) -> tuple[Meter, ...]:
         """The meters of a heat pump, in the order of the file."""
@@ -127,10 +132,15 @@ class Settings(SettingsModel):
     def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
         """Everything that contradicts something else, in all parts of the file."""
         yield from _below("site", Site, written)
-        for key in ("heat_pumps", "sources", "meters"):
+        for key in ("heat_pumps", "solar_systems", "sources", "meters"):
             yield from repeated(written, key, "id")
+        pumps = _ids(written, "heat_pumps")
+        for index, system in mappings(written, "solar_systems"):
+            if system.get("id") in pumps:
+                yield Inconsistency(("solar_systems", index, "id"), "an id that no heat pump has")
         yield from repeated(written, "tariffs", "from")
         yield from _below("heat_pumps", HeatPump, written)
+        yield from _below("solar_systems", SolarSystem, written)
         yield from _below("meters", Meter, written)
         yield from _below("tariffs", Tariff, written)
         for index, source in mappings(written, "sources"):
@@ -173,14 +183,24 @@ def _ids(written: Mapping[str, Any], key: str) -> list[str]:
 def _dangling(written: Mapping[str, Any]) -> Iterator[Inconsistency]:
     """Ids that name nothing. With no id at all there is nothing to choose from, and another mistake to fix."""
     sources, heat_pumps = _ids(written, "sources"), _ids(written, "heat_pumps")
-    for index, heat_pump in mappings(written, "heat_pumps"):
-        for place, item in mappings(heat_pump, "inputs"):
-            source = item.get("source")
-            if sources and isinstance(source, str) and source not in sources:
+    for key in ("heat_pumps", "solar_systems"):
+        for index, owner_of in mappings(written, key):
+            for place, item in mappings(owner_of, "inputs"):
+                source = item.get("source")
+                if sources and isinstance(source, str) and source not in sources:
+                    yield Inconsistency(
+                        (key, index, "inputs", place, "source"),
+                        f"the id of a source: {', '.join(sources)}",
+                        nearest=nearest_word(source, sources),
+                    )
+    for index, system in mappings(written, "solar_systems"):
+        pumps = system.get("heat_pumps")
+        for place, pump in enumerate(pumps if isinstance(pumps, list) else []):
+            if heat_pumps and isinstance(pump, str) and pump not in heat_pumps:
                 yield Inconsistency(
-                    ("heat_pumps", index, "inputs", place, "source"),
-                    f"the id of a source: {', '.join(sources)}",
-                    nearest=nearest_word(source, sources),
+                    ("solar_systems", index, "heat_pumps", place),
+                    f"the id of a heat pump: {', '.join(heat_pumps)}",
+                    nearest=nearest_word(pump, heat_pumps),
                 )
     for index, meter in mappings(written, "meters"):
         owner = meter.get("heat_pump")

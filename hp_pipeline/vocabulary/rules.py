@@ -60,3 +60,44 @@ class Rules:
     def provisional_after(self) -> timedelta:
         """How far before the newest reading a mode may still change: a defrost in progress may reach back so far."""
         return self.max_defrost + 2 * self.quarantine
+
+
+@dataclass(frozen=True)
+class SolarRules:
+    """What a tank with its heaters is like, and the thresholds of its balance.
+
+    Attributes:
+        litres: water in the tank.
+        shares: of the water for which each layer stands, from below.
+        height_m: from the lowest to the highest sensor; None when unknown.
+        cold_water_c: at this temperature the tank holds nothing.
+        usable_c: what usable litres are counted in.
+        ambient_c: around the tank.
+        loss_w_per_k: through its insulation; None when unknown.
+        area_m2: of the collector; None when unknown.
+        stagnation_c: from here on the collector stagnates.
+        immersion_kw: rated power of the immersion heater; None where there is none.
+        pellet_kw: rated heat of the stove; None where it tells its own.
+        water_share: of the stove's heat, into the tank; None where there is no stove.
+        stove_up_to_c: highest layer from which on the stove heats the tank no more; None when always.
+        frame_interval: the tank is looked at once in each.
+        max_gap: between readings further apart nothing is known.
+        dead_band_kwh: a gain or loss counts when it is greater.
+    """
+
+    litres: float
+    shares: tuple[float, ...]
+    height_m: float | None = None
+    cold_water_c: float = 10.0
+    usable_c: float = 40.0
+    ambient_c: float = 20.0
+    loss_w_per_k: float | None = None
+    area_m2: float | None = None
+    stagnation_c: float = 120.0
+    immersion_kw: float | None = None
+    pellet_kw: float | None = None
+    water_share: float | None = None
+    stove_up_to_c: float | None = None
+    frame_interval: timedelta = timedelta(seconds=30)
+    max_gap: timedelta = timedelta(minutes=10)
+    dead_band_kwh: float = 0.05

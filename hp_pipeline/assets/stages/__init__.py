@@ -28,12 +28,22 @@ from hp_pipeline.assets.stages.periods import (
     YearlyStage,
 )
 from hp_pipeline.assets.stages.readings import merge_readings, store_readings
+from hp_pipeline.assets.stages.solar import (
+    HouseDailyStage,
+    HouseHourlyStage,
+    SolarDailyStage,
+    SolarFramesStage,
+    SolarHourlyStage,
+    SolarMonthlyStage,
+    SolarYearlyStage,
+)
 from hp_pipeline.assets.stages.stage import Listing, Outcome, Progress, Stage, StageError
 from hp_pipeline.assets.stages.standstill import SensorOffsetsStage
 from hp_pipeline.assets.stages.states import StateDailyStage, StatesStage
-from hp_pipeline.assets.workspace import Plant
+from hp_pipeline.assets.workspace import Plant, SolarPlant
 
 __all__ = [
+    "SOLAR_STAGES",
     "STAGES",
     "AllTimeStage",
     "ComparisonsStage",
@@ -49,6 +59,8 @@ __all__ = [
     "FaultsStage",
     "FiguresStage",
     "FramesStage",
+    "HouseDailyStage",
+    "HouseHourlyStage",
     "Listing",
     "MonthlyStage",
     "OperationStage",
@@ -57,6 +69,11 @@ __all__ = [
     "Progress",
     "SeasonalStage",
     "SensorOffsetsStage",
+    "SolarDailyStage",
+    "SolarFramesStage",
+    "SolarHourlyStage",
+    "SolarMonthlyStage",
+    "SolarYearlyStage",
     "Stage",
     "StageError",
     "StateDailyStage",
@@ -95,12 +112,23 @@ STAGES: tuple[type[Stage], ...] = (
     ComparisonsStage,
     OutlookStage,
 )
-"""In the order in which they follow from each other."""
+"""Of a heat pump, in the order in which they follow from each other."""
+
+SOLAR_STAGES: tuple[type[Stage], ...] = (
+    SolarFramesStage,
+    SolarHourlyStage,
+    SolarDailyStage,
+    SolarMonthlyStage,
+    SolarYearlyStage,
+    HouseHourlyStage,
+    HouseDailyStage,
+)
+"""Of a solar heating; the last two also follow from the hours of the heat pumps that heat its tank."""
 
 
 def stage_types(plant: Plant) -> tuple[type[Stage], ...]:
     """The stages that a plant has, in the order in which they follow from each other."""
-    return STAGES
+    return SOLAR_STAGES if isinstance(plant, SolarPlant) else STAGES
 
 
 def tables_of(plant: Plant) -> list[str]:

@@ -76,7 +76,7 @@ class FramesStage(Stage):
     def _decoded(self, start: datetime, end: datetime) -> Decoded:
         first = (start - timedelta(days=self.held_days)).date()
         days = [(first + timedelta(days=i)).isoformat() for i in range((end.date() - first).days + 1)]
-        beyond = end + max([self.plant.rules.hold, *self._spike_windows])
+        beyond = end + max([self._margin, *self._spike_windows])
         inputs = []
         for source, profile in self.plant.inputs:
             rows = self.lake.read(
@@ -88,6 +88,11 @@ class FramesStage(Stage):
             if rows is not None:
                 inputs.append((told.full_series(conform(rows, "readings"), _known_to(profile)), profile))
         return decode(inputs)
+
+    @property
+    def _margin(self) -> timedelta:
+        """How far behind a day readings still matter to it."""
+        return self.plant.rules.hold
 
     @property
     def _spike_windows(self) -> list[timedelta]:

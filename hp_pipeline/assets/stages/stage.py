@@ -102,7 +102,7 @@ class Listing:
 
 
 class Stage(ABC):
-    """One step of a heat pump's way from readings to figures.
+    """One step of a plant's way from readings to figures.
 
     A subclass says its tables, which partitions they have, what each is made from, and how. An instance looks at the
     tables before it once: make a new one each time that a stage is to be brought up to date. The stages of one time
@@ -155,8 +155,8 @@ class Stage(ABC):
 
     @cached_property
     def known(self) -> figures.Known:
-        """From the start of the heat pump's oldest frame to the end of its newest."""
-        asset = self.asset("frames")
+        """From the start of the plant's oldest frame to the end of its newest."""
+        asset = self.asset(self.plant.frames)
         return figures.Known(
             since=self._frame_time(asset, self.listed(asset), "start"),
             until=self._frame_time(asset, reversed(self.listed(asset)), "end"),
@@ -193,12 +193,12 @@ class Stage(ABC):
 
     @cached_property
     def _newest_framed(self) -> str:
-        asset = self.asset("frames")
+        asset = self.asset(self.plant.frames)
         receipts = ((key, self.receipt(asset, key)) for key in reversed(self.listed(asset)))
         return next((key for key, receipt in receipts if receipt is not None and receipt.rows), "")
 
     def asset(self, table: str) -> str:
-        """The lake's path of this heat pump's part of a table."""
+        """The lake's path of this plant's part of a table."""
         return f"{table}/{self.plant.id}"
 
     def keys(self, first: date | None = None, last: date | None = None) -> list[str]:

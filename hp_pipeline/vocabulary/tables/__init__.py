@@ -25,6 +25,17 @@ from hp_pipeline.vocabulary.tables.figures import (
 from hp_pipeline.vocabulary.tables.operation import CYCLE_STATES, MODES, operation_tables
 from hp_pipeline.vocabulary.tables.outlook import outlook_tables
 from hp_pipeline.vocabulary.tables.periods import period_tables
+from hp_pipeline.vocabulary.tables.solar import (
+    DEVICE_COUNTERS,
+    HOUSE_SUM_COLUMNS,
+    SOLAR_COUNT_COLUMNS,
+    SOLAR_DURATION_COLUMNS,
+    SOLAR_ENERGY_COLUMNS,
+    SOLAR_LEVELS,
+    SOLAR_MEANS,
+    TANK_LAYERS,
+    solar_tables,
+)
 from hp_pipeline.vocabulary.tables.standstill import standstill_tables
 from hp_pipeline.vocabulary.tables.states import RECOGNISED_STATES, state_tables
 from hp_pipeline.vocabulary.tables.table import TIME, Column, Partitions, Table
@@ -32,15 +43,23 @@ from hp_pipeline.vocabulary.tables.table import TIME, Column, Partitions, Table
 __all__ = [
     "COUNT_COLUMNS",
     "CYCLE_STATES",
+    "DEVICE_COUNTERS",
     "DURATION_COLUMNS",
     "FAULT_KINDS",
+    "HOUSE_SUM_COLUMNS",
     "INCREMENT_KINDS",
     "LEDGER_KINDS",
     "MODES",
     "RATIO_COLUMNS",
     "RECOGNISED_STATES",
     "SHORT_CYCLING",
+    "SOLAR_COUNT_COLUMNS",
+    "SOLAR_DURATION_COLUMNS",
+    "SOLAR_ENERGY_COLUMNS",
+    "SOLAR_LEVELS",
+    "SOLAR_MEANS",
     "STATISTICS",
+    "TANK_LAYERS",
     "TIME",
     "Column",
     "Partitions",
@@ -66,5 +85,6 @@ def tables() -> dict[str, Table]:
         period_tables(),
         cost_tables(),
         outlook_tables(),
+        solar_tables(),
     )
     return {table.name: table for family in families for table in family}

@@ -1,0 +1,209 @@
+"""Readings of a solar heating → frames → hours → days, months, years; with heat pumps' hours the house's balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+from functools import cached_property
+
+import polars as pl
+
+from hp_pipeline.assets.stages.operation import FramesStage
+from hp_pipeline.assets.stages.periods import DailyStage, PeriodStage
+from hp_pipeline.assets.stages.stage import Outcome, Stage, between, by_day, day_of, midnight, shifted
+from hp_pipeline.assets.workspace import Plant, SolarPlant
+from hp_pipeline.transforms import calendar, solar
+from hp_pipeline.transforms.calendar import PeriodName
+from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.rules import SolarRules
+
+
+def _solar(plant: Plant) -> SolarPlant:
+    if not isinstance(plant, SolarPlant):
+        raise TypeError(f"{plant.id} is no solar heating")
+    return plant
+
+
+def _rules(stage: Stage) -> SolarRules:
+    return _solar(stage.plant).tank_rules
+
+
+def _known(stage: Stage, name: PeriodName, key: str) -> Known:
+    """The time in which there are frames, as far as it matters to a period: an hour behind it, readings still make
+    something of it final."""
+    zone = stage.plant.time_zone
+    end = calendar.day_start(calendar.next_period(name, day_of(key)), zone) + timedelta(hours=1) + _rules(stage).max_gap
+    return stage.known_within(calendar.day_start(day_of(key), zone), end)
+
+
+def _by_first_day(rows: pl.DataFrame, time_zone: str) -> dict[str, pl.DataFrame]:
+    firsts = [calendar.local_date(start, time_zone).isoformat() for start in rows["start"]]
+    return {key: rows[index : index + 1] for index, key in enumerate(firsts)}
+
+
+class SolarFramesStage(FramesStage):
+    """Readings of all inputs → table `solar_frames`."""
+
+    tables = ("solar_frames",)
+    version = 1
+
+    @property
+    def _margin(self) -> timedelta:
+        return _rules(self).max_gap + timedelta(seconds=1)
+
+    def shape(self, key: str) -> str:
+        profiles = [line for _, profile in self.plant.inputs for line in profile.fingerprint_data()]
+        return repr((profiles, _rules(self)))
+
+    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
+        start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
+        decoded = self._decoded(start, end)
+        outcome.doubts += decoded.doubts
+        outcome.ambiguous |= decoded.ambiguous
+        built = solar.solar_frames(decoded, self.plant.mappings, self.plant.id, start, end, _rules(self))
+        return {"solar_frames": by_day(built, keys)}
+
+
+class SolarHourlyStage(Stage):
+    """Table `solar_frames` → `solar_hourly`, under the UTC day on which an hour begins."""
+
+    tables = ("solar_hourly",)
+
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
+        """Days with frames, and the day before one when its last hour goes on into it."""
+        days = between(self.listed(self.asset("solar_frames")), first, last, self.reach + 2)
+        return {key for key in {*days, *(shifted(key, -1) for key in days)} if self.is_wanted(key)}
+
+    def is_wanted(self, key: str) -> bool:
+        return any(self.has(asset, day) for asset, day in self.inputs(key))
+
+    def _ends(self, first: date, last: date) -> set[str]:
+        """Also those around the first and the last that is not empty: there the oldest and the newest frame lie."""
+        filled = self._around_filled(self.stored) | self._around_filled(self.stored[::-1])
+        return super()._ends(first, last) | filled
+
+    def inputs(self, key: str) -> Iterable[tuple[str, str]]:
+        asset = self.asset("solar_frames")
+        part_hours = calendar.has_part_hours(self.plant.time_zone, day_of(key))
+        return [(asset, key), (asset, shifted(key, 1))] if part_hours else [(asset, key)]
+
+    def shape(self, key: str) -> str:
+        start = midnight(day_of(key))
+        known = self.known_within(start, start + timedelta(hours=26) + _rules(self).max_gap)
+        return repr((_rules(self), self.plant.time_zone, known))
+
+    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
+        days = list(dict.fromkeys(day for key in keys for _, day in self.inputs(key)))
+        frames = conform(self.lake.read(self.asset("solar_frames"), days), "solar_frames")
+        start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
+        hours = solar.solar_hourly(frames, start, end, self.plant.time_zone, _rules(self), self.known)
+        return {"solar_hourly": by_day(hours, keys)}
+
+
+class SolarDailyStage(DailyStage):
+    """Table `solar_hourly` → `solar_daily`: local days, each from the UTC days around it."""
+
+    tables = ("solar_daily",)
+    within = "solar_hourly"
+
+    def shape(self, key: str) -> str:
+        return repr((_rules(self), self.plant.time_zone, _known(self, "daily", key)))
+
+    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
+        days = sorted({part for key in keys for _, part in self.inputs(key)})
+        hours = conform(self.lake.read(self.asset("solar_hourly"), days), "solar_hourly")
+        return {"solar_daily": _merged(self, "daily", hours, keys)}
+
+
+def _merged(stage: Stage, name: PeriodName, rows: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
+    zone, days = stage.plant.time_zone, [day_of(key) for key in keys]
+    return _by_first_day(solar.solar_by_calendar(rows, name, days, zone, _rules(stage), stage.known), zone)
+
+
+class SolarPeriodStage(PeriodStage):
+    """Solar heating of shorter periods → that of a longer one."""
+
+    family = "solar_"
+
+    def shape(self, key: str) -> str:
+        return repr((_rules(self), self.plant.time_zone, _known(self, self.name, key)))
+
+    def merged(self, rows: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
+        return _merged(self, self.name, rows, keys)
+
+
+class SolarMonthlyStage(SolarPeriodStage):
+    """Table `solar_daily` → `solar_monthly`."""
+
+    tables = ("solar_monthly",)
+    name = "monthly"
+    below = "daily"
+
+
+class SolarYearlyStage(SolarPeriodStage):
+    """Table `solar_monthly` → `solar_yearly`."""
+
+    tables = ("solar_yearly",)
+    name = "yearly"
+    below = "monthly"
+
+
+class _HouseStage(Stage):
+    """A stage that also follows from readings of heat pumps."""
+
+    @cached_property
+    def reach(self) -> int:
+        """That of the plant that reaches furthest."""
+        return max([super().reach, *(FramesStage(plant).reach for plant in _solar(self.plant).heat_pumps)])
+
+
+class HouseHourlyStage(_HouseStage):
+    """Table `solar_hourly`, and `hourly` of the heat pumps that heat the tank → `house_hourly`."""
+
+    tables = ("house_hourly",)
+
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
+        """Days with hours of the tank."""
+        return set(between(self.listed(self.asset("solar_hourly")), first, last, self.reach + 2))
+
+    def is_wanted(self, key: str) -> bool:
+        return self.has(self.asset("solar_hourly"), key)
+
+    def _ends(self, first: date, last: date) -> set[str]:
+        """Also those around the first and the last that is not empty."""
+        filled = self._around_filled(self.stored) | self._around_filled(self.stored[::-1])
+        return super()._ends(first, last) | filled
+
+    @property
+    def _heat_pumps(self) -> list[str]:
+        return [f"hourly/{plant.id}" for plant in _solar(self.plant).heat_pumps]
+
+    def inputs(self, key: str) -> Iterable[tuple[str, str]]:
+        return [(asset, key) for asset in (self.asset("solar_hourly"), *self._heat_pumps)]
+
+    def shape(self, key: str) -> str:
+        start = midnight(day_of(key))
+        return repr((self.plant.time_zone, self.known_within(start, start + timedelta(hours=26))))
+
+    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
+        hours = conform(self.lake.read(self.asset("solar_hourly"), list(keys)), "solar_hourly")
+        others = [conform(self.lake.read(asset, list(keys)), "hourly") for asset in self._heat_pumps]
+        return {"house_hourly": by_day(solar.house_hourly(hours, others, self.known), keys)}
+
+
+class HouseDailyStage(_HouseStage, DailyStage):
+    """Table `house_hourly` → `house_daily`."""
+
+    tables = ("house_daily",)
+    within = "house_hourly"
+
+    def shape(self, key: str) -> str:
+        return repr((self.plant.time_zone, self.known_in_period("daily", key)))
+
+    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
+        days = sorted({part for key in keys for _, part in self.inputs(key)})
+        hours = conform(self.lake.read(self.asset("house_hourly"), days), "house_hourly")
+        zone = self.plant.time_zone
+        made = solar.house_by_calendar(hours, "daily", [day_of(key) for key in keys], zone, self.known)
+        return {"house_daily": _by_first_day(made, zone)}

@@ -1,0 +1,220 @@
+"""What a tank with a solar collector, an immersion heater and a pellet stove gained, gave and lost."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from hp_pipeline.vocabulary.tables.table import PERIOD, PROVISIONAL, TIME, Column, Table
+
+_INTERVAL = (
+    Column("solar_system", "VARCHAR", None, "Solar heating, by its id in the settings"),
+    Column("start", TIME, None, "Begin (UTC)"),
+    Column("end", TIME, None, "End (UTC), exclusive"),
+)
+
+TANK_LAYERS = tuple(f"tank_layer_{number}_temperature" for number in range(1, 9))
+
+DEVICE_COUNTERS = {
+    "solar": "solar_energy_today",
+    "immersion": "immersion_heater_energy_today",
+    "pellet": "pellet_energy_today",
+}
+"""What heats the tank → the device's own counter of the day."""
+
+SOLAR_ENERGY_COLUMNS = (
+    Column("stored_change_kwh", "DOUBLE", "kWh", "Change of what the tank holds, over the time that is covered"),
+    Column(
+        "solar_kwh",
+        "DOUBLE",
+        "kWh",
+        "Heat of the collector: as metered, else what the tank gains and nothing else "
+        "gave it while the pump ran and the collector was warmer than the lowest layer",
+    ),
+    Column("immersion_kwh", "DOUBLE", "kWh", "Heat of the immersion heater: its meter, else rated power × time on"),
+    Column(
+        "pellet_kwh",
+        "DOUBLE",
+        "kWh",
+        "Heat of the pellet stove into the water: its power (else rated power × time on) × share of the water",
+    ),
+    Column(
+        "unexplained_kwh",
+        "DOUBLE",
+        "kWh",
+        "What the tank gained and nothing measured gave it (such as a heat pump), "
+        "and changes within the dead band, which may be negative",
+    ),
+    Column(
+        "draw_kwh",
+        "DOUBLE",
+        "kWh",
+        "What was taken from the tank: drawn, and lost where no loss is known. It hides "
+        "what was gained at the same moment",
+    ),
+    Column("standby_loss_kwh", "DOUBLE", "kWh", "Loss through the insulation by the settings' W/K; 0 without it"),
+    Column(
+        "legacy_solar_kwh",
+        "DOUBLE",
+        "kWh",
+        "For comparison: solar by the old split (every rise of the level, by "
+        "weights), which the noise of the sensors ratchets up",
+    ),
+    Column("legacy_immersion_kwh", "DOUBLE", "kWh", "For comparison: immersion heater by the old split"),
+    Column(
+        "legacy_pellet_kwh", "DOUBLE", "kWh", "For comparison: pellet stove by the old split: all that was not else"
+    ),
+    Column("device_solar_kwh", "DOUBLE", "kWh", "For comparison: solar as the device reckons it; null when not told"),
+    Column("device_immersion_kwh", "DOUBLE", "kWh", "For comparison: immersion heater as the device reckons it"),
+    Column("device_pellet_kwh", "DOUBLE", "kWh", "For comparison: pellet stove as the device reckons it"),
+    Column("idle_loss_kwh", "DOUBLE", "kWh", "What the tank lost in hours in which nothing gave or took"),
+)
+"""The energies; each is a sum, so rows can be added. The first seven balance to the last bit."""
+
+SOLAR_DURATION_COLUMNS = (
+    Column("covered_s", "DOUBLE", "s", "Time for which all layers are known; longer gaps are not bridged"),
+    Column("pump_s", "DOUBLE", "s", "Time the solar pump ran"),
+    Column("immersion_s", "DOUBLE", "s", "Time the immersion heater was on"),
+    Column("pellet_s", "DOUBLE", "s", "Time the pellet stove burned"),
+    Column("stagnation_s", "DOUBLE", "s", "Time the collector was at its stagnation temperature with the pump off"),
+    Column("idle_s", "DOUBLE", "s", "Time in hours in which nothing gave or took"),
+)
+
+SOLAR_COUNT_COLUMNS = (Column("pump_starts", "BIGINT", None, "Starts of the solar pump (off to on)"),)
+
+SOLAR_MEANS = {
+    "tank": ("°C", "Mean temperature of the tank"),
+    "tank_top": ("°C", "Temperature of the highest layer"),
+    "tank_bottom": ("°C", "Temperature of the lowest layer"),
+}
+"""Mean temperatures over the covered time."""
+
+SOLAR_LEVELS = {
+    "stored_energy": ("kWh", "What the tank holds above cold water"),
+    "usable_litres": ("l", "Hot water that could be drawn: of the layers that are warm enough, mixed down"),
+}
+"""Levels with first, last, min, max."""
+
+
+@cache
+def solar_sum_columns() -> tuple[Column, ...]:
+    """What can be added."""
+    return (*SOLAR_ENERGY_COLUMNS, *SOLAR_DURATION_COLUMNS, *SOLAR_COUNT_COLUMNS)
+
+
+def _level_columns() -> tuple[Column, ...]:
+    words = {"first": "first known", "last": "last known", "min": "least", "max": "greatest"}
+    levels = [
+        Column(f"{name}_{statistic}", "DOUBLE", unit, f"{about}: {word}")
+        for name, (unit, about) in SOLAR_LEVELS.items()
+        for statistic, word in words.items()
+    ]
+    means = [
+        Column(f"{name}_temperature_mean", "DOUBLE", unit, f"{about}: time-weighted mean")
+        for name, (unit, about) in SOLAR_MEANS.items()
+    ]
+    collector = Column("solar_collector_temperature_max", "DOUBLE", "°C", "Temperature of the collector: greatest")
+    idle = Column(
+        "idle_excess_mean", "DOUBLE", "K", "Tank above ambient: mean over the time with nothing given or taken"
+    )
+    return (*levels, *means, collector, idle)
+
+
+SOLAR_RATIOS = (
+    Column(
+        "coverage",
+        "DOUBLE",
+        None,
+        "Share of the period for which all layers are known, 0…1; below 0.9 it is partial, and nothing is scaled up",
+    ),
+    Column("collected_kwh", "DOUBLE", "kWh", "Solar + immersion heater + pellet stove"),
+    Column("stored_energy_rate_kw", "DOUBLE", "kW", "Change of what the tank holds ÷ covered time"),
+    Column("stratification_k", "DOUBLE", "K", "Highest minus lowest layer, mean"),
+    Column(
+        "stratification_k_per_m", "DOUBLE", "K/m", "The same over the height between the sensors, where it is known"
+    ),
+    Column(
+        "standby_loss_w_per_k",
+        "DOUBLE",
+        "W/K",
+        "What the tank seems to lose through its insulation, from hours in "
+        "which nothing gave or took; null with less than six of them",
+    ),
+    Column("solar_kwh_per_m2", "DOUBLE", "kWh/m²", "Solar heat ÷ area of the collector, where it is known"),
+    Column("solar_difference_kwh", "DOUBLE", "kWh", "The device's own reckoning of solar heat minus `solar_kwh`"),
+    Column("immersion_difference_kwh", "DOUBLE", "kWh", "The same for the immersion heater"),
+    Column("pellet_difference_kwh", "DOUBLE", "kWh", "The same for the pellet stove"),
+    PROVISIONAL,
+)
+
+
+HOUSE_SUM_COLUMNS = (
+    Column(
+        "heat_pump_kwh", "DOUBLE", "kWh", "Heat of the heat pumps in mode dhw, as they tell; null when one does not"
+    ),
+    Column("heat_pump_heating_kwh", "DOUBLE", "kWh", "Heat of the heat pumps in mode heating, beside the tank"),
+    Column("solar_kwh", "DOUBLE", "kWh", "Heat of the collector"),
+    Column("immersion_kwh", "DOUBLE", "kWh", "Heat of the immersion heater in the tank"),
+    Column("pellet_kwh", "DOUBLE", "kWh", "Heat of the pellet stove into the water"),
+    Column("stored_change_kwh", "DOUBLE", "kWh", "Change of what the tank holds"),
+    Column("draw_kwh", "DOUBLE", "kWh", "What was taken from the tank"),
+    Column("standby_loss_kwh", "DOUBLE", "kWh", "What the tank lost through its insulation"),
+    Column(
+        "closure_error_kwh",
+        "DOUBLE",
+        "kWh",
+        "What came in minus what is accounted for: heat pumps (mode dhw) + solar "
+        "+ immersion + pellet − stored − draw − loss; null when the heat pumps' heat is",
+    ),
+    Column(
+        "electrical_kwh", "DOUBLE", "kWh", "Electricity of the heat pumps, in all modes, and of the immersion heater"
+    ),
+    Column("covered_s", "DOUBLE", "s", "Time for which the tank is known"),
+    Column("heat_pump_s", "DOUBLE", "s", "Time for which the heat pumps' heat is known (of the one known least)"),
+)
+
+HOUSE_RATIOS = (
+    Column("coverage", "DOUBLE", None, "Share of the period for which tank and heat pumps are known, 0…1"),
+    Column("closure", "DOUBLE", None, "Closure error ÷ all that came in; null below 0.05 kWh"),
+)
+
+
+def solar_tables() -> tuple[Table, ...]:
+    """`solar_frames` by UTC day, and the figures per hour, day, month and year."""
+    figures = (*_INTERVAL, *PERIOD, *SOLAR_RATIOS, *solar_sum_columns(), *_level_columns())
+    house = (*_INTERVAL, *PERIOD, *HOUSE_RATIOS, *HOUSE_SUM_COLUMNS)
+    return (
+        Table(
+            "solar_frames",
+            "The tank between readings, cut at quarters of an hour: what it held at both ends, and what drove it",
+            (
+                *_INTERVAL,
+                Column("stored_energy_start_kwh", "DOUBLE", "kWh", "What the tank held at `start`; null when unknown"),
+                Column("stored_energy_end_kwh", "DOUBLE", "kWh", "What the tank held at `end`; null when unknown"),
+                Column("tank_temperature", "DOUBLE", "°C", "Mean temperature of the tank in the middle of the frame"),
+                *(
+                    Column(name, "DOUBLE", "°C", f"Layer {place}, from below, at `end`")
+                    for place, name in enumerate(TANK_LAYERS, 1)
+                ),
+                Column("usable_litres", "DOUBLE", "l", "Hot water that could be drawn at `end`"),
+                Column("solar_collector_temperature", "DOUBLE", "°C", "Collector, as last told at `start`"),
+                Column("reference_temperature", "DOUBLE", "°C", "Buffer as the device tells it, for the old split"),
+                Column("solar_pump", "BOOLEAN", None, "Whether the solar pump runs"),
+                Column("solar_pump_next", "BOOLEAN", None, "Whether it runs at `end`"),
+                Column("solar_power", "DOUBLE", "W", "Heat of the collector as metered; null when it is not"),
+                Column("immersion_heater_on", "BOOLEAN", None, "Whether the immersion heater is on"),
+                Column("immersion_heater_power", "DOUBLE", "W", "Its metered power, else rated power while it is on"),
+                Column("pellet_stove_on", "BOOLEAN", None, "Whether the pellet stove burns"),
+                Column("pellet_stove_power", "DOUBLE", "W", "Heat of the stove into the water"),
+                *(
+                    Column(f"device_{what}_kwh", "DOUBLE", "kWh", f"What the device's own counter {name} grew by")
+                    for what, name in DEVICE_COUNTERS.items()
+                ),
+            ),
+        ),
+        Table("solar_hourly", "Solar heating per hour of the house's clock: a balance of the tank", figures),
+        Table("solar_daily", "Solar heating per day of the house's calendar", figures),
+        Table("solar_monthly", "Solar heating per month of the house's calendar", figures, "periods"),
+        Table("solar_yearly", "Solar heating per year of the house's calendar", figures, "periods"),
+        Table("house_hourly", "Balance of a tank and all that heats it, the heat pumps too, per hour", house),
+        Table("house_daily", "Balance of a tank and all that heats it, the heat pumps too, per day", house),
+    )

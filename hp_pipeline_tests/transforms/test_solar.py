@@ -1,0 +1,349 @@
+"""The balance of a tank: exact, independent of order and cuts, near the truth, unmoved by noise, silent over gaps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from random import Random
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hp_pipeline.transforms import solar
+from hp_pipeline.transforms.calendar import day_start
+from hp_pipeline.transforms.decode import Decoded
+from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.schema import conform
+from hp_pipeline.transforms.solar import ENERGIES, house_by_calendar, house_hourly, solar_by_calendar, solar_hourly
+from hp_pipeline.vocabulary.rules import SolarRules
+from hp_pipeline_tests.transforms.solar_readings import RULES, START, framed, readings, truth
+
+DAY = timedelta(days=1)
+SLACK = timedelta(minutes=20)
+CAME = ("solar_kwh", "immersion_kwh", "pellet_kwh", "unexplained_kwh")
+WENT = ("stored_change_kwh", "draw_kwh", "standby_loss_kwh")
+
+
+def whole(kwh: float | None) -> int:
+    """Millijoules."""
+    return round((kwh or 0) * 3.6e9)
+
+
+def imbalance(row: Mapping[str, Any]) -> int:
+    return sum(whole(row[name]) for name in CAME) - sum(whole(row[name]) for name in WENT)
+
+
+def day_of(frames: pl.DataFrame, first: datetime, rules: SolarRules = RULES, zone: str = "UTC") -> dict[str, Any]:
+    hours = solar_hourly(frames, first, first + DAY, zone, rules, Known())
+    return solar_by_calendar(hours, "daily", [first.date()], zone, rules, Known()).row(0, named=True)
+
+
+@pytest.mark.parametrize(
+    ("every_s", "noise_k", "solar_share", "immersion_kwh", "pellet_kwh"),
+    [
+        (10, 0.0, 0.05, 0.02, 0.4),
+        (30, 0.05, 0.05, 0.05, 0.4),
+        (60, 0.1, 0.06, 0.1, 0.4),
+        (300, 0.05, 0.15, 0.4, 0.5),
+    ],
+)
+@pytest.mark.parametrize("number", [1, 5])
+def test_the_energies_of_a_day_are_near_the_truth(
+    number: int, every_s: int, noise_k: float, solar_share: float, immersion_kwh: float, pellet_kwh: float
+) -> None:
+    first = START + number * DAY
+    every = timedelta(seconds=every_s)
+    told = readings(first - SLACK, first + DAY + SLACK, every, noise_k=noise_k, jitter_s=every_s / 10)
+    row, true = day_of(framed(told, first, first + DAY), first), truth(first, first + DAY)
+    assert row["coverage"] == 1
+    assert imbalance(row) == 0
+    assert row["solar_kwh"] == pytest.approx(true["solar"], rel=solar_share)
+    assert row["immersion_kwh"] == pytest.approx(true["immersion"], abs=immersion_kwh)
+    assert row["pellet_kwh"] == pytest.approx(true["pellet"], abs=pellet_kwh)
+    assert row["standby_loss_kwh"] == pytest.approx(true["lost"], rel=0.02)
+    # Where a draw and a gain meet between two readings, each hides the other.
+    assert row["draw_kwh"] == pytest.approx(true["drawn"], rel=0.06 if every_s < 300 else 0.1)
+    assert abs(row["unexplained_kwh"]) < 0.05 * true["drawn"]
+
+
+def test_an_outage_is_not_bridged_and_shows_as_coverage() -> None:
+    first = START + 2 * DAY
+    begin, end = first + timedelta(hours=10, minutes=7), first + timedelta(hours=12, minutes=31)
+    told = readings(first - SLACK, first + DAY + SLACK, timedelta(minutes=1), is_lost=lambda at: begin < at < end)
+    frames = framed(told, first, first + DAY)
+    hours = solar_hourly(frames, first, first + DAY, "UTC", RULES, Known())
+    covered = dict(hours.select(pl.col("start").dt.hour(), "covered_s").iter_rows())
+    assert {hour: seconds for hour, seconds in covered.items() if seconds != 3600} == {10: 420.0, 12: 1740.0}
+    assert set(range(24)) - set(covered) == {11}  # nothing is said of an hour of which nothing is known
+    row = day_of(frames, first)
+    assert row["coverage"] == pytest.approx(1 - 8640 / 86400)
+    assert imbalance(row) == 0
+    known = [truth(first, begin.replace(second=0)), truth(end, first + DAY)]
+    assert row["solar_kwh"] == pytest.approx(sum(part["solar"] for part in known), rel=0.06)
+    assert row["solar_kwh"] < 0.9 * truth(first, first + DAY)["solar"]
+
+
+def test_a_layer_that_is_lost_and_comes_back_gives_no_energy() -> None:
+    first = START + DAY
+    told = readings(first, first + timedelta(hours=4), timedelta(seconds=30))
+    is_fourth = pl.col("point").str.ends_with("rtd_sensor_3")
+    is_lost = pl.col("time").is_between(first + timedelta(minutes=62), first + timedelta(hours=2))
+    lost = told.with_columns(pl.when(is_fourth & is_lost).then(0.0).otherwise("value").alias("value"))
+    with_all, without = (framed(rows, first, first + DAY) for rows in (told, lost))
+    hours = [solar_hourly(frames, first, first + DAY, "UTC", RULES, Known()) for frames in (with_all, without)]
+    assert hours[1]["covered_s"].to_list()[1] < 180
+    for name in ("unexplained_kwh", "draw_kwh", "stored_change_kwh"):
+        others = [rows.filter(pl.col("start").dt.hour().is_in([0, 3]))[name].to_list() for rows in hours]
+        assert others[0] == others[1]
+    assert abs(hours[1]["unexplained_kwh"].drop_nulls()).sum() < 0.1
+    # It is lost to what came in, not to the times at which the stove and the relays were told.
+    assert without.filter(pl.col("stored_energy_end_kwh").is_null()).height > 100
+
+
+def decoded(
+    layers: int, times: list[datetime], values: list[list[float]], states: Mapping[str, list[float]]
+) -> Decoded:
+    signals = {
+        f"tank_layer_{index + 1}_temperature": pl.DataFrame(
+            {"time": times, "value": [row[index] for row in values]}, schema=dict(DECODED)
+        )
+        for index in range(layers)
+    }
+    for name, told in states.items():
+        signals[name] = pl.DataFrame({"time": times, "value": told}, schema=dict(DECODED))
+    return Decoded(signals=signals, times=pl.Series("time", times, solar.UTC))
+
+
+DECODED = {"time": solar.UTC, "value": pl.Float64()}
+SMALL = SolarRules(
+    litres=200.0, shares=(0.25, 0.75), loss_w_per_k=1.7, immersion_kw=2.0, pellet_kw=5.0, water_share=0.6
+)
+FIRST = datetime(2026, 10, 24, tzinfo=UTC)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> Decoded:
+    """Two days over the end of summer time: readings at any moment, any temperatures, any states."""
+    random = Random(draw(st.integers(0, 2**32)))
+    typical = draw(st.sampled_from([40, 250, 580, 1500]))
+    until = draw(st.sampled_from([3 * 3600, 30 * 3600, 48 * 3600]))
+    times, moment = [], 0.0
+    while moment < until:
+        times.append(FIRST + timedelta(microseconds=round(moment * 1e6)))
+        moment += random.choice([1, 1, 1, 4]) * random.uniform(0.2, 1.2) * typical
+    walk, values = [30.0, 60.0], []
+    for _ in times:
+        walk = [min(95.0, max(5.0, level + random.gauss(0, 0.8))) for level in walk]
+        values.append([round(level, 2) for level in walk])
+    names = ("solar_pump", "immersion_heater_on", "pellet_stove_on")
+    states = {name: [float(random.random() < 0.5) for _ in times] for name in names}
+    states["solar_collector_temperature"] = [random.uniform(0, 150) for _ in times]
+    states["solar_energy_today"] = [random.uniform(0, 9) for _ in times]
+    return decoded(2, times, values, states)
+
+
+@given(told=histories(), zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kolkata"]))
+@settings(max_examples=25, deadline=None)
+def test_the_balance_is_exact_however_it_is_cut(told: Decoded, zone: str) -> None:
+    end = FIRST + 2 * DAY
+    frames = solar.solar_frames(told, {}, "sun", FIRST, end, SMALL)
+    # By day, each without the other, it is the same to the last bit.
+    parts = [solar.solar_frames(told, {}, "sun", FIRST + i * DAY, FIRST + (i + 1) * DAY, SMALL) for i in (0, 1)]
+    assert pl.concat(parts).equals(frames)
+    hours = solar_hourly(frames, FIRST - DAY, end, zone, SMALL, Known())
+    assert [imbalance(row) for row in hours.iter_rows(named=True)] == [0] * hours.height
+    assert (hours["covered_s"] <= 3600).all()
+    for name in ("solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh"):
+        assert (hours[name].fill_null(0) >= 0).all()
+    # Telescopes: over stretches without a gap the sum of changes is the difference of the levels at their ends.
+    known = frames.filter(pl.col("stored_energy_end_kwh").is_not_null())
+    breaks = (known["start"] != known["end"].shift(1)).fill_null(True)
+    ends = (
+        known.with_columns(run=breaks.cum_sum())
+        .group_by("run")
+        .agg(pl.col("stored_energy_start_kwh").first(), pl.col("stored_energy_end_kwh").last())
+    )
+    change = sum(whole(b) - whole(a) for a, b in ends.drop("run").iter_rows())
+    assert sum(whole(value) for value in hours["stored_change_kwh"]) == change
+    # Days are the sum of their hours to the last bit, and a local day may have 25 of them.
+    days = [FIRST.date() + timedelta(days=i) for i in (-1, 0, 1, 2)]
+    daily = solar_by_calendar(hours, "daily", days, zone, SMALL, Known())
+    monthly = solar_by_calendar(daily, "monthly", [date(2026, 10, 1)], zone, SMALL, Known())
+    for name in ENERGIES:
+        total = sum(whole(value) for value in hours[name])
+        assert sum(whole(value) for value in daily[name]) == total
+        assert sum(whole(value) for value in monthly[name]) == total
+    if zone == "Europe/Berlin" and daily.height > 1:
+        lengths = dict(daily.select("period", (pl.col("end") - pl.col("start")).dt.total_hours()).iter_rows())
+        assert lengths.get("2026-10-25", 25) == 25
+
+
+@given(
+    rests=st.lists(st.integers(-120, 120), min_size=1, max_size=60),
+    borders=st.lists(st.integers(1, 59), max_size=3),
+    band=st.integers(30, 200),
+)
+def test_a_leg_goes_one_way_and_never_back_by_the_dead_band(rests: list[int], borders: list[int], band: int) -> None:
+    runs = [sum(place >= border for border in borders) for place in range(len(rests))]
+    legs = solar._legs(runs, rests, [band] * len(rests))
+    assert len(legs) == len(rests)
+    moves: dict[int, list[int]] = {}
+    for leg, run, rest in zip(legs, runs, rests, strict=True):
+        moves.setdefault(leg, []).append(rest)
+        assert {other for number, other in zip(legs, runs, strict=True) if number == leg} == {run}
+    assert legs == sorted(legs)
+    for path in moves.values():
+        moved, level, high, low = sum(path), 0, 0, 0
+        for rest in path:
+            level += rest
+            high, low = max(high, level), min(low, level)
+            if moved >= band:
+                assert high - level < band
+            elif moved <= -band:
+                assert level - low < band
+        if abs(moved) < band:
+            assert high - low < 2 * band
+
+
+def test_noise_does_not_ratchet() -> None:
+    random = Random(4)
+    times = [FIRST + timedelta(seconds=30 * i) for i in range(2880 + 2)]
+    for sigma in (0.02, 0.05, 0.1):
+        values = [[60 + random.gauss(0, sigma) for _ in range(8)] for _ in times]
+        told = decoded(8, times, values, {name: [0.0] * len(times) for name in ("solar_pump", "immersion_heater_on")})
+        rules = SolarRules(litres=320.0, shares=(1 / 8,) * 8)
+        row = day_of(solar.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules)
+        assert row["legacy_pellet_kwh"] > 4  # kWh that were never there
+        assert (row["solar_kwh"], row["draw_kwh"], row["pellet_kwh"]) == (0, 0, None)
+        assert abs(row["unexplained_kwh"]) < 0.05
+
+
+def straight(
+    hours: float, layers: list[tuple[float, float]], every_s: int = 60
+) -> tuple[list[datetime], list[list[float]]]:
+    """Layers that go straight from one temperature to another."""
+    count = round(hours * 3600 / every_s)
+    times = [FIRST + timedelta(seconds=every_s * i) for i in range(count + 1)]
+    return times, [[a + (b - a) * i / count for a, b in layers] for i in range(count + 1)]
+
+
+def test_levels_layers_and_losses() -> None:
+    # 160 l at 70 °C over 160 l that cool from 30 to 29 °C in ten hours, nothing on.
+    rules = SolarRules(litres=320.0, shares=(0.5, 0.5), height_m=2.0, area_m2=8.0)
+    times, values = straight(10, [(30.0, 29.0), (70.0, 70.0)])
+    off = dict.fromkeys(("solar_pump", "immersion_heater_on", "pellet_stove_on"), [0.0] * len(times))
+    told = decoded(2, times, values, {**off, "solar_collector_temperature": [130.0] * len(times)})
+    row = day_of(solar.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules)
+    kwh_per_k = 160 * 4186.8 / 3.6e6
+    assert row["stored_energy_first"] == pytest.approx(kwh_per_k * (20 + 60))
+    assert row["stored_change_kwh"] == pytest.approx(-kwh_per_k)
+    assert row["usable_litres_max"] == pytest.approx(160 * 60 / 30)
+    assert row["stratification_k"] == pytest.approx(40.5, rel=1e-4)
+    assert row["stratification_k_per_m"] == pytest.approx(20.25, rel=1e-4)
+    assert row["stagnation_s"] == row["covered_s"] == row["idle_s"] == 36000
+    assert row["standby_loss_w_per_k"] == pytest.approx(kwh_per_k * 1000 / 10 / 29.75)
+    assert row["stored_energy_rate_kw"] == pytest.approx(-kwh_per_k / 10)
+    assert row["solar_kwh_per_m2"] == 0
+
+
+@pytest.mark.parametrize("meter", ["heat meter", "flow"])
+def test_metered_solar_heat_is_not_guessed(meter: str) -> None:
+    """Metered 2 kW while the tank gains 1 kW: the other is drawn, where a level alone shows a gain of 1 kW."""
+    rules = SolarRules(litres=320.0, shares=(1.0,))
+    gain = 1 / (320 * 4186.8 / 3.6e6)
+    times, values = straight(4, [(40.0, 40 + 4 * gain)])
+    count = len(times)
+    by_flow = {"flow_rate": [2000 / (25 * 4186.8 / 3600)] * count, "solar_return_temperature": [60.0] * count}
+    states = {"solar_pump": [1.0] * count, "solar_collector_temperature": [85.0] * count}
+    states |= {"thermal_power": [2000.0] * count} if meter == "heat meter" else by_flow
+    row = day_of(
+        solar.solar_frames(decoded(1, times, values, states), {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules
+    )
+    assert row["solar_kwh"] == pytest.approx(8, abs=1e-6)
+    assert row["draw_kwh"] == pytest.approx(4, abs=1e-6)
+    only = {name: told for name, told in states.items() if name in {"solar_pump", "solar_collector_temperature"}}
+    row = day_of(
+        solar.solar_frames(decoded(1, times, values, only), {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules
+    )
+    assert row["solar_kwh"] == pytest.approx(4, abs=1e-6)
+    cold = {**only, "solar_collector_temperature": [20.0] * count}
+    row = day_of(
+        solar.solar_frames(decoded(1, times, values, cold), {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules
+    )
+    assert (row["solar_kwh"], row["unexplained_kwh"]) == (0, pytest.approx(4, abs=1e-6))
+
+
+def test_the_device_reckons_beside_it() -> None:
+    """Its counter is begun anew at the house's midnight, and falls back a little once."""
+    rules = SolarRules(litres=320.0, shares=(1.0,))
+    times, values = straight(4, [(40.0, 40.0)], 300)
+    told = [8.0, 8.2, 8.1, 8.4, *[0.1 * i for i in range(len(times) - 4)]]
+    frames = solar.solar_frames(
+        decoded(1, times, values, {"solar_energy_today": told}), {}, "sun", FIRST, FIRST + DAY, rules
+    )
+    row = day_of(frames, FIRST, rules)
+    assert row["device_solar_kwh"] == pytest.approx(0.2 + 0.3 + told[-1])
+    assert row["solar_difference_kwh"] == pytest.approx(row["device_solar_kwh"])
+    assert row["device_pellet_kwh"] is row["pellet_difference_kwh"] is None
+
+
+def hours_of_a_heat_pump(dhw: list[float | None]) -> pl.DataFrame:
+    starts = [FIRST + timedelta(hours=i) for i in range(len(dhw))]
+    return conform(
+        pl.DataFrame(
+            {
+                "heat_pump": "hp",
+                "start": starts,
+                "end": [start + timedelta(hours=1) for start in starts],
+                "thermal_energy_dhw_kwh": dhw,
+                "thermal_energy_heating_kwh": [3.0] * len(dhw),
+                "electrical_energy_kwh": [1.0] * len(dhw),
+                "thermal_s": [3600.0 if heat is not None else 0.0 for heat in dhw],
+            },
+            schema_overrides={"thermal_energy_dhw_kwh": pl.Float64},
+        ),
+        "hourly",
+    )
+
+
+def test_the_balance_of_the_house_tells_what_does_not_close() -> None:
+    rules = SolarRules(litres=320.0, shares=(1.0,))
+    gain = 1 / (320 * 4186.8 / 3.6e6)
+    times, values = straight(3, [(40.0, 40 + 6 * gain)])
+    frames = solar.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + DAY, rules)
+    tank = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known())
+    pumps = [hours_of_a_heat_pump([1.0, 1.5, None]), hours_of_a_heat_pump([1.0, 1.0, 2.0])]
+    hours = house_hourly(tank, pumps, Known())
+    assert hours["heat_pump_kwh"].to_list() == [2.0, 2.5, None]
+    assert hours["closure_error_kwh"].to_list() == [pytest.approx(0, abs=1e-6), pytest.approx(0.5, abs=1e-6), None]
+    assert hours["closure"].to_list()[1] == pytest.approx(0.2)
+    assert hours["coverage"].to_list() == [1, 1, 0]
+    day = house_by_calendar(hours, "daily", [FIRST.date()], "UTC", Known()).row(0, named=True)
+    assert day["heat_pump_kwh"] == 4.5
+    assert day["electrical_kwh"] == 6
+    assert day["coverage"] == pytest.approx(2 / 24)
+    alone = house_hourly(tank, [], Known())
+    assert alone["closure_error_kwh"].to_list() == [pytest.approx(-2, abs=1e-6)] * 3
+
+
+def test_an_hour_is_provisional_until_readings_from_behind_it_are_there() -> None:
+    rules = SolarRules(litres=320.0, shares=(1.0,))
+    times, values = straight(3.5, [(40.0, 41.0)])
+    frames = solar.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + DAY, rules)
+    hours = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known(FIRST, frames["end"].max()))  # type: ignore[arg-type]
+    assert hours["provisional"].to_list() == [False, False, False, True]
+    assert hours["coverage"].to_list() == [1, 1, 1, 1]
+
+
+def test_local_days_have_their_own_midnight() -> None:
+    rules = SolarRules(litres=320.0, shares=(1.0,))
+    times, values = straight(48, [(40.0, 88.0)], 300)
+    frames = solar.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + 2 * DAY, rules)
+    hours = solar_hourly(frames, FIRST, FIRST + 2 * DAY, "Europe/Berlin", rules, Known())
+    day = date(2026, 10, 25)
+    row = solar_by_calendar(hours, "daily", [day], "Europe/Berlin", rules, Known()).row(0, named=True)
+    assert row["start"] == day_start(day, "Europe/Berlin")
+    assert row["stored_change_kwh"] == pytest.approx(25 * 320 * 4186.8 / 3.6e6)
