@@ -2,8 +2,9 @@
 
 A counter tells exactly how much, but only in steps, and not when within a step; the integral of a power tells when.
 So the increment of a counter is spread over the frames since the step before it, in proportion to the integral where
-there is one, else to the time for which the machine ran (for a counter of one purpose: ran for that purpose), else to
-time. What a counter counted while its source was silent belongs to the silence, and is spread over it by time.
+there is one for all that ran, else to the time for which the machine ran (for a counter of one purpose: ran for that
+purpose), else to time. What a counter counted while its source was silent belongs to the silence, and is spread over
+it by time.
 
 Energies are whole millijoules, and the parts of an increment are differences of rounded running sums: they add up to
 the increment exactly, however frames are cut, and in whatever batches days are made.
@@ -265,9 +266,19 @@ class _Running:
         self._starts = rows["start"]
         self._from = rows["start"].dt.epoch("us")
         self._span = rows["span"]
-        self._weights = _weights(rows, kind, purpose)
+        self._weights, unmetered = _weights(rows, kind, purpose)
         self._before = [weight.cum_sum() - weight for weight in self._weights]
         self.time = len(self._weights)
+        self._unmetered = {
+            number: (self._starts.filter(blind), rows["end"].filter(blind)) for number, blind in unmetered.items()
+        }
+
+    def is_metered(self, begins: pl.Series, ends: pl.Series, number: int) -> pl.Series:
+        """Whether a weight is known for all frames that ran within each stretch: a part says nothing of the rest."""
+        if number not in self._unmetered:
+            return begins.is_not_null()
+        starts, stops = self._unmetered[number]
+        return starts.search_sorted(ends, side="left") <= stops.search_sorted(begins, side="right")
 
     def at(self, moments: pl.Series, number: int) -> pl.Series:
         """The running sum of a weight up to each moment."""
@@ -283,19 +294,25 @@ class _Running:
         return self._before[number].gather(inside) + part
 
 
-def _weights(rows: pl.DataFrame, kind: str, purpose: str | None) -> list[pl.Series]:
+def _weights(rows: pl.DataFrame, kind: str, purpose: str | None) -> tuple[list[pl.Series], dict[int, pl.Series]]:
+    """The weights; and by their number the frames that ran and for which a weight made of power is not known."""
     span = pl.col("span")
-    power = pl.col(f"{kind}_integral").fill_null(0).clip(0)
+    integral_of_power = pl.col(f"{kind}_integral")
+    power = integral_of_power.fill_null(0).clip(0)
     runs = pl.col("compressor_running").fill_null(False) | (pl.col("backup_integral") > 0).fill_null(False)
     running = pl.when(runs).then(span).otherwise(0)
+    unmetered = {0: runs & integral_of_power.is_null()}
     if kind in {"immersion", "backup"}:
         chosen = [power, span]
+        unmetered = {}
     elif purpose is None:
         chosen = [power, running, span]
     else:
         for_it = (pl.col("mode") == purpose).fill_null(False)
         chosen = [*(pl.when(for_it).then(amount).otherwise(0) for amount in (power, running)), power, running, span]
-    return [rows.select(weight.cast(pl.Int64).alias("weight")).to_series() for weight in chosen]
+        unmetered = {0: unmetered[0] & for_it, 2: unmetered[0]}
+    weights = [rows.select(weight.cast(pl.Int64).alias("weight")).to_series() for weight in chosen]
+    return weights, {number: rows.select(blind).to_series() for number, blind in unmetered.items()}
 
 
 class _Steps:
@@ -309,7 +326,7 @@ class _Steps:
         number, low, high = unset, unset, unset
         for candidate in range(running.time + 1):
             bounds = [running.at(moments, candidate) for moments in (self._lo, self._hi)]
-            usable = number.is_null() & (bounds[1] > bounds[0])
+            usable = number.is_null() & (bounds[1] > bounds[0]) & running.is_metered(self._lo, self._hi, candidate)
             if candidate < running.time:
                 usable &= ~steps["over_gap"]
             number, low, high = (

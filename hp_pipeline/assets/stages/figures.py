@@ -26,7 +26,7 @@ class FiguresStage(Stage):
     """
 
     tables = ("segments", "hourly", "quarter_hourly")
-    version = 2
+    version = 3
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)

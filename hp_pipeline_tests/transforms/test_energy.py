@@ -1,0 +1,245 @@
+"""Increments of counters over frames: nothing is lost, each goes to what ran, and no day asks how it was done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from itertools import accumulate, pairwise
+from random import Random
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hp_pipeline.transforms.energy import REACH, Energies
+from hp_pipeline.transforms.schema import conform
+
+DAY = datetime(2025, 1, 14, tzinfo=UTC)
+END = DAY + timedelta(days=4)
+MJ = 3_600_000_000
+FRAME = timedelta(minutes=5)
+SESSION_GAP = timedelta(minutes=30)
+TOTAL, HEATING, DHW, COOLING = (f"thermal_energy_{name}total" for name in ("", "heating_", "dhw_", "cooling_"))
+State = tuple[str | None, bool | None, float | None, bool]
+"""Of five minutes: mode, whether the compressor runs, thermal power, whether anything is read."""
+
+
+def frames_of(states: Sequence[State]) -> pl.DataFrame:
+    rows = [
+        (DAY + i * FRAME, DAY + (i + 1) * FRAME, mode, runs, power)
+        for i, (mode, runs, power, read) in enumerate(states)
+        if read
+    ]
+    moment = pl.Datetime("us", "UTC")
+    types = {
+        "start": moment,
+        "end": moment,
+        "mode": pl.String(),
+        "compressor_running": pl.Boolean(),
+        "thermal_power": pl.Float64(),
+    }
+    return pl.DataFrame(rows, schema=types, orient="row")
+
+
+def tick(start: datetime, end: datetime, increment: float, signal: str = TOTAL, **more: Any) -> dict[str, Any]:
+    return {
+        "source": "device", "signal": signal, "point": signal, "precedence": 0, "start": start, "last_unchanged": start,
+        "end": end, "increment": increment, "over_gap": False, **more,
+    }  # fmt: skip
+
+
+def at(minutes: float) -> datetime:
+    return DAY + timedelta(minutes=minutes)
+
+
+def read_through(ticks: Sequence[dict[str, Any]], until: datetime = END, since: datetime = DAY) -> pl.DataFrame:
+    """The states of counters that are read from the first tick on without end."""
+    whose = {(one["source"], one["signal"], one["point"], one["precedence"]) for one in ticks}
+    rows = []
+    for source, signal, point, precedence in sorted(whose):
+        for number in range(-1, (until - DAY).days + 1):
+            day = DAY + timedelta(days=number)
+            time = min(day + timedelta(days=1), until)
+            rows.append(
+                {"source": source, "signal": signal, "point": point, "precedence": precedence, "since": since,
+                 "time": time, "day": day.date()}
+            )  # fmt: skip
+    days = pl.DataFrame({"day": [row["day"] for row in rows]}, schema={"day": pl.Date()})
+    return conform(pl.DataFrame(rows) if rows else None, "counter_states").with_columns(days["day"])
+
+
+def energies(rows: pl.DataFrame, ticks: Sequence[dict[str, Any]], states: pl.DataFrame | None = None) -> Energies:
+    modes = rows.select("start", "mode", "compressor_running")
+    counters = conform(pl.DataFrame(ticks) if ticks else None, "counters")
+    return Energies(conform(rows, "frames"), modes, counters, read_through(ticks) if states is None else states)
+
+
+def silent(found: Energies, start: datetime = DAY, end: datetime = END) -> pl.DataFrame:
+    return found.unobserved(start, end, "hp", "Europe/Berlin")
+
+
+def thermal(states: Sequence[State], *ticks: dict[str, Any]) -> list[int | None]:
+    return energies(frames_of(states), ticks).of_frames()["thermal"].to_list()
+
+
+def test_a_step_is_shared_by_the_power_that_is_known() -> None:
+    states: list[State] = [
+        ("heating", True, 6000.0, True), ("heating", True, 2000.0, True), ("standby", False, 0.0, True)
+    ]  # fmt: skip
+    found = energies(frames_of(states), [tick(at(0), at(15), 1.0)]).of_frames()
+    assert found["thermal_counter"].to_list() == [MJ * 3 // 4, MJ // 4, 0]
+    assert found["thermal_integral"].to_list() == [1_800_000_000, 600_000_000, 0]
+    assert found["thermal"].to_list() == found["thermal_counter"].to_list()
+
+
+def test_without_power_it_goes_to_what_ran_and_without_that_to_time() -> None:
+    ran: State = ("heating", True, None, True)
+    rested: State = ("standby", False, None, True)
+    assert thermal([ran, rested, ran], tick(at(0), at(15), 1.0)) == [MJ // 2, 0, MJ // 2]
+    assert thermal([rested] * 4, tick(at(0), at(20), 1.0)) == [MJ // 4] * 4
+
+
+def test_a_frame_that_ran_unmetered_gets_its_share() -> None:
+    """Power that is known for a part of the running time says nothing of the rest of it."""
+    states: list[State] = [("heating", True, 6000.0, True), ("heating", True, None, True)]
+    assert thermal(states, tick(at(0), at(10), 1.0)) == [MJ // 2, MJ // 2]
+
+
+def test_a_purpose_gets_its_own_counter_and_the_others_nothing() -> None:
+    states: list[State] = [
+        ("heating", True, 4000.0, True), ("dhw", True, 8000.0, True), ("heating", True, 4000.0, True)
+    ]  # fmt: skip
+    ticks = tick(at(0), at(15), 0.5, HEATING), tick(at(0), at(15), 1.5, DHW)
+    assert thermal(states, *ticks) == [MJ // 4, MJ * 3 // 2, MJ // 4]
+
+
+def test_heat_that_cooling_takes_is_negative() -> None:
+    states: list[State] = [("cooling", True, None, True), ("dhw", True, None, True)]
+    assert thermal(states, tick(at(0), at(10), 2.0, COOLING), tick(at(0), at(10), 1.0, DHW)) == [-2 * MJ, MJ]
+
+
+def test_the_least_precedence_counts_and_those_that_share_it_are_summed() -> None:
+    state: State = ("heating", True, 4000.0, True)
+    purpose, device = tick(at(0), at(5), 0.5, HEATING), tick(at(0), at(5), 0.75)
+    other = {**device, "source": "other", "increment": 3.0}
+    assert thermal([state], purpose, device) == [MJ * 3 // 4], "the total comes before the sum of its purposes"
+    assert thermal([state], device, {**other, "precedence": 1}) == [MJ * 3 // 4]
+    assert thermal([state], {**device, "precedence": 1}, other) == [3 * MJ]
+    assert thermal([state], device, other) == [MJ * 15 // 4]
+
+
+def test_where_no_counter_is_read_it_is_the_integral() -> None:
+    rows = frames_of([("heating", True, 4000.0, True), ("heating", True, 4000.0, True), ("heating", True, None, True)])
+    ticks = [tick(at(0), at(5), 1.0)]
+    found = energies(rows, ticks, read_through(ticks, until=at(5))).of_frames()
+    assert found["thermal"].to_list() == [MJ, 4000 * 300_000, None]
+    assert found["thermal_counter"].to_list() == [MJ, None, None]
+
+
+def test_a_step_after_weeks_reaches_back_only_so_far() -> None:
+    states: list[State] = [("heating", True, 4000.0, True)] * (48 * 12)
+    end = DAY + timedelta(hours=40)
+    found = energies(frames_of(states), [tick(DAY - timedelta(days=20), end, 5.0)]).of_frames()
+    told = found.filter(pl.col("thermal_counter") > 0)["start"]
+    assert (told.min(), told.max()) == (end - REACH, end - FRAME)
+    assert found["thermal_counter"].sum() == 5 * MJ
+
+
+def test_what_was_counted_over_a_silence_is_apportioned_to_its_time() -> None:
+    states: list[State] = [("heating", True, 4000.0, not 6 <= i < 24) for i in range(30)]
+    step = tick(at(10), at(120), 3.8, last_unchanged=at(25), over_gap=True)
+    found = energies(frames_of(states), [step])
+    hidden = silent(found)
+    assert hidden["start"].to_list() == [at(30 + 15 * i) for i in range(6)]
+    assert hidden["thermal"].to_list() == [MJ * 6 // 10] * 6
+    assert found.of_frames()["thermal_counter"].sum() + hidden["thermal"].sum() == round(3.8 * MJ)
+
+
+state = st.tuples(
+    st.sampled_from(["standby", "heating", "dhw", "cooling", None]),
+    st.sampled_from([True, False, None]),
+    st.one_of(st.none(), st.floats(-3000, 9000)),
+    st.sampled_from([True, True, True, False]),
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """Four days of stretches of one state, some of them silent for hours or a day, and counters that step at readings:
+    a silence of the source that is longer than `session_gap` is a gap of the increment over it."""
+    pattern = draw(st.lists(st.tuples(state, st.sampled_from([1, 3, 7, 40, 150, 400])), min_size=2, max_size=20))
+    once = [one for one, count in pattern for _ in range(count)]
+    states = [*([("standby", False, None, True), *once] * 1152)[:1151], ("standby", False, None, True)]
+    rows = frames_of(states)
+    reads = rows["start"].to_list()
+    ticks = []
+    for signal in sorted(draw(st.sets(st.sampled_from([TOTAL, HEATING, DHW]), min_size=1))):
+        steps = draw(st.lists(st.sampled_from([1, 2, 5, 30, 200]), min_size=1, max_size=40))
+        places = [0, *(place for place in accumulate(steps) if place < len(reads))]
+        for before, now in pairwise(places):
+            last = reads[now - 1]
+            amount = draw(st.integers(1, 10**7)) / 1e6
+            gap = reads[now] - last > SESSION_GAP
+            ticks.append(tick(reads[before], reads[now], amount, signal, last_unchanged=last, over_gap=gap))
+    return rows, ticks
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories())
+def test_what_is_counted_is_all_there_is(history: tuple[pl.DataFrame, list[dict[str, Any]]]) -> None:
+    """Each counter alone: over frames and silences its increments, to the millijoule, and nowhere less than nothing."""
+    rows, ticks = history
+    for signal in {one["signal"] for one in ticks}:
+        own = [{**one, "signal": TOTAL, "point": TOTAL} for one in ticks if one["signal"] == signal]
+        found = energies(rows, own)
+        frames, hidden = found.of_frames(), silent(found)
+        assert frames["thermal_counter"].sum() + hidden["thermal"].sum() == sum(
+            round(one["increment"] * MJ) for one in own
+        )
+        assert (frames["thermal_counter"].drop_nulls() >= 0).all() and (hidden["thermal"] >= 0).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(histories(), st.randoms(use_true_random=False))
+def test_a_day_alone_is_the_day_among_many(history: tuple[pl.DataFrame, list[dict[str, Any]]], random: Random) -> None:
+    """From the frames of the days beside it, and the counters of the day and of those after it up to the next frames:
+    neither how many days are done at once, nor the order of rows, nor what came later changes a day."""
+    rows, ticks = history
+    whole = energies(rows, ticks)
+    shuffled = random.sample(ticks, len(ticks))
+    framed = sorted(set(rows["start"].dt.date()))
+    states = read_through(ticks)
+    for number in range(4):
+        start = DAY + timedelta(days=number)
+        end = start + timedelta(days=1)
+        near = rows.filter(pl.col("start") >= start - timedelta(days=1), pl.col("start") < end + timedelta(days=1))
+        behind = next((day for day in framed if day > start.date()), date.max)
+        days = {start.date(), end.date(), behind}
+        reached = [one for one in shuffled if one["end"].date() in days]
+        beside = [start.date() + timedelta(days=i) for i in (-1, 0, 1)]
+        alone = energies(near, reached, states.filter(pl.col("day").is_in(beside)))
+        own = pl.col("start") >= start, pl.col("start") < end
+        assert alone.of_frames().filter(*own).equals(whole.of_frames().filter(*own))
+        assert silent(alone, start, end).equals(silent(whole, start, end))
+
+
+@settings(max_examples=20, deadline=None)
+@given(histories())
+def test_days_sum_to_the_whole(history: tuple[pl.DataFrame, list[dict[str, Any]]]) -> None:
+    """A silence over midnight is cut there, and nothing of it is lost or doubled."""
+    rows, ticks = history
+    found = energies(rows, ticks)
+    days = [silent(found, DAY + timedelta(days=i), DAY + timedelta(days=i + 1)) for i in range(4)]
+    assert pl.concat(days).equals(silent(found))
+
+
+@pytest.mark.parametrize("late", [0, 3, 11])
+def test_a_late_step_changes_only_the_time_it_is_about(late: int) -> None:
+    rows = frames_of([("heating", True, 3000.0 + 10 * i, True) for i in range(144)])
+    ticks = [tick(at(60 * i), at(60 * (i + 1)), 3.0) for i in range(12)]
+    without = energies(rows, [one for i, one in enumerate(ticks) if i != late], read_through(ticks)).of_frames()
+    whole = energies(rows, ticks).of_frames()
+    changed = whole.filter(whole["thermal"].ne_missing(without["thermal"]))["start"]
+    assert changed.min() == at(60 * late) and changed.max() == at(60 * (late + 1)) - FRAME
