@@ -1,4 +1,4 @@
-# make run     set up, start the pipeline and its pages (with no settings file: the demo house)
+# make run     set up, start the pipeline and its pages (with no settings file: the demo street)
 # make test    set up, check style, types and structure, run every test
 # make bench   set up, measure; results under benchmarks/results/
 # make clean   remove what was built (never data/)

@@ -51,7 +51,7 @@ def cli() -> None:
 
     \b
     First steps:
-      hp-pipeline run                     the pages at http://127.0.0.1:3000; without hp.yaml a demo house
+      hp-pipeline run                     the pages at http://127.0.0.1:3000; without hp.yaml a demo street
       hp-pipeline check                   is hp.yaml right? every mistake with its line
       hp-pipeline probe luxtronik         what a device holds, and the settings for it; see also probe --help
       hp-pipeline import old.csv --source ID

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -31,7 +32,7 @@ def places(command: Command) -> Command:
         "--data",
         "data",
         metavar="DIR",
-        help="Data folder. Default: $HP_DATA, else ./data (of the demo house, data/demo).",
+        help="Data folder. Default: $HP_DATA, else ./data (of the demo street, data/demo).",
     )(command)
     return click.option(
         "--settings", "settings", metavar="FILE", help="Settings file. Default: $HP_SETTINGS, else ./hp.yaml."
@@ -40,7 +41,7 @@ def places(command: Command) -> Command:
 
 @dataclass(frozen=True)
 class Places:
-    """Where settings and data are; without a settings file they are the demo house's."""
+    """Where settings and data are; without a settings file they are the demo street's."""
 
     settings: Path
     data: Path
@@ -54,6 +55,10 @@ def locate(settings: str | None, data: str | None) -> Places:
     path, folder = settings_path(settings), data_dir(data)
     if path is not None:
         return Places(path, folder, False)
+    from hp_pipeline.simulation.street.houses import SECRETS
+
+    for name, secret in SECRETS.items():
+        os.environ.setdefault(name, secret)
     demo = folder / DEMO_FOLDER
     return Places(demo / "hp.yaml", demo, True)
 
@@ -71,10 +76,10 @@ def open_workspace(settings: str | None, data: str | None) -> Workspace:
     if found.is_demo and not found.settings.exists():
         raise click.ClickException(
             "There is no settings file. Copy hp.example.yaml to hp.yaml and write your own, name one with --settings, "
-            "or start the demo house with `hp-pipeline run`."
+            "or start the demo street with `hp-pipeline run`."
         )
     if found.is_demo:
-        err.print("[dim]No hp.yaml here: this is the demo house.[/dim]")
+        err.print("[dim]No hp.yaml here: this is the demo street.[/dim]")
     try:
         return Workspace(load_settings(found.settings), found.data)
     except SettingsError as error:

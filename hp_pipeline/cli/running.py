@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,31 +16,49 @@ from hp_pipeline.cli.common import Places, err, locate, open_workspace, places
 if TYPE_CHECKING:
     from hp_pipeline.assets.workspace import Workspace
     from hp_pipeline.services.supervisor import Service
+    from hp_pipeline.simulation.street.server import Street
 
-DEMO_DAYS = 60
+DEMO_DAYS = 14
 
 
 @click.command()
 @places
 @click.option("--port", default=3000, show_default=True, help="Port of the pages, on 127.0.0.1 only.")
-@click.option("--days", default=DEMO_DAYS, show_default=True, help="Days of the demo house's past (without settings).")
+@click.option("--days", default=DEMO_DAYS, show_default=True, help="Days of a new demo street's past.")
+@click.option("--speed", default=1, show_default=True, help="How fast the demo street lives: 60 = an hour a minute.")
+@click.option(
+    "--faults",
+    default="none",
+    show_default=True,
+    help="What goes wrong in the demo street: one fault every so often, such as 5min, or of some kinds only, such as "
+    "'1min luxtronik:busy shelly:stall'.",
+)
 @click.option("--collector/--no-collector", default=True, show_default=True, help="Ask the live sources, too.")
-def run(settings: str | None, data: str | None, port: int, days: int, collector: bool) -> None:
+def run(settings: str | None, data: str | None, port: int, days: int, speed: int, faults: str, collector: bool) -> None:
     """Start everything: code server, pages, daemon and, for live sources, the collector, until Ctrl-C.
 
-    Without a settings file the demo house is shown: a simulated heat pump whose readings are written to files, taken
-    in, and turned into figures before your eyes.
+    Without a settings file the demo street is shown: simulated houses on one weather, whose devices answer over their
+    real protocols. What they told before is taken in from files, and they are asked on before your eyes.
     """
     from hp_pipeline.services.supervisor import run_services
 
     found = locate(settings, data)
+    extra = []
+    history = None
     if found.is_demo:
-        _prepare_demo(found, days)
+        _prepare_street(found, days, speed, faults)
+        extra.append(_street_service(found, speed, faults))
+        # Beside the start of the services, so that both are over soon.
+        history = subprocess.Popen([*_street_command(found), "--history"])
     workspace = open_workspace(str(found.settings), str(found.data))
     workspace.publish()
     err.print(f"Settings: {found.settings}   Data: {found.data}", highlight=False)
-    extra = _collector_service(workspace, found) if collector else []
-    sys.exit(run_services(found.data, found.settings, port=port, extra=extra))
+    extra += _collector_service(workspace, found) if collector else []
+    code = run_services(found.data, found.settings, port=port, extra=extra)
+    if history is not None:
+        history.terminate()  # where it was ended midway, the next start writes it
+        history.wait()
+    sys.exit(code)
 
 
 def _collector_service(workspace: Workspace, found: Places) -> list[Service]:
@@ -130,29 +149,78 @@ def _show_status(answer: dict[str, Any]) -> None:
 @click.command()
 @places
 @click.option("--days", default=DEMO_DAYS, show_default=True, help="Days of the past.")
-def demo(settings: str | None, data: str | None, days: int) -> None:
-    """Write the demo house's settings and readings, and start nothing.
+@click.option("--score", is_flag=True, help="Compare what was found with what was true, and say what became of faults.")
+def demo(settings: str | None, data: str | None, days: int, score: bool) -> None:
+    """Write the demo street's settings and the readings of its past, and start nothing.
 
     Afterwards every other command works on it, as long as there is no hp.yaml.
     """
     found = locate(None, data)
     if not found.is_demo or settings is not None:
-        raise click.ClickException("The demo house is for a folder without hp.yaml; there is one here.")
-    _prepare_demo(found, days)
-
-
-def _prepare_demo(found: Places, days: int) -> None:
-    from hp_pipeline.simulation.demo import demo_settings, write_demo
-
-    if found.settings.exists():
+        raise click.ClickException("The demo street is for a folder without hp.yaml; there is one here.")
+    if score:
+        _show_score(found)
         return
-    with err.status(f"Simulating {days} days of the demo house …"):
-        end = datetime.now(UTC)
-        written = write_demo(found.data / "drop" / "demo_house", days, end=end)
-        # The settings come last: where they are, the readings are whole.
-        found.settings.parent.mkdir(parents=True, exist_ok=True)
-        found.settings.write_text(demo_settings((end - timedelta(days=days)).date()), encoding="utf-8")
-    err.print(f"The demo house: {days} days, {written.rows:,} readings in {len(written.files)} files.")
+    _prepare_street(found, days, 1, "none")
+    with err.status("Writing what the devices told until now …"):
+        _street(found).write_history()
+
+
+def _prepare_street(found: Places, days: int, speed: int, faults: str) -> None:
+    from hp_pipeline.simulation.street.making import prepare_street
+    from hp_pipeline.simulation.street.trouble import Faults
+
+    try:
+        Faults.parse(faults)
+        with err.status(f"Building the demo street ({days} days of its past) …"):
+            plan = prepare_street(found.data, found.settings, datetime.now(UTC), days, speed)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    err.print(f"The demo street: {', '.join(plan.houses)}, since {plan.start:%Y-%m-%d}.")
+    if plan.mqtt is None:
+        err.print("The house with the solar heating is left out: it needs an MQTT broker (apt-get install mosquitto).")
+
+
+def _street(found: Places) -> Street:
+    from hp_pipeline.simulation.street.plan import load_plan
+    from hp_pipeline.simulation.street.server import Street
+
+    plan = load_plan(found.data)
+    if plan is None:
+        raise click.ClickException("There is no demo street here: `hp-pipeline run` builds one.")
+    return Street(plan, found.data)
+
+
+def _street_command(found: Places) -> tuple[str, ...]:
+    return (sys.executable, "-m", "hp_pipeline.simulation.street", "--data", str(found.data.resolve()))
+
+
+def _street_service(found: Places, speed: int, faults: str) -> Service:
+    """The process in which all devices of the street answer."""
+    from hp_pipeline.services.supervisor import Service
+    from hp_pipeline.simulation.street.plan import is_served
+
+    return Service(
+        "street",
+        (*_street_command(found), "--speed", str(speed), "--faults", faults),
+        lambda: None if is_served(found.data) else "the devices do not answer",
+    )
+
+
+def _show_score(found: Places) -> None:
+    from rich.table import Table
+
+    from hp_pipeline.cli.street import score_street
+
+    street = _street(found)
+    workspace = open_workspace(None, str(found.data.parent))
+    energies, troubles = score_street(street.plan, workspace.settings, found.data, workspace.lake)
+    table = Table("house", "whole days", "electricity", "true", "heat", "true", "COP", "true", box=None)
+    for row in energies:
+        table.add_row(*map(escape, row))
+    Console(soft_wrap=True).print(table)
+    for line in troubles:
+        click.echo(line)
 
 
 @click.command()

@@ -1,4 +1,5 @@
-"""The demo house: readings of a Daikin in files for a `files` source, its settings, and the truth to compare with."""
+"""One house without devices: readings of a Daikin in files, its settings, and the truth to compare with. Tests and
+benchmarks are built on it; what people see first is the street."""
 
 from __future__ import annotations
 

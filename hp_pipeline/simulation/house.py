@@ -106,6 +106,54 @@ class HeatBalance:
 
 
 @dataclass(frozen=True)
+class HouseState:
+    """Everything that a house is at one moment: a run that begins with the state in which another one ended goes on
+    as if there had been no end. Temperatures in °C, times in s, heat in kW; numbers and flags only, so that JSON
+    keeps it to the last bit."""
+
+    air: float
+    mass: float
+    emitter: float
+    flow: float
+    back: float
+    upper: float
+    lower: float
+    smooth: float
+    """Outdoor temperature smoothed for the heating curve."""
+    day_mean: float
+    operation: int
+    phase: int
+    phase_s: float
+    since_stop: float
+    since_start: float
+    since_defrost: float
+    heat: float
+    frost: float
+    degree_minutes: float
+    stage: int
+    lead_s: float
+    tank_defrost: bool
+    valve_late: bool
+    valve_back: bool
+    season: bool
+    room_calls: bool
+    tank_calls: bool
+    legionella: bool
+    legionella_done: bool
+    immersion: bool
+    backup: int
+    backup_s: float
+    pump_s: float
+    guard_s: float
+    level: int
+    level_run: int
+    defrosts: int = 0
+    """Defrosts so far, each of which had draws of chance of its own."""
+    stopped_s: float = 0.0
+    """How long the compressor has stood."""
+
+
+@dataclass(frozen=True)
 class Trajectory:
     """One run of the house: arrays of equal length, one element per step of `step_s` seconds.
 
@@ -150,6 +198,8 @@ class Trajectory:
     immersion_kw: FloatArray
     """On a meter of its own, not part of `electrical_kw`."""
     balance: HeatBalance
+    end: HouseState
+    """What the house was after the last step."""
 
     @property
     def steps(self) -> int:
@@ -239,13 +289,19 @@ def _within(local_hour: FloatArray, start: float, stop: float) -> BoolArray:
 
 
 def simulate(
-    parameters: Parameters, weather: Weather, seed: int = 7, *, settling: timedelta = timedelta(0)
+    parameters: Parameters,
+    weather: Weather,
+    seed: int = 7,
+    *,
+    settling: timedelta = timedelta(0),
+    begin: HouseState | None = None,
 ) -> Trajectory:
     """Runs the house through the weather.
 
     The step of the weather is the step of the run (10 s for accuracy tests, 30 s for demo data, at most 60 s).
-    Deterministic for (parameters, weather, seed). The house starts in the evening state of a heated day; what
-    happens in the first `settling` of the weather is simulated but left out of the trajectory (not of its balance).
+    Deterministic for (parameters, weather, seed, begin). The house starts in the evening state of a heated day, or
+    with `begin`, the end of an earlier run: two runs one after the other are one run. What happens in the first
+    `settling` of the weather is simulated but left out of the trajectory (not of its balance).
     """
     p, dt = parameters, float(weather.step_s)
     hp, df, hy, bu, hc, hw = p.heat_pump, p.defrost, p.hydraulics, p.building, p.heating, p.hot_water
@@ -354,7 +410,9 @@ def simulate(
     backup_kw_of = (0.0, p.backup_steps_kw[0], p.backup_steps_kw[1])
     backup_below, backup_after = p.backup_below_c, p.backup_after_s
     # One row of draws per possible defrost: tank?, lead of the valve, its return.
-    chance = iter(np.random.default_rng((seed, 202)).random((weather.steps * weather.step_s // 1500 + 16, 3)).tolist())
+    defrosts = begin.defrosts if begin else 0
+    draws = defrosts + weather.steps * weather.step_s // 1500 + 16
+    chances = np.random.default_rng((seed, 202)).random((draws, 3)).tolist()
 
     # -- states
     air = mass = room_setpoints[0] - 0.2
@@ -367,6 +425,18 @@ def simulate(
     legionella, legionella_done, immersion = False, False, False
     backup, backup_s, pump_s, guard_s = 0, 0.0, 0.0, 0.0
     level = level_run = level_heating
+    if begin is not None:
+        air, mass, emitter, flow, back = begin.air, begin.mass, begin.emitter, begin.flow, begin.back
+        upper, lower, smooth, day_mean = begin.upper, begin.lower, begin.smooth, begin.day_mean
+        operation, phase, phase_s = begin.operation, begin.phase, begin.phase_s
+        since_stop, since_start, since_defrost = begin.since_stop, begin.since_start, begin.since_defrost
+        heat, frost, degree_minutes = begin.heat, begin.frost, begin.degree_minutes
+        stage, lead_s = begin.stage, begin.lead_s
+        tank_defrost, valve_late, valve_back = begin.tank_defrost, begin.valve_late, begin.valve_back
+        season, room_calls, tank_calls = begin.season, begin.room_calls, begin.tank_calls
+        legionella, legionella_done, immersion = begin.legionella, begin.legionella_done, begin.immersion
+        backup, backup_s, pump_s, guard_s = begin.backup, begin.backup_s, begin.pump_s, begin.guard_s
+        level, level_run = begin.level, begin.level_run
     q_condenser = q_backup = q_hydraulic = node_lost = 0.0
     q_tank = q_immersion = q_drawn = q_lost = 0.0
     node_start, tank_start = flow, c_upper * upper + c_lower * lower
@@ -417,7 +487,8 @@ def simulate(
             since_start += dt
             ending = False
             if frost >= 1.0 and since_start > least_frost_run and lead_s < 0.0:
-                draw_tank, draw_lead, draw_back = next(chance)
+                draw_tank, draw_lead, draw_back = chances[defrosts]
+                defrosts += 1
                 tank_defrost = operation == 1 and draw_tank < df.tank_share and lower >= tank_from
                 lead_s = draw_lead * df.tank_lead_s if tank_defrost else 0.0
                 valve_late = draw_back > 0.7
@@ -684,6 +755,44 @@ def simulate(
         tank_lost=q_lost * hours,
         tank_stored=(c_upper * upper + c_lower * lower - tank_start) / 3600,
     )
+    end = HouseState(
+        air=air,
+        mass=mass,
+        emitter=emitter,
+        flow=flow,
+        back=back,
+        upper=upper,
+        lower=lower,
+        smooth=smooth,
+        day_mean=day_mean,
+        operation=operation,
+        phase=phase,
+        phase_s=phase_s,
+        since_stop=since_stop,
+        since_start=since_start,
+        since_defrost=since_defrost,
+        heat=heat,
+        frost=frost,
+        degree_minutes=degree_minutes,
+        stage=stage,
+        lead_s=lead_s,
+        tank_defrost=tank_defrost,
+        valve_late=valve_late,
+        valve_back=valve_back,
+        season=season,
+        room_calls=room_calls,
+        tank_calls=tank_calls,
+        legionella=legionella,
+        legionella_done=legionella_done,
+        immersion=immersion,
+        backup=backup,
+        backup_s=backup_s,
+        pump_s=pump_s,
+        guard_s=guard_s,
+        level=level,
+        level_run=level_run,
+        defrosts=defrosts,
+    )
     run = _trajectory(
         p,
         weather,
@@ -692,6 +801,8 @@ def simulate(
         room_setpoints=room_setpoints,
         silent=silent,
         balance=balance,
+        stopped_s=begin.stopped_s if begin else 0.0,
+        end=end,
     )
     return _from_step(run, round(settling.total_seconds() / dt))
 
@@ -705,6 +816,8 @@ def _trajectory(
     room_setpoints: FloatArray,
     silent: BoolArray,
     balance: HeatBalance,
+    stopped_s: float,
+    end: HouseState,
 ) -> Trajectory:
     """Unpacks what the loop logged and adds what follows from it."""
     hp, hy, hw = p.heat_pump, p.hydraulics, p.hot_water
@@ -719,7 +832,8 @@ def _trajectory(
 
     index = np.arange(len(codes))
     last_run = np.maximum.accumulate(np.where(runs, index, -1))
-    off_s = np.where(last_run < 0, 0, index - last_run) * weather.step_s
+    before = round(stopped_s / weather.step_s)
+    off_s = np.where(last_run < 0, index + before if before else 0, index - last_run) * weather.step_s
     crankcase = (weather.outdoor_temperature_c < 10.0) & (off_s > 3600)
     # Affinity law: a wet-rotor pump's power grows with the cube of its flow rate, on top of its electronics.
     pump = np.where(
@@ -763,6 +877,7 @@ def _trajectory(
         backup_kw=np.array((0.0, *p.backup_steps_kw))[backup_step],
         immersion_kw=np.where(immersion, hw.immersion_kw, hw.immersion_idle_kw),
         balance=balance,
+        end=replace(end, stopped_s=float(off_s[-1] + weather.step_s) if off_s[-1] else 0.0),
     )
 
 

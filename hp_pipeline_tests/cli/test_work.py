@@ -314,18 +314,21 @@ def test_materialize_and_probe_with_a_real_influxdb(
 
 
 def test_demo(tmp_path: Path, call: Call) -> None:
-    data = tmp_path / "data"
-    answer = call(None, "demo", "--days", "2")
+    data = tmp_path / "data" / "demo"
+    answer = call(None, "demo", "--days", "1")
     assert answer.exit_code == 0
-    assert "2 days" in answer.stderr
-    files = sorted((data / "demo" / "drop" / "demo_house").iterdir())
-    assert len(files) == 1
-    assert call(None, "import", *files, "--source", "demo_house", "--move").exit_code == 0
+    assert "The demo street: novelan, stiebel" in answer.stderr
+    settings = (data / "hp.yaml").read_text()
+    assert call(None, "check").exit_code == 0
+    before = sorted((data / "drop" / "before").iterdir())
+    assert call(None, "import", *before, "--source", "before", "--move").exit_code == 0
     assert call(None, "materialize").exit_code == 0
-    shown = call(None, "summary", "--by", "all")
-    assert "this is the demo house" in shown.stderr
+    shown = call(None, "summary", "--by", "all", "--heat-pump", "novelan")
+    assert "this is the demo street" in shown.stderr
     assert "All of it" in shown.stdout
-    assert call(None, "demo", "--days", "2").exit_code == 0, "it is there: nothing is written anew"
+    assert call(None, "demo", "--days", "1").exit_code == 0, "it is there: nothing is written anew"
+    assert (data / "hp.yaml").read_text() == settings
+    assert not list((data / "drop" / "before").iterdir())
     (tmp_path / "hp.yaml").write_text(SETTINGS)
     assert "without hp.yaml" in call(None, "demo").stderr
 

@@ -8,21 +8,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import psutil
 import pytest
-from click.testing import CliRunner
 from dagster import DagsterRunStatus, RunsFilter
 
 from hp_pipeline.assets.stages import store_readings
 from hp_pipeline.assets.workspace import Workspace
-from hp_pipeline.cli import cli
 from hp_pipeline.services.instance import open_instance
 from hp_pipeline.services.supervisor import end_processes, free_port, query, supervised_processes
 from hp_pipeline.settings import load_settings
+from hp_pipeline.simulation.demo import demo_settings, write_demo
 from hp_pipeline_tests.assets.small_house import contents, make_all
 
 POOLS = ("figures", "source_demo_house")
@@ -45,10 +45,10 @@ def until(look: Callable[[], Any], what: str, seconds: float = 120, every: float
 
 
 class Started:
-    """`hp-pipeline run` in a folder without hp.yaml: the demo house."""
+    """`hp-pipeline run` in the folder of a house whose readings come as files."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        self.data = folder / "data" / "demo"
+        self.data = folder / "data"
         self.url = f"http://127.0.0.1:{port}"
         self.output = folder / f"terminal_{time.monotonic_ns()}"
         environment = {name: value for name, value in os.environ.items() if name not in {"HP_SETTINGS", "HP_DATA"}}
@@ -109,18 +109,16 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     try:
         yield tmp_path
     finally:
-        data = tmp_path / "data" / "demo"
+        data = tmp_path / "data"
         ours = [process for process in psutil.Process().children() if process.cwd() == str(tmp_path)]
         end_processes([*ours, *supervised_processes(data)], 0)
 
 
-def test_the_power_goes_in_mid_run_and_nothing_is_lost(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("HP_SETTINGS", raising=False)
-    monkeypatch.delenv("HP_DATA", raising=False)
-    assert CliRunner().invoke(cli, ["demo", "--days", "2"]).exit_code == 0
-    data = folder / "data" / "demo"
-    (whole,) = (data / "drop" / "demo_house").iterdir()
+def test_the_power_goes_in_mid_run_and_nothing_is_lost(folder: Path) -> None:
+    data = folder / "data"
+    end = datetime.now(UTC)
+    (whole,) = write_demo(data / "drop" / "demo_house", 2, end=end).files
+    (folder / "hp.yaml").write_text(demo_settings((end - timedelta(days=2)).date()))
     readings = pl.read_parquet(whole)
     whole.unlink()
     third = readings.height // 3
@@ -144,11 +142,11 @@ def test_the_power_goes_in_mid_run_and_nothing_is_lost(folder: Path, monkeypatch
 
     life = Started(folder, port)
     life.until_ready()
-    clean = Workspace(load_settings(data / "hp.yaml"), folder / "clean")
+    clean = Workspace(load_settings(folder / "hp.yaml"), folder / "clean")
     store_readings(clean, "demo_house", readings.select("point", "time", "value", "text"))
     make_all(clean)
     expected = contents(clean.lake)
-    workspace = Workspace(load_settings(data / "hp.yaml"), data)
+    workspace = Workspace(load_settings(folder / "hp.yaml"), data)
 
     def missing() -> list[str]:
         """What there is still to wait for."""

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, cast
 
-from hp_pipeline.simulation.devices.world import Clock, Faults, House
+from hp_pipeline.simulation.devices.world import Clock, Faults, LivedIn
 
 FIRMWARE: Final = "V3.92.0"
 MODEL: Final = 88
@@ -95,7 +95,7 @@ class LuxtronikDevice:
         seed: of the registers that mean nothing in the house.
     """
 
-    def __init__(self, house: House, counts: tuple[int, int, int] = (1187, 275, 398), seed: int = 1) -> None:
+    def __init__(self, house: LivedIn, counts: tuple[int, int, int] = (1187, 275, 398), seed: int = 1) -> None:
         self._house = house
         self.counts = counts
         self._base = [
@@ -242,7 +242,7 @@ class LuxtronikDevice:
             700: 155,
             728: int(number("heating_hours_total") * SECONDS_PER_HOUR),
             729: int(number("dhw_hours_total") * SECONDS_PER_HOUR),
-            880: self._house.run.start_s,
+            880: int(self._house.start.timestamp()),
             1059: round(FROZEN_BACKUP_KWH * 10),
             1119: int(number("last_defrost")),
             **{755 + place: digit for place, digit in enumerate(PASSWORD_DIGITS)},
@@ -250,11 +250,11 @@ class LuxtronikDevice:
             _put(parameters, index, raw)
 
     def _errors(self) -> list[tuple[int, int]]:
-        return [(self._house.run.start_s - days * 86_400 - 4711, code) for days, code in ERRORS]
+        return [(int(self._house.start.timestamp()) - days * 86_400 - 4711, code) for days, code in ERRORS]
 
     def _switch_offs(self, moment: datetime) -> list[tuple[int, int]]:
         """The ring of five: the slot that is written next is the one after the newest."""
-        ring = [(self._house.run.start_s - (5 - slot) * 7200, 9) for slot in range(5)]
+        ring = [(int(self._house.start.timestamp()) - (5 - slot) * 7200, 9) for slot in range(5)]
         for stop in self._house.stops(moment, 5):
             ring[stop.number % 5] = (stop.time, SWITCH_OFF_CODES[stop.reason])
         return ring
@@ -273,7 +273,7 @@ class LuxtronikServer:
 
     def __init__(
         self,
-        house: House,
+        house: LivedIn,
         clock: Clock,
         *,
         counts: tuple[int, int, int] = (1187, 275, 398),

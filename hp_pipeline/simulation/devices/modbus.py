@@ -25,7 +25,7 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from hp_pipeline.simulation.devices.world import Clock, House, State
+from hp_pipeline.simulation.devices.world import Clock, LivedIn, State
 
 Registers = Mapping[str, Mapping[int, int]]
 """By table (input, holding, discrete, coil) the words by address."""
@@ -419,7 +419,7 @@ class StiebelIsg:
         resets: moments at which all counters began at zero again.
     """
 
-    house: House
+    house: LivedIn
     clock: Clock
     zone: str = "Europe/Berlin"
     controller: int = 449
@@ -535,10 +535,10 @@ class StiebelIsg:
     def _kwh(self, name: str, moment: datetime, begun: datetime | None) -> int:
         """What a counter that began anew at `begun` shows at a moment, in whole kWh."""
         if begun is None:
-            return int(self.house.at(moment).number(name) + self.base_kwh.get(name, 0.0))
+            return int(self.house.counter(name, moment) + self.base_kwh.get(name, 0.0))
         if moment <= begun:
             return 0
-        return int(self.house.at(moment).number(name) - self.house.at(begun).number(name))
+        return int(self.house.counter(name, moment) - self.house.counter(name, begun))
 
 
 @lru_cache(maxsize=64)

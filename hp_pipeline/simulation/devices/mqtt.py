@@ -20,7 +20,7 @@ import numpy as np
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from hp_pipeline.simulation.devices.world import Clock, Faults, House
+from hp_pipeline.simulation.devices.world import Clock, Faults, LivedIn
 from hp_pipeline.simulation.weather import FloatArray, Weather
 
 WATER_KWH_PER_L_AND_K: Final = 4.1868 / 3600
@@ -67,7 +67,7 @@ class HeishaMon:
         base: base topic.
     """
 
-    def __init__(self, house: House, base: str = "panasonic_heat_pump") -> None:
+    def __init__(self, house: LivedIn, base: str = "panasonic_heat_pump") -> None:
         self._house = house
         self._base = base
         self._sent: dict[str, str] = {}
@@ -129,7 +129,7 @@ class EspAltherma:
         house: what happens.
     """
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: LivedIn) -> None:
         self._house = house
         self.name = "ESPAltherma-dev"
         self.interval = timedelta(seconds=30)
@@ -194,7 +194,7 @@ class Statestream:
     }
     """Object id → what of the house it shows, factor, digits."""
 
-    def __init__(self, house: House, base: str = "homeassistant") -> None:
+    def __init__(self, house: LivedIn, base: str = "homeassistant") -> None:
         self._house = house
         self._base = base
         self._sent: dict[str, str] = {}
@@ -381,8 +381,12 @@ class SolarHeating:
         self._switches: dict[str, str] = {}
         self.name = "solar_heating_v3"
         self.interval = timedelta(minutes=5)
-        self.availability = None
+        self.availability: tuple[str, str, str] | None = None
         self.lost_sensors: set[str] = set()
+
+    def move_into(self, house: SolarHouse) -> None:
+        """Go on in the same house, simulated for longer."""
+        self._house = house
 
     def values(self, moment: datetime) -> dict[str, float | None]:
         """Numbers of a moment by their names."""
@@ -489,6 +493,8 @@ class Publisher:
         """Publish until cancelled; a broker that is away is connected to again."""
         self.connect()
         try:
+            while self._client is not None and not self._client.is_connected():
+                await asyncio.sleep(0.05)
             while True:
                 self.publish()
                 pace = self.device.interval.total_seconds() / max(self._clock.speed, 1e-9)

@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from hp_pipeline.simulation.devices.world import Clock, Faults, House
+from hp_pipeline.simulation.devices.world import Clock, Faults, LivedIn
 
 KEYS: Final = (
     "total_act_energy", "fund_act_energy", "total_act_ret_energy", "fund_act_ret_energy", "lag_react_energy",
@@ -105,7 +105,7 @@ class ShellyServer:
 
     def __init__(
         self,
-        house: House,
+        house: LivedIn,
         clock: Clock,
         *,
         model: Model = Model.pro_3em,
@@ -334,7 +334,7 @@ class ShellyServer:
         return {"em:0": live, "emdata:0": counted | {"total_act": wh, "total_act_ret": 0.0}}
 
     def _counter_wh(self, now: datetime) -> float:
-        return self.house.at(now).number(COUNTED) * 1000 - self._taken_wh
+        return self.house.counter(COUNTED, now) * 1000 - self._taken_wh
 
     # -- what it recorded
 

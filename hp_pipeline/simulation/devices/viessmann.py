@@ -25,7 +25,7 @@ from typing import Any, Final, Literal
 from urllib.parse import parse_qs, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
-from hp_pipeline.simulation.devices.world import Clock, House, State
+from hp_pipeline.simulation.devices.world import Clock, LivedIn, State
 
 Place = Literal["authorize", "token", "devices", "features"]
 
@@ -111,11 +111,12 @@ class ViessmannCloudServer:
         lifetime: of an access token.
         rotate: whether a refresh token can be used only once.
         calls_per_day, calls_per_10min: the account's limits.
+        port: where it listens, 0 for a free one.
     """
 
     def __init__(
         self,
-        house: House | None = None,
+        house: LivedIn | None = None,
         clock: Clock | None = None,
         *,
         make: Literal["e3", "classic"] = "e3",
@@ -128,6 +129,7 @@ class ViessmannCloudServer:
         rotate: bool = True,
         calls_per_day: int = 1450,
         calls_per_10min: int = 120,
+        port: int = 0,
     ) -> None:
         self.clock = clock or Clock(house.start if house else datetime.now(UTC))
         self.calls: list[Call] = []
@@ -144,7 +146,7 @@ class ViessmannCloudServer:
         self._lock = threading.RLock()
         self._ending = threading.Event()
         self._server: _Server | None = None
-        self._port = 0
+        self._port = port
 
     # ---- for the one who runs it -----------------------------------------------------------------------------------
 
@@ -420,7 +422,7 @@ _LOOKED_BACK = 30
 class _Device:
     """A heat pump that reports to the cloud what has changed."""
 
-    def __init__(self, house: House, make: Literal["e3", "classic"], zone: ZoneInfo) -> None:
+    def __init__(self, house: LivedIn, make: Literal["e3", "classic"], zone: ZoneInfo) -> None:
         self.make = make
         self.last: datetime | None = None
         self._house = house
@@ -522,7 +524,7 @@ class _Device:
     def _between(self, counter: str, begins: list[date], now: datetime) -> list[float]:
         """Energies (kWh) since the first begin, and between each two of them; 0 before the house was there."""
         moments = [now, *(datetime.combine(day, datetime.min.time(), self._zone).astimezone(UTC) for day in begins)]
-        counts = [self._house.at(max(moment, self._house.start)).number(counter) for moment in moments]
+        counts = [self._house.counter(counter, max(moment, self._house.start)) for moment in moments]
         return [round(later - earlier, 1) for later, earlier in itertools.pairwise(counts)]
 
     def _day(self, now: datetime, back: int) -> date:

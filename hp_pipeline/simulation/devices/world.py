@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hp_pipeline.simulation.house import BoolArray, Operation, Trajectory
 from hp_pipeline.simulation.truth import MODES
@@ -29,9 +30,9 @@ class State(Mapping[str, "float | str | bool"]):
     `time` (unix s), `compressor_power`, `auxiliary_power` (W), `dhw_lower_temperature`, `outdoor_temperature_24h`
     (mean of the day before), `heat_pump_hours_total`, `heating_hours_total`, `dhw_hours_total`,
     `backup_heater_hours_total` (h), `backup_heater_energy_dhw_total` (kWh, its part for hot water),
-    `thermal_energy_net_total` (kWh, falls while a defrost takes heat, as the truth counts), `defrosts_total`,
-    `last_defrost` (unix s of the end of the newest one, 0 before the first), `mode_since`,
-    `compressor_since` (unix s of the newest change), `legionella`.
+    `outdoor_degree_hours_total` (°C times h), `thermal_energy_net_total` (kWh, falls while a defrost takes heat, as
+    the truth counts), `defrosts_total`, `last_defrost` (unix s of the end of the newest one, 0 before the first),
+    `mode_since`, `compressor_since` (unix s of the newest change), `legionella`.
     """
 
     def __init__(self, values: Mapping[str, float | str | bool]) -> None:
@@ -156,6 +157,54 @@ class Faults:
         return value
 
 
+class LivedIn(Protocol):
+    """A house as its devices see it: what happens in it at any moment of its life, one run or several.
+
+    Attributes:
+        start: begin of its life.
+    """
+
+    @property
+    def start(self) -> datetime:
+        """Begin of its life."""
+        ...
+
+    def at(self, moment: datetime) -> State:
+        """What holds at a moment."""
+        ...
+
+    def counter(self, name: str, moment: datetime) -> float:
+        """What an energy or time counter (kWh, h) shows at a moment."""
+        ...
+
+    def stops(self, moment: datetime, count: int) -> list[Stop]:
+        """The newest `count` stops of the compressor before a moment, the newest first."""
+        ...
+
+    def mean_power(self, name: str, start: datetime, stop: datetime) -> float:
+        """Mean of a counter's rate in [start, stop), in W."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a house shows at the end of a run, so that the next run's house goes on from there.
+
+    Attributes:
+        counters: energies (kWh), times (h) and counts, by name.
+        running, defrost, operation: of the last step.
+        moments: unix s since which the mode and the compressor are as they are, and of the last defrost's end.
+        stops: how often the compressor has stopped.
+    """
+
+    counters: Mapping[str, float]
+    running: bool
+    defrost: bool
+    operation: int
+    moments: Mapping[str, int]
+    stops: int
+
+
 def _running_sum(per_step: FloatArray) -> FloatArray:
     """Sum before each step and, last, of all."""
     return np.concatenate(((0.0,), np.cumsum(per_step)))
@@ -166,10 +215,11 @@ def _newest(flag: BoolArray, unix_s: IntArray, before: int) -> IntArray:
     return np.maximum.accumulate(np.where(flag, unix_s, before))
 
 
-def _changed(series: IntArray | BoolArray) -> BoolArray:
-    """Steps whose value differs from the one before."""
+def _changed(series: IntArray | BoolArray, before: int | None) -> BoolArray:
+    """Steps whose value differs from the one before, the first from what was `before` (None: from nothing)."""
     changed = np.zeros(len(series), dtype=np.bool_)
     changed[1:] = series[1:] != series[:-1]
+    changed[0] = before is not None and int(series[0]) != before
     return changed
 
 
@@ -179,13 +229,16 @@ class House:
     Args:
         run: what happened.
         initial: what counters (kWh, h, count) showed at the begin of the run; 0 for those that are not named.
+        before: how the run before ended, when this one goes on from there; its counters are the initial ones.
     """
 
-    def __init__(self, run: Trajectory, initial: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, run: Trajectory, initial: Mapping[str, float] | None = None, before: Ending | None = None
+    ) -> None:
         self.run = run
         self.start = datetime.fromtimestamp(run.start_s, UTC)
         self.end = self.start + timedelta(seconds=run.steps * run.step_s)
-        self._initial = dict(initial or {})
+        self._initial = dict(before.counters if before else initial or {})
         turns = run.compressor_hz > 0
         heating, dhw = (run.operation == operation for operation in (Operation.HEATING, Operation.DHW))
         gross_kw = np.clip(run.heat_kw, 0.0, None)
@@ -240,21 +293,27 @@ class House:
             "heating_hours_total": np.where(heating, hours, 0.0),
             "dhw_hours_total": np.where(dhw, hours, 0.0),
             "backup_heater_hours_total": np.where(run.backup_step >= 1, hours, 0.0),
+            "outdoor_degree_hours_total": run.outdoor_temperature_c * hours,
         }
         self._counters = {name: _running_sum(series) for name, series in per_step.items()}
         unix_s = run.unix_s
-        starts = _changed(turns) & turns
+        switched = _changed(turns, int(before.running) if before else None)
+        defrosted = _changed(run.defrost, int(before.defrost) if before else None)
+        modes = _changed(run.operation.astype(np.int64), before.operation if before else None)
         self._counts = {
-            "compressor_starts_total": np.cumsum(starts),
-            "defrosts_total": np.cumsum(_changed(run.defrost) & run.defrost),
+            "compressor_starts_total": np.cumsum(switched & turns),
+            "defrosts_total": np.cumsum(defrosted & run.defrost),
         }
+        moments = before.moments if before else {"last_defrost": 0}
         self._moments = {
-            "last_defrost": _newest(_changed(run.defrost) & ~run.defrost, unix_s, 0),
-            "mode_since": _newest(_changed(run.operation.astype(np.int64)), unix_s, run.start_s),
-            "compressor_since": _newest(_changed(turns), unix_s, run.start_s),
+            "last_defrost": _newest(defrosted & ~run.defrost, unix_s, moments["last_defrost"]),
+            "mode_since": _newest(modes, unix_s, moments.get("mode_since", run.start_s)),
+            "compressor_since": _newest(switched, unix_s, moments.get("compressor_since", run.start_s)),
         }
         self._outdoor_sum = _running_sum(run.outdoor_temperature_c)
-        self._stops = np.flatnonzero(_changed(turns) & ~turns)
+        self._stops = np.flatnonzero(switched & ~turns)
+        self._stopped_before = before.stops if before else 0
+        self._operation_before = before.operation if before else Operation.STANDBY
 
     def at(self, moment: datetime) -> State:
         """What holds at a moment.
@@ -291,14 +350,28 @@ class House:
         until = int(np.searchsorted(self._stops, step, side="right"))
         for number in range(until - 1, max(-1, until - 1 - count), -1):
             at = int(self._stops[number])
+            served = run.operation[at - 1] if at else self._operation_before
             if run.defrost[at]:
                 reason = "defrost"
-            elif run.operation[at] not in (run.operation[at - 1], Operation.STANDBY):
+            elif run.operation[at] not in (served, Operation.STANDBY):
                 reason = "mode_change"
             else:
                 reason = "no_demand"
-            found.append(Stop(run.start_s + at * run.step_s, reason, number))
+            found.append(Stop(run.start_s + at * run.step_s, reason, self._stopped_before + number))
         return found
+
+    def counter(self, name: str, moment: datetime) -> float:
+        """What an energy or time counter (kWh, h) shows at a moment; the end of the run is one, too.
+
+        Raises:
+            ValueError: the moment lies outside of the simulated run.
+        """
+        sums = self._counters[name]
+        initial = self._initial.get(name, 0.0)
+        if moment == self.end:
+            return float(sums[-1]) + initial
+        step, share = self._step(moment)
+        return float(sums[step] + (sums[step + 1] - sums[step]) * share) + initial
 
     def mean_power(self, name: str, start: datetime, stop: datetime) -> float:
         """Mean of a counter's rate in [start, stop), in W: what a meter's record of a minute says.
@@ -306,18 +379,53 @@ class House:
         Args:
             name: an energy counter, such as `electrical_energy_total`.
             start: begin.
-            stop: end.
+            stop: end; what lies after the end of the run counts for nothing.
         """
-        sums = self._counters[name]
-        values = []
-        for moment in (start, stop):
-            if moment >= self.end:
-                values.append(sums[-1])
-                continue
-            step, share = self._step(moment)
-            values.append(sums[step] + (sums[step + 1] - sums[step]) * share)
-        seconds = (min(stop, self.end) - start).total_seconds()
-        return float(values[1] - values[0]) * SECONDS_PER_HOUR / seconds * WATT_PER_KW if seconds > 0 else 0.0
+        stop = min(stop, self.end)
+        seconds = (stop - start).total_seconds()
+        if seconds <= 0:
+            return 0.0
+        return (self.counter(name, stop) - self.counter(name, start)) * SECONDS_PER_HOUR / seconds * WATT_PER_KW
+
+    def ending(self) -> Ending:
+        """What it shows at its end, for the house of the run that goes on from there."""
+        run = self.run
+        counters = {name: float(sums[-1]) + self._initial.get(name, 0.0) for name, sums in self._counters.items()}
+        counters |= {name: float(counts[-1]) + self._initial.get(name, 0.0) for name, counts in self._counts.items()}
+        return Ending(
+            counters=counters,
+            running=bool(run.compressor_hz[-1] > 0),
+            defrost=bool(run.defrost[-1]),
+            operation=int(run.operation[-1]),
+            moments={name: int(series[-1]) for name, series in self._moments.items()},
+            stops=self._stopped_before + len(self._stops),
+        )
+
+    def over(self, unix_s: IntArray) -> Mapping[str, NDArray[Any]]:
+        """What holds at many moments (unix s), by the names of `State`, but for `outdoor_temperature_24h`.
+
+        Raises:
+            ValueError: a moment lies outside of the simulated run.
+        """
+        run = self.run
+        if (
+            len(unix_s)
+            and not run.start_s <= int(unix_s.min()) <= int(unix_s.max()) < run.start_s + run.steps * run.step_s
+        ):
+            raise ValueError("some moments lie outside of the simulated run. Simulate the house for longer.")
+        step, rest = np.divmod(unix_s - run.start_s, run.step_s)
+        share = rest / run.step_s
+        found: dict[str, NDArray[Any]] = {name: series[step] for name, series in self._levels.items()}
+        found |= {name: series[step] for name, series in self._flags.items()}
+        for name, sums in self._counters.items():
+            found[name] = sums[step] + (sums[step + 1] - sums[step]) * share + self._initial.get(name, 0.0)
+        for name, counts in self._counts.items():
+            found[name] = counts[step] + self._initial.get(name, 0.0)
+        found |= {name: series[step] for name, series in self._moments.items()}
+        found["operating_mode"] = np.array(MODES)[run.operation[step]]
+        found["three_way_valve"] = np.where(run.valve_dhw[step], "dhw", "space")
+        found["time"] = unix_s
+        return found
 
     def _step(self, moment: datetime) -> tuple[int, float]:
         """The step that a moment lies in, and the share of the step that has passed."""

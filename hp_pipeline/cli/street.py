@@ -1,0 +1,127 @@
+"""What was found in the demo street beside what was true, and what became of the faults of its devices."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from hp_pipeline.lake import Lake
+from hp_pipeline.landing.store import FILE, Landing, micros
+from hp_pipeline.settings import Settings
+from hp_pipeline.simulation.street.plan import Plan
+from hp_pipeline.simulation.street.trouble import EXPECTED, troubles
+from hp_pipeline.simulation.street.truth import compare, true_energy
+
+COMPRESSOR_ONLY: Final = ("novelan", "stiebel", "stiebel_neighbour")
+"""Houses whose own meter leaves the backup heater out."""
+GROSS: Final = ("novelan",)
+"""Houses whose own heat meter does not see what defrosts take."""
+
+
+def score_street(plan: Plan, settings: Settings, data: Path, lake: Lake) -> tuple[list[tuple[str, ...]], list[str]]:
+    """The energies (kWh) of the whole days of every house with a heat pump, found and true; and what became of the
+    faults, a line each.
+
+    The truth is what the house's meters include: of electricity with or without the backup heater, of heat less what
+    defrosts took, where the meter sees that.
+    """
+    rows: list[tuple[str, ...]] = []
+    for id_ in plan.houses:
+        if id_ == "solar":
+            continue
+        truth = true_energy(data, id_)
+        if id_ in COMPRESSOR_ONLY:
+            without = pl.col("electrical_energy_kwh") - pl.col("backup_heater_energy_kwh")
+            truth = truth.with_columns(electrical_energy_kwh=without)
+        if id_ in GROSS:
+            truth = truth.with_columns(thermal_energy_kwh=pl.col("thermal_energy_gross_kwh"))
+        daily = lake.read(f"daily/{id_}", lake.keys(f"daily/{id_}"))
+        if daily is None:
+            rows.append((id_, "0", "", "", "", "", "", ""))
+            continue
+        measured = {"electrical_energy_kwh": "electrical_energy_kwh", "thermal_energy_kwh": "thermal_energy_kwh"}
+        days = compare(truth, daily, measured).drop_nulls()
+        electricity, heat = (
+            (float(days[name].sum()), float(days[f"{name}_true"].sum()))
+            for name in ("electrical_energy_kwh", "thermal_energy_kwh")
+        )
+        cops = (heat[0] / electricity[0], heat[1] / electricity[1]) if days.height else (float("nan"),) * 2
+        numbers = (f"{number:.2f}" for number in (*electricity, *heat, *cops))
+        rows.append((id_, str(days.height), *numbers))
+    return rows, _lines(score_faults(data, settings))
+
+
+def _lines(troubles: pl.DataFrame) -> list[str]:
+    if troubles.is_empty():
+        return ["No faults were made."]
+    counted = troubles.group_by("verdict").len().sort("verdict")
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in counted.iter_rows())
+    wrong = troubles.filter(pl.col("verdict") == "wrong").sort("time")
+    return [
+        f"Faults: {summary}.",
+        *(
+            f"{row['time']:%Y-%m-%d %H:%M:%S} {row['source']}: {row['fault']} should be {row['expected']}, was "
+            f"{', '.join(row['outcomes'])}"
+            for row in wrong.iter_rows(named=True)
+        ),
+    ]
+
+
+def score_faults(data: Path, settings: Settings) -> pl.DataFrame:
+    """What became of every fault.
+
+    Returns:
+        `time`, `house`, `source`, `fault`, `expected` (outcome), `outcomes` (of the polls that may have met it, in
+        order), `verdict`: right: one of them ended as expected, and none otherwise than so or well; healed: the poll
+        asked again and all went well; wrong: a poll ended in another way; unseen: no poll since.
+    """
+    rows = []
+    if not (data / FILE).exists():
+        return pl.DataFrame(schema=_SCORED)
+    with Landing(data, read_only=True) as landing:
+        for trouble in troubles(data):
+            source = settings.source(trouble.source)
+            timeout: timedelta = getattr(source, "timeout", timedelta(seconds=10))
+            met = _outcomes(landing, trouble.source, trouble.time, timeout)
+            expected = EXPECTED[trouble.kind][trouble.fault]
+            if not met:
+                verdict = "unseen"
+            elif any(outcome not in (expected, "ok") for outcome in met):
+                verdict = "wrong"
+            else:
+                verdict = "right" if expected in met else "healed"
+            rows.append(
+                {
+                    "time": trouble.time,
+                    "house": trouble.house,
+                    "source": trouble.source,
+                    "fault": trouble.fault,
+                    "expected": expected,
+                    "outcomes": met,
+                    "verdict": verdict,
+                }
+            )
+    return pl.DataFrame(rows, schema=_SCORED)
+
+
+_SCORED: Final = {
+    "time": pl.Datetime("us", "UTC"),
+    **dict.fromkeys(("house", "source", "fault", "expected"), pl.String()),
+    "outcomes": pl.List(pl.String()),
+    "verdict": pl.String(),
+}
+_SLACK: Final = timedelta(milliseconds=100)
+"""A server notes a fault a little before or after the poll that meets it."""
+
+
+def _outcomes(landing: Landing, source: str, moment: datetime, timeout: timedelta) -> list[str]:
+    """How the polls of a source ended that went on at a moment."""
+    rows = landing.rows(
+        "SELECT polls.outcome FROM polls JOIN sources ON sources.id = polls.source WHERE sources.name = ? "
+        "AND started BETWEEN ? AND ? AND started + took >= ? ORDER BY sequence",
+        (source, micros(moment - timeout - _SLACK), micros(moment + _SLACK), micros(moment - _SLACK)),
+    )
+    return [str(row[0]) for row in rows]
