@@ -288,6 +288,9 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         **_MADE,
         "priced": Check("A tariff tells the price of all electricity", _WARN, _costed),
     },
+    "defrosts": {**_MADE},
+    "defrost_monthly": {**_MADE},
+    "defrost_seasonal": {**_MADE},
     "costs_monthly": {**_MADE},
     "solar_frames": {
         **_MADE,

@@ -21,6 +21,8 @@ from hp_pipeline.assets.stages import (
     CountersStage,
     CyclingDailyStage,
     DailyStage,
+    DefrostMonthlyStage,
+    DefrostSeasonalStage,
     EventsStage,
     FaultsStage,
     FiguresStage,
@@ -170,6 +172,12 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
             plant,
             CostsDailyStage,
             [spec("costs_daily", own, about("costs_daily"), deps=[after("quarter_hourly", 1, 1)], partitions=days)],
+        ),
+        periods_step(
+            plant,
+            "defrosts",
+            [DefrostMonthlyStage, DefrostSeasonalStage],
+            {"defrost_monthly": "defrosts", "defrost_seasonal": "defrost_monthly"},
         ),
         periods_step(
             plant,

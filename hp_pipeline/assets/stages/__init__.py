@@ -14,6 +14,7 @@ from hp_pipeline.assets.stages.costs import (
 )
 from hp_pipeline.assets.stages.counters import CountersStage
 from hp_pipeline.assets.stages.cycling import CompressorRunsStage, CyclingDailyStage
+from hp_pipeline.assets.stages.defrosts import DefrostMonthlyStage, DefrostSeasonalStage
 from hp_pipeline.assets.stages.events import EventsStage
 from hp_pipeline.assets.stages.faults import FaultsStage
 from hp_pipeline.assets.stages.figures import FiguresStage
@@ -55,6 +56,8 @@ __all__ = [
     "CountersStage",
     "CyclingDailyStage",
     "DailyStage",
+    "DefrostMonthlyStage",
+    "DefrostSeasonalStage",
     "EventsStage",
     "FaultsStage",
     "FiguresStage",
@@ -105,6 +108,8 @@ STAGES: tuple[type[Stage], ...] = (
     SeasonalStage,
     YearlyStage,
     AllTimeStage,
+    DefrostMonthlyStage,
+    DefrostSeasonalStage,
     CostsDailyStage,
     CostsMonthlyStage,
     CostsSeasonalStage,

@@ -20,7 +20,7 @@ from hp_pipeline.assets.stages.stage import (
 )
 from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
-from hp_pipeline.transforms import events
+from hp_pipeline.transforms import defrosts, events
 from hp_pipeline.transforms.schema import conform
 
 
@@ -67,7 +67,11 @@ class EventsStage(Stage):
         return sorted(day for day in days if self.is_wanted(day) or self.is_stored(day))
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
-        return [(self.asset("segments"), day) for day in self._window(key)]
+        window = self._window(key)
+        yield from ((self.asset("segments"), day) for day in window)
+        # What was before a defrost, and the recovery from it, is seen in the frames around it.
+        around = (shifted(key, -1), *window, shifted(window[-1], 1))
+        yield from ((self.asset("frames"), day) for day in around)
 
     def shape(self, key: str) -> str:
         return repr((self.plant.rules, self._session_began(key)))
@@ -121,4 +125,14 @@ class EventsStage(Stage):
             "cycles": events.cycles(rows, start, end, rules, self._session_began(keys[0])),
             "defrosts": events.defrosts(rows, start, end, rules),
         }
+        made["defrosts"] = conform(self._with_recovery(made["defrosts"]), "defrosts")
         return {table: by_day(frame, keys) for table, frame in made.items()}
+
+    def _with_recovery(self, found: pl.DataFrame) -> pl.DataFrame:
+        """The defrosts, with what the frames around each of them say of it."""
+        reach = (-self.plant.rules.hold - self.plant.rules.frame_interval, defrosts.SEARCHED)
+        moments = [found["start"] + reach[0], found["end"] + reach[1]]
+        days = sorted({day.isoformat() for moment in moments for day in moment.dt.date()})
+        frames = self.lake.read(self.asset("frames"), days, columns=defrosts.FRAME_COLUMNS)
+        seen = conform(frames, "frames").select(defrosts.FRAME_COLUMNS)
+        return defrosts.with_recovery(found, seen, self.plant.rules)

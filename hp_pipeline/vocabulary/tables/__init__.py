@@ -11,6 +11,7 @@ from functools import cache
 from hp_pipeline.vocabulary.tables.costs import cost_tables
 from hp_pipeline.vocabulary.tables.counters import INCREMENT_KINDS, LEDGER_KINDS, counter_tables
 from hp_pipeline.vocabulary.tables.cycling import SHORT_CYCLING, cycling_tables
+from hp_pipeline.vocabulary.tables.defrosts import defrost_tables
 from hp_pipeline.vocabulary.tables.events import event_tables
 from hp_pipeline.vocabulary.tables.faults import FAULT_KINDS, fault_tables
 from hp_pipeline.vocabulary.tables.figures import (
@@ -82,6 +83,7 @@ def tables() -> dict[str, Table]:
         state_tables(),
         cycling_tables(),
         fault_tables(),
+        defrost_tables(),
         period_tables(),
         cost_tables(),
         outlook_tables(),
