@@ -10,7 +10,15 @@ from typing import Any
 import click
 
 from hp_pipeline.cli.devices import probe
-from hp_pipeline.cli.figures import GROUPINGS, cycles, heating_by_temperature, solar, summary
+from hp_pipeline.cli.figures import (
+    GROUPINGS,
+    costs_command,
+    cycles,
+    heating_by_temperature,
+    outlook_command,
+    solar,
+    summary,
+)
 from hp_pipeline.cli.intake import import_group
 from hp_pipeline.cli.making import materialize
 from hp_pipeline.cli.query import sql
@@ -57,6 +65,7 @@ def cli() -> None:
       hp-pipeline import old.csv --source ID
       hp-pipeline materialize             bring all tables up to date, without any service
       hp-pipeline summary --by month
+      hp-pipeline costs                   and: hp-pipeline outlook, what the running year comes to
       hp-pipeline sql "SELECT period, cop FROM monthly"
     """
 
@@ -72,6 +81,8 @@ for command in (
     materialize,
     sql,
     summary,
+    costs_command,
+    outlook_command,
     heating_by_temperature,
     cycles,
     solar,

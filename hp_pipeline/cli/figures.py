@@ -1,4 +1,4 @@
-"""Commands that show figures: summary, heating-by-temperature, cycles."""
+"""Commands that show figures: summary, costs, outlook, heating-by-temperature, cycles, solar."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from hp_pipeline.assets.workspace import Workspace
 
 Grouping = Literal["all", "year", "season", "month", "week", "day", "hour", "session", "cycle"]
+COST_GROUPINGS = ("year", "season", "month", "day")
 SOLAR_GROUPINGS = ("year", "month", "day", "hour")
+_TABLE = {"hour": "hourly", "day": "daily", "month": "monthly", "season": "seasonal", "year": "yearly"}
+"""The end of the name of the table that has a row for each."""
 GROUPINGS = ("all", "year", "season", "month", "week", "day", "hour", "session", "cycle")
 
 _RANGE = (
@@ -200,6 +203,58 @@ def cycles(**options: Any) -> None:
     shown.show(rows, CYCLE_VIEW, "Compressor cycles of heating")
 
 
+@click.command(name="costs")
+@ranged
+@click.option("--by", type=click.Choice(COST_GROUPINGS), default="month", show_default=True, help="What a row is.")
+def costs_command(by: str, **options: Any) -> None:
+    """What the electricity cost, and what a kWh of heat did, by the tariffs of the settings; CO2 likewise.
+
+    A row is a whole day, month, heating season or year: --from and --to choose those that begin within them.
+
+    \b
+    hp-pipeline costs
+    hp-pipeline costs --by day --from 2026-01-01 --format csv > costs.csv
+    """
+    from hp_pipeline.outputs.summary import COST_VIEW
+
+    shown = Shown.of(**options)
+    if not shown.workspace.settings.tariffs:
+        raise click.ClickException("The settings name no price of electricity: see tariffs in hp.example.yaml.")
+    currency = shown.workspace.settings.site.currency
+    shown.show(shown.table(f"costs_{_TABLE[by]}"), COST_VIEW, f"Cost in {currency}, by {by}")
+
+
+@click.command(name="outlook")
+@_RANGE[2]
+@_RANGE[3]
+@places
+def outlook_command(settings: str | None, data: str | None, heat_pump: str | None, form: str) -> None:
+    """The running year and heating season: JAZ so far, an estimate with its bounds, and the year before.
+
+    The bounds hold the truth in 8 of 10 cases. The year before is compared over the same days, as far as both were
+    observed. As JSON or CSV, a row has all of it.
+    """
+    import polars as pl
+
+    from hp_pipeline.outputs.summary import COMPARISON_VIEW, OUTLOOK_VIEW
+    from hp_pipeline.transforms.schema import conform
+
+    shown = Shown.of(settings, data, None, None, heat_pump, form)
+    rows = shown.table("outlook")
+    newest = []
+    for pump in shown.heat_pumps:
+        asset = f"comparisons/{pump}"
+        newest.append(conform(shown.workspace.lake.read(asset, shown.keys(asset)[-1:]), "comparisons"))
+    which = ["heat_pump", "kind", "period"]
+    beside = pl.concat(newest)
+    beside = beside.select(*which, *(name for name in beside.columns if name not in rows.columns))
+    rows = rows.join(beside, on=which, how="left", maintain_order="left")
+    shown.show(rows, OUTLOOK_VIEW, "What the running ones come to")
+    if form == "text" and not rows.is_empty():
+        click.echo()
+        shown.show(rows, COMPARISON_VIEW, "So far, and the same days of the year before")
+
+
 @click.command()
 @_RANGE[0]
 @_RANGE[1]
@@ -227,8 +282,7 @@ def solar(
         raise click.ClickException("The settings name no solar heating: see solar_systems in hp.example.yaml.")
     days = [day.date() if day else None for day in (first, last)]
     shown = Shown(workspace, days[0], days[1], whose, form)
-    names = {"hour": "hourly", "day": "daily", "month": "monthly", "year": "yearly"}
-    rows = shown.table(f"{'house' if house else 'solar'}_{names[by]}", {"month": 31, "year": 366}.get(by, 1))
+    rows = shown.table(f"{'house' if house else 'solar'}_{_TABLE[by]}")
     shown.show(rows, HOUSE_VIEW if house else SOLAR_VIEW, f"The tank, by {by}")
 
 

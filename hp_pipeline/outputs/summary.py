@@ -53,6 +53,37 @@ _HEADERS: Mapping[str, str] = {
     "coverage": "known",
     "provisional": "",
     "cop_reason": "no COP because",
+    "cost": "cost",
+    "standing_charge": "standing\ncharge",
+    "cost_heating": "cost\nheating",
+    "cost_dhw": "cost\ndhw",
+    "price_per_kwh": "per kWh\nelectr.",
+    "cost_per_kwh_heat": "per kWh\nheat",
+    "cost_per_kwh_heating": "per kWh\nheating",
+    "cost_per_kwh_dhw": "per kWh\ndhw",
+    "co2_kg": "CO2\nkg",
+    "co2_g_per_kwh_heat": "CO2 g/kWh\nheat",
+    "cost_reason": "no cost of heat because",
+    "kind": "of",
+    "days_known": "days\nknown",
+    "days_left": "days\nleft",
+    "cop_estimate": "COP\nestimate",
+    "electrical_energy_estimate_kwh": "electr.\nestimate",
+    "electrical_energy_estimate_low_kwh": "at\nleast",
+    "electrical_energy_estimate_high_kwh": "at\nmost",
+    "thermal_energy_estimate_kwh": "heat\nestimate",
+    "thermal_energy_estimate_low_kwh": "at\nleast",
+    "thermal_energy_estimate_high_kwh": "at\nmost",
+    "electrical_energy_plain_kwh": "electr.\nby mean day",
+    "estimate_reason": "no estimate because",
+    "electrical_energy_kwh_before": "electr.\nbefore",
+    "electrical_energy_change": "\nchange",
+    "thermal_energy_kwh_before": "heat\nbefore",
+    "thermal_energy_change": "\nchange",
+    "cop_before": "COP\nbefore",
+    "cop_change": "\nchange",
+    "outdoor_temperature_mean_before": "before\n°C",
+    "comparison_reason": "not compared because",
 }
 
 PERIOD_VIEW = (
@@ -67,6 +98,22 @@ SESSION_VIEW = (
 CYCLE_VIEW = (
     *("heat_pump", "start", "end", "mode", "state", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
     *("outdoor_temperature_mean", "flow_temperature_last", "flow_setpoint_last", "room_temperature_last"),
+)
+COST_VIEW = (
+    *("heat_pump", "period", "electrical_energy_kwh", "cost", "price_per_kwh", "cost_heating", "cost_dhw"),
+    *("standing_charge", "cost_per_kwh_heat", "cost_per_kwh_heating", "cost_per_kwh_dhw", "co2_kg"),
+    *("co2_g_per_kwh_heat", "cost_reason"),
+)
+OUTLOOK_VIEW = (
+    *("heat_pump", "kind", "period", "days_known", "days_left", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
+    *("electrical_energy_estimate_kwh", "electrical_energy_estimate_low_kwh", "electrical_energy_estimate_high_kwh"),
+    *("thermal_energy_estimate_kwh", "thermal_energy_estimate_low_kwh", "thermal_energy_estimate_high_kwh"),
+    *("cop_estimate", "electrical_energy_plain_kwh", "cop_reason", "estimate_reason"),
+)
+COMPARISON_VIEW = (
+    *("heat_pump", "kind", "period", "electrical_energy_kwh", "electrical_energy_kwh_before"),
+    *("electrical_energy_change", "thermal_energy_kwh", "thermal_energy_kwh_before", "thermal_energy_change"),
+    *("cop", "cop_before", "cop_change", "outdoor_temperature_mean_before", "comparison_reason"),
 )
 SOLAR_VIEW = (
     *("solar_system", "period", "solar_kwh", "immersion_kwh", "pellet_kwh", "unexplained_kwh", "draw_kwh"),
@@ -85,7 +132,11 @@ TEMPERATURE_VIEW = (
 _LEFT_OUT_FIRST = (
     *("room_temperature_last", "flow_setpoint_last", "thermal_coverage", "outdoor_temperature_mean", "defrosts"),
     *("flow_temperature_last", "flow_temperature_mean", "compressor_starts", "electrical_coverage", "cop_dhw"),
-    *("cop_heating", "provisional", "end", "thermal_energy_kwh"),
+    *("cop_heating", "provisional", "end", "electrical_energy_plain_kwh", "days_known", "standing_charge"),
+    *("cost_heating", "cost_dhw", "co2_kg", "co2_g_per_kwh_heat", "outdoor_temperature_mean_before"),
+    *("thermal_energy_estimate_low_kwh", "thermal_energy_estimate_high_kwh", "thermal_energy_kwh_before"),
+    *("thermal_energy_change", "cost_per_kwh_heating", "cost_per_kwh_dhw", "thermal_energy_estimate_kwh"),
+    "thermal_energy_kwh",
 )
 """What is left out, one after the other, while a table is wider than the terminal."""
 
@@ -117,10 +168,12 @@ def text_table(rows: pl.DataFrame, view: Sequence[str], time_zone: str, title: s
         return sum(widths[name] + _GAP for name in names) - _GAP
 
     notes: list[str] = []
-    if "cop_reason" in names and width is not None and total() > width:
-        names.remove("cop_reason")
-        counted = rows["cop_reason"].drop_nulls().value_counts(sort=True, name="rows")
-        notes = [f"No COP in {count} of {rows.height} rows: {reason}" for reason, count in counted.iter_rows()]
+    for name in [name for name in names if name.endswith("_reason")][::-1]:
+        if width is not None and total() > width:
+            names.remove(name)
+            counted = rows[name].drop_nulls().value_counts(sort=True, name="rows")
+            lacks = _HEADERS[name].removesuffix(" because").capitalize().replace("cop", "COP")
+            notes += [f"{lacks} in {count} of {rows.height} rows: {reason}" for reason, count in counted.iter_rows()]
     left_out = []
     for name in _LEFT_OUT_FIRST:
         if width is None or total() <= width:
@@ -146,7 +199,13 @@ def text_table(rows: pl.DataFrame, view: Sequence[str], time_zone: str, title: s
     return "\n".join([*lines, *notes])
 
 
-_IF_KNOWN = frozenset({"cop_reason", "provisional", "room_temperature_last", "flow_setpoint_last"})
+_IF_KNOWN = frozenset(
+    {
+        *("provisional", "room_temperature_last", "flow_setpoint_last", "standing_charge", "co2_kg"),
+        "co2_g_per_kwh_heat",
+        *(name for name in _HEADERS if name.endswith(("_reason", "_before", "_change")) or "_estimate" in name),
+    }
+)
 """Columns that are shown only when they say something."""
 
 
@@ -163,16 +222,23 @@ def _header(name: str, line: int) -> str:
     return parts[line] if len(parts) == 2 else ("", parts[0])[line]
 
 
+_TWO_PLACES = ("cop", "cost", "standing_charge")
+
+
 def _cell(name: str, row: Mapping[str, object], zone: ZoneInfo) -> str:
     value = row[name]
     if name == "provisional":
         return "provisional" if value else ""
-    if name == "cop_reason":
+    if name.endswith("_reason"):
         return str(value or "")
     if value is None:
         return "–"
     if name.endswith(("coverage", "closure")) and isinstance(value, float):
         return "100%" if value >= 0.9995 else f"{min(value, 0.99):.0%}"  # 100 % is to mean all of it
+    if name.endswith("_change") and isinstance(value, float):
+        return f"{value:+.2f}" if name.startswith("cop") else f"{value:+.1%}"
+    if "per_kwh" in name and isinstance(value, float):
+        return f"{value:.1f}" if name.startswith("co2") else f"{value:.4f}"
     if isinstance(value, datetime):
         local = value.astimezone(zone)
         start = row.get("start")
@@ -181,7 +247,9 @@ def _cell(name: str, row: Mapping[str, object], zone: ZoneInfo) -> str:
             return f"{local:%H:%M}" + (f" +{days}d" if days else "")
         return f"{local:%Y-%m-%d %H:%M}"
     if isinstance(value, float):
-        return f"{value:.2f}" if name.startswith("cop") or name.endswith("_kwh") else f"{value:.1f}"
+        return (
+            f"{value:.2f}" if name.startswith(_TWO_PLACES) or name.endswith(("_kwh", "_kwh_before")) else f"{value:.1f}"
+        )
     return str(value)
 
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from click.testing import Result
 
 from hp_pipeline.assets.stages import DailyStage
+from hp_pipeline.cli.figures import COST_GROUPINGS
 from hp_pipeline.outputs.summary import PERIOD_VIEW, text_table
-from hp_pipeline_tests.assets.small_house import DAYS, write_house
+from hp_pipeline_tests.assets.small_house import DAYS, SETTINGS, write_house
 from hp_pipeline_tests.cli.conftest import Call
 
 GROUPINGS = ("all", "year", "season", "month", "week", "day", "hour", "session", "cycle")
@@ -231,3 +234,52 @@ def test_mistakes_in_options(made: Path, call: Call) -> None:
     assert answer.exit_code == 2
     assert "season" in answer.stderr
     assert call(made, "summary", "--from", "1.2.2025").exit_code == 2
+
+
+def rows_of(answer: Result) -> list[dict[str, Any]]:
+    """What a command said as JSON."""
+    found: list[dict[str, Any]] = json.loads(answer.stdout)
+    return found
+
+
+def test_costs_of_days_months_seasons_and_years(made: Path, call: Call) -> None:
+    totals = {}
+    for by in COST_GROUPINGS:
+        rows = rows_of(call(made, "costs", "--by", by, "--heat-pump", "daikin", "--format", "json"))
+        totals[by] = sum(row["cost"] for row in rows)
+        assert all(row["cost"] == pytest.approx(0.3 * row["electrical_energy_kwh"]) for row in rows)
+        text = call(made, "costs", "--by", by).output
+        assert text.startswith(f"Cost in EUR, by {by}")
+        assert rows[0]["period"] in text
+    assert totals["day"] > 5
+    assert list(totals.values()) == pytest.approx([totals["day"]] * len(totals), abs=1e-8)
+    one = call(made, "costs", "--by", "day", "--from", DAYS[1], "--to", DAYS[1], "--format", "csv")
+    table = pl.read_csv(io.StringIO(one.stdout))
+    assert table["heat_pump"].to_list() == ["daikin", "annex"]
+    assert set(table["period"]) == {DAYS[1]}
+    assert (table["cost_per_kwh_heat"] * table["thermal_energy_kwh"]).to_list() == pytest.approx(
+        table["cost"].to_list(), rel=1e-6
+    )
+
+
+def test_costs_of_a_house_without_a_price(tmp_path: Path, call: Call) -> None:
+    write_house(tmp_path, SETTINGS.split("tariffs:")[0])
+    answer = call(tmp_path, "costs")
+    assert answer.exit_code == 1
+    assert "see tariffs in hp.example.yaml" in answer.stderr
+
+
+def test_outlook_with_too_few_days_says_why(made: Path, call: Call) -> None:
+    rows = rows_of(call(made, "outlook", "--heat-pump", "daikin", "--format", "json"))
+    assert {(row["kind"], row["period"]) for row in rows} == {("season", "2024/25"), ("year", "2025")}
+    (year,) = rows_of(call(made, "summary", "--by", "year", "--heat-pump", "daikin", "--format", "json"))
+    for row in rows:
+        assert row["cop"] == pytest.approx(year["cop"], abs=1e-9), "the JAZ so far is that of the days there are"
+        assert row["electrical_energy_estimate_kwh"] is None
+        assert row["estimate_reason"] == "figures of only 2 days"
+        assert row["comparison_reason"] == "no figures of the year before"
+    text = call(made, "outlook").output
+    assert "figures of only 2 days" in text
+    assert "no figures of the year before" in text
+    assert "2024/25" in text
+    assert len(pl.read_csv(io.StringIO(call(made, "outlook", "--format", "csv").stdout))) == 4
