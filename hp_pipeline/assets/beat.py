@@ -122,7 +122,7 @@ def _told_partitions(stage: Stage, keys: Sequence[str]) -> Iterator[Event]:
 
 def _shown(stage: Stage, table: str, key: str, receipt: Receipt) -> dict[str, Any]:
     metadata = _about(receipt)
-    if table == "daily":
+    if table == stage.plant.days:
         metadata |= daily_figures(stage.plant, [key]).get(key, {})
     if table in PREVIEW_COLUMNS and receipt.rows:
         metadata["preview"] = preview(table, conform(stage.lake.read(stage.asset(table), [key]), table))

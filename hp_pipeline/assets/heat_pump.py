@@ -50,6 +50,12 @@ _Result = Iterator[dg.MaterializeResult[Any]]
 _LAST = ("all_time", "house_daily")
 """The tables of a plant's last step in a run over everything: of a heat pump, and of a solar heating."""
 
+PLOTTED: Mapping[str, Sequence[str]] = {
+    "daily": ("cop", "electrical_energy_kwh", "thermal_energy_kwh", "electrical_coverage", "thermal_coverage"),
+    "solar_daily": ("solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh", "stored_energy_last", "coverage"),
+}
+"""What the UI plots over the days."""
+
 POOL = "figures"
 """Two runs that make the same partition would both be right, and one of them would be for nothing."""
 
@@ -314,7 +320,7 @@ def _sentence(stage: Stage, outcome: Outcome) -> str:
 def _tell(context: dg.AssetExecutionContext, plant: Plant, table: str, outcome: Outcome, named: frozenset[str]) -> None:
     """Metadata per partition; partitions beyond those that the run names are reported one by one."""
     key = asset_key(table, plant.id)
-    figures = daily_figures(plant, sorted(outcome.stored.get("daily", {}))) if table == "daily" else {}
+    figures = daily_figures(plant, sorted(outcome.stored.get(table, {}))) if table == plant.days else {}
     for part, receipt in outcome.stored.get(table, {}).items():
         metadata: dict[str, Any] = {"dagster/partition_row_count": receipt.rows, "content": receipt.content}
         metadata |= figures.get(part, {})
@@ -360,8 +366,8 @@ def _last_day(plant: Plant, rows: pl.DataFrame) -> dict[str, Any]:
 
 def daily_figures(plant: Plant, keys: Sequence[str]) -> dict[str, dict[str, float]]:
     """By day the figures of each, as numbers that the UI plots over the days."""
-    names = ("cop", "electrical_energy_kwh", "thermal_energy_kwh", "electrical_coverage", "thermal_coverage")
-    rows = conform(plant.lake.read(f"daily/{plant.id}", list(keys)), "daily")
+    names = PLOTTED[plant.days]
+    rows = conform(plant.lake.read(f"{plant.days}/{plant.id}", list(keys)), plant.days)
     return {
         row["period"]: {name: row[name] for name in names if row[name] is not None}
         for row in rows.iter_rows(named=True)

@@ -237,5 +237,10 @@ def check(settings: str | None, data: str | None) -> None:
         click.echo(format_mistakes(mistakes))
         raise SystemExit(1)
     loaded = load_settings(found.settings)
-    pumps, sources = (", ".join(part.id for part in parts) for parts in (loaded.heat_pumps, loaded.sources))
-    click.echo(f"{found.settings} is right. Heat pumps: {pumps}. Sources: {sources}.")
+    ids = {
+        "Heat pumps": [part.id for part in loaded.heat_pumps],
+        "Solar heating": [part.id for part in loaded.solar_systems],
+        "Sources": [part.id for part in loaded.sources],
+    }
+    named = (f"{what}: {', '.join(those)}." for what, those in ids.items() if those)
+    click.echo(" ".join([f"{found.settings} is right.", *named]))

@@ -11,12 +11,15 @@ import polars as pl
 
 from hp_pipeline.simulation.devices.mqtt import SolarHeating, SolarHouse, SolarParameters
 from hp_pipeline.simulation.weather import simulate_weather
+from hp_pipeline.sources.mqtt.messages import Message, MessageReader
 from hp_pipeline.transforms.decode import decode
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.solar import solar_frames
 from hp_pipeline.vocabulary.profiles import load_profile
 from hp_pipeline.vocabulary.rules import SolarRules
+from hp_pipeline_tests.sources.mqtt.listening import source
 
+SCHEMA = {"point": pl.String(), "time": UTC_TIME, "value": pl.Float64(), "text": pl.String()}
 START = datetime(2024, 3, 18, tzinfo=UTC)
 PROFILE = load_profile("solar_heating_v3", None, None)
 RULES = SolarRules(
@@ -81,14 +84,38 @@ def readings(
             rows.append((f"solar_heating_v3/status#system_state.{name}", time, None, "true" if on else "false"))
         rows.append(("sensor.pelletskamin_power", time, at["stove_kw"], None))
         rows.append(("binary_sensor.pelletskamin_status", time, None, "on" if at["stove_kw"] else "off"))
-    schema = {"point": pl.String(), "time": UTC_TIME, "value": pl.Float64(), "text": pl.String()}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def heard(start: datetime, stop: datetime, ahead: timedelta) -> pl.DataFrame:
+    """As `readings`, as a listener of the broker has them: each value in a topic of its own when it arrives, and all of
+    them in the status with the time of the device, whose clock is `ahead`."""
+    listener = MessageReader(
+        source(
+            1883,
+            {"topic": "homeassistant/+/+/state"},
+            {"topic": "solar_heating_v3/status", "time": "timestamp", "values": ["temperatures.*", "system_state.*"]},
+        )
+    )
+    device = SolarHeating(house())
+    rows: list[tuple[str, datetime, float | None, str | None]] = []
+    moment = start
+    while moment < stop:
+        arrived = [
+            Message(sent.topic, sent.payload if isinstance(sent.payload, bytes) else sent.payload.encode(), moment)
+            for sent in device.messages(moment, ahead)
+        ]
+        for told in listener.read(arrived, moment + timedelta(seconds=1)).readings:
+            rows.append((told.point, told.time or moment + timedelta(seconds=1), told.value, told.text))
+        moment += device.interval
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
 def framed(told: pl.DataFrame, start: datetime, end: datetime, rules: SolarRules = RULES) -> pl.DataFrame:
     """Table `solar_frames` of the readings."""
     decoded = decode([(told, PROFILE)])
     assert {doubt[2:4] for doubt in decoded.doubts} <= {("outside its range", "-0.0"), ("outside its range", "0.0")}
+    assert not decoded.ambiguous
     return solar_frames(decoded, PROFILE.mappings, "solar", start, end, rules)
 
 

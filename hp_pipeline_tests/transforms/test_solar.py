@@ -19,7 +19,7 @@ from hp_pipeline.transforms.figures import Known
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.transforms.solar import ENERGIES, house_by_calendar, house_hourly, solar_by_calendar, solar_hourly
 from hp_pipeline.vocabulary.rules import SolarRules
-from hp_pipeline_tests.transforms.solar_readings import RULES, START, framed, readings, truth
+from hp_pipeline_tests.transforms.solar_readings import RULES, START, framed, heard, readings, truth
 
 DAY = timedelta(days=1)
 SLACK = timedelta(minutes=20)
@@ -67,6 +67,19 @@ def test_the_energies_of_a_day_are_near_the_truth(
     # Where a draw and a gain meet between two readings, each hides the other.
     assert row["draw_kwh"] == pytest.approx(true["drawn"], rel=0.06 if every_s < 300 else 0.1)
     assert abs(row["unexplained_kwh"]) < 0.05 * true["drawn"]
+
+
+def test_the_topics_and_the_status_of_the_device_are_one_tank() -> None:
+    """The same values come twice, at two times, as its clock is ahead: that neither doubles nor hides anything."""
+    first = START + DAY
+    told = heard(first - SLACK, first + DAY + SLACK, timedelta(seconds=7))
+    row, true = day_of(framed(told, first, first + DAY), first), truth(first, first + DAY)
+    assert row["coverage"] == 1
+    assert imbalance(row) == 0
+    assert row["solar_kwh"] == pytest.approx(true["solar"], rel=0.15)
+    assert row["immersion_kwh"] == pytest.approx(true["immersion"], abs=0.4)
+    assert row["pellet_kwh"] == pytest.approx(true["pellet"], abs=0.5)
+    assert row["device_solar_kwh"] == pytest.approx(true["solar"], rel=0.02)
 
 
 def test_an_outage_is_not_bridged_and_shows_as_coverage() -> None:
