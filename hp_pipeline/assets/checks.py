@@ -21,6 +21,9 @@ COVERAGE_WANTED = 0.95
 OFFSET_WANTED_K = 0.2
 """Flow and return sensor that differ by more at rest falsify heat made from them by some percent."""
 
+LARGEST_GRADE = 0.75
+"""No machine makes more of what Carnot allows: heat is counted too high, or electricity too low."""
+
 MOST_PROVISIONAL = 20
 """More sessions than this do not end within the last half hour: the clock of something is wrong."""
 
@@ -229,6 +232,13 @@ def _calm(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     }
 
 
+def _grade_possible(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    """The best machines reach 0.6 between the temperatures of water and air."""
+    beyond = rows.filter(pl.col("carnot_grade") > LARGEST_GRADE)
+    withheld = rows.filter(pl.col("efficiency_reason").str.contains("Carnot")).height
+    return beyond.is_empty() and withheld == 0, {"beyond": beyond.height, "withheld": withheld}
+
+
 _WARN, _ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
 
@@ -275,6 +285,12 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         "coverage": Check(f"Electricity and heat are known for {COVERAGE_WANTED:.0%} of each day", _WARN, _coverage),
         "parts_and_whole": Check("The energies of the modes sum to the whole", _ERROR, _parts_and_whole),
     },
+    "efficiency": {
+        **_MADE,
+        "grade": Check("No grade is above what a machine can reach", _WARN, _grade_possible),
+    },
+    "temperature_bins": {**_MADE},
+    "heat_loss_all_time": {**_MADE},
     "weekly": {**_MADE},
     "monthly": {
         **_MADE,

@@ -62,6 +62,15 @@ class Rules(SettingsModel):
     density_kg_per_l: Annotated[Number, within(0.5, 1.5, "kg/l")] = Field(
         1.0, description="Density of the heating circuit's fluid, kg/l; water has 1.0."
     )
+    degree_day_limit_c: Annotated[Number, within(5, 25, "°C")] = Field(
+        15.0, description="Days with a mean outdoor temperature, °C, below this count as heated (degree days)."
+    )
+    degree_day_room_c: Annotated[Number, within(10, 30, "°C")] = Field(
+        20.0, description="Room temperature, °C, that the degree-day number reckons with."
+    )
+    reference_flow_temperature_c: Annotated[Number, within(20, 70, "°C")] = Field(
+        35.0, description="Flow temperature, °C, at which COPs of different years are compared."
+    )
     infer_modes: Flag = Field(
         True,
         description="Infer mode and defrost from flow rate, temperatures and power where nothing has told them for an "

@@ -26,6 +26,8 @@ class Rules:
             start to start is so short are short cycling; either alone is not.
         short_cycling_days: so many such days running are worth an alarm.
         specific_heat_kj_per_kg_k, density_kg_per_l: of the heating water (glycol differs).
+        degree_day_limit_c, degree_day_room_c: days whose mean is below the first are heated, up to the second.
+        reference_flow_temperature_c: the flow temperature at which COPs of different years are compared.
         infer_modes: whether mode and defrost are inferred where nothing tells them.
         defrost_spread_k: with the flow colder than the return by more than this while the compressor runs, it defrosts,
             where no flag tells it.
@@ -50,6 +52,9 @@ class Rules:
     short_cycling_days: int = 3
     specific_heat_kj_per_kg_k: float = 4.1868
     density_kg_per_l: float = 1.0
+    degree_day_limit_c: float = 15.0
+    degree_day_room_c: float = 20.0
+    reference_flow_temperature_c: float = 35.0
     infer_modes: bool = True
     defrost_spread_k: float = 1.0
     dhw_above_setpoint_k: float = 7.0

@@ -15,6 +15,7 @@ from hp_pipeline.assets.stages.costs import (
 from hp_pipeline.assets.stages.counters import CountersStage
 from hp_pipeline.assets.stages.cycling import CompressorRunsStage, CyclingDailyStage
 from hp_pipeline.assets.stages.defrosts import DefrostMonthlyStage, DefrostSeasonalStage
+from hp_pipeline.assets.stages.efficiency import EfficiencyStage, HeatLossStage, SeasonStage
 from hp_pipeline.assets.stages.events import EventsStage
 from hp_pipeline.assets.stages.faults import FaultsStage
 from hp_pipeline.assets.stages.figures import FiguresStage
@@ -58,10 +59,12 @@ __all__ = [
     "DailyStage",
     "DefrostMonthlyStage",
     "DefrostSeasonalStage",
+    "EfficiencyStage",
     "EventsStage",
     "FaultsStage",
     "FiguresStage",
     "FramesStage",
+    "HeatLossStage",
     "HouseDailyStage",
     "HouseHourlyStage",
     "Listing",
@@ -70,6 +73,7 @@ __all__ = [
     "Outcome",
     "OutlookStage",
     "Progress",
+    "SeasonStage",
     "SeasonalStage",
     "SensorOffsetsStage",
     "SolarDailyStage",
@@ -116,6 +120,9 @@ STAGES: tuple[type[Stage], ...] = (
     CostsYearlyStage,
     ComparisonsStage,
     OutlookStage,
+    EfficiencyStage,
+    SeasonStage,
+    HeatLossStage,
 )
 """Of a heat pump, in the order in which they follow from each other."""
 

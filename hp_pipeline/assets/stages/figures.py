@@ -12,21 +12,21 @@ import polars as pl
 from hp_pipeline.assets.stages.stage import Listing, Outcome, Stage, between, by_day, day_of, midnight, shifted
 from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
-from hp_pipeline.transforms import calendar, costs, energy, events, figures, periods, standstill
+from hp_pipeline.transforms import calendar, costs, efficiency, energy, events, figures, periods, standstill
 from hp_pipeline.transforms.schema import conform
 
 _COUNTERS, _STATES = "counters", "counter_states"
 
 
 class FiguresStage(Stage):
-    """`frames`, `operation`, `counters` → `segments`, `hourly`, `quarter_hourly`: sums that all else is merged from.
+    """`frames`, `operation`, `counters` → `segments`, `hourly` and others: sums that all else is merged from.
 
     Where there are counters of energy, a day is made from the days beside it too: an increment is spread over what ran
     since the one before it. Days of a silence over which a counter counted have hours as well, of that energy alone.
     """
 
-    tables = ("segments", "hourly", "quarter_hourly")
-    version = 3
+    tables = ("segments", "hourly", "quarter_hourly", "heat_by_temperature")
+    version = 4
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)
@@ -141,6 +141,7 @@ class FiguresStage(Stage):
             "segments": by_day(events.segments(pieces), keys),
             "hourly": by_day(hours, keys),
             "quarter_hourly": by_day(quarters, keys),
+            "heat_by_temperature": by_day(efficiency.sums_of(seen.filter(within), modes, of_frames, zone), keys),
         }
 
     def _counted(self, keys: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:

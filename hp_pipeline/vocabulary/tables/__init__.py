@@ -12,6 +12,7 @@ from hp_pipeline.vocabulary.tables.costs import cost_tables
 from hp_pipeline.vocabulary.tables.counters import INCREMENT_KINDS, LEDGER_KINDS, counter_tables
 from hp_pipeline.vocabulary.tables.cycling import SHORT_CYCLING, cycling_tables
 from hp_pipeline.vocabulary.tables.defrosts import defrost_tables
+from hp_pipeline.vocabulary.tables.efficiency import efficiency_tables
 from hp_pipeline.vocabulary.tables.events import event_tables
 from hp_pipeline.vocabulary.tables.faults import FAULT_KINDS, fault_tables
 from hp_pipeline.vocabulary.tables.figures import (
@@ -85,6 +86,7 @@ def tables() -> dict[str, Table]:
         fault_tables(),
         defrost_tables(),
         period_tables(),
+        efficiency_tables(),
         cost_tables(),
         outlook_tables(),
         solar_tables(),
