@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
 from hp_pipeline.lake import Column, Lake, Table, publish_catalogue
-from hp_pipeline.settings import FilesSource, HeatPump, Settings, SolarSystem
-from hp_pipeline.transforms.boundaries import Metering
-from hp_pipeline.vocabulary.boundaries import METERED_APART
+from hp_pipeline.settings import FilesSource, HeatPump, Meter, Settings, SolarSystem
+from hp_pipeline.transforms.energy import COUNTERS
+from hp_pipeline.vocabulary.boundaries import MAIN_METERS, METERED_APART, Metering
+from hp_pipeline.vocabulary.meters import DEVICE_ELECTRICITY, DEVICE_HEAT, electricity_meter, heat_meter
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
 from hp_pipeline.vocabulary.rules import Rules, SolarRules
 from hp_pipeline.vocabulary.tables import tables
@@ -113,6 +115,11 @@ class Workspace:
         return SolarPlant(self, self.settings.solar_system(solar_system))
 
 
+def _included(meters: Sequence[Meter]) -> tuple[str, ...] | None:
+    """What meters include together; None where there is none."""
+    return tuple(sorted(set(chain.from_iterable(meter.includes for meter in meters)))) if meters else None
+
+
 @dataclass(frozen=True)
 class Plant:
     """One heat pump (or another part) of a workspace: its inputs, profiles and rules."""
@@ -154,8 +161,8 @@ class Plant:
 
     @cached_property
     def rules(self) -> Rules:
-        """The rules that hold for it."""
-        return self.workspace.settings.operation_rules_for(self.heat_pump)
+        """The rules that hold for it, and what its meters include."""
+        return replace(self.workspace.settings.operation_rules_for(self.heat_pump), metering=self._metering)
 
     @cached_property
     def inputs(self) -> tuple[tuple[str, Profile], ...]:
@@ -185,25 +192,34 @@ class Plant:
         return None if self.heat_pump.auto_zero else "the settings do not say auto_zero"
 
     @cached_property
-    def metering(self) -> Metering:
+    def _metering(self) -> Metering:
         """What its figures include, by the settings' statement of its meters."""
         meters = self.workspace.settings.meters_of(self.id)
-
-        def included(signals: Collection[str]) -> frozenset[str] | None:
-            found = [meter.includes for meter in meters if meter.signal in signals]
-            return frozenset(chain.from_iterable(found)) if found else None
-
         stated = chain.from_iterable(meter.includes for meter in meters)
+        electrical, thermal = ([meter for meter in meters if meter.signal in MAIN_METERS[kind]] for kind in MAIN_METERS)
         return Metering(
-            electrical=included(("electrical_power", "electrical_energy_total")),
-            thermal=included(("thermal_power", "thermal_energy_total")),
+            electrical=_included(electrical),
+            thermal=_included(thermal),
             apart={
                 consumer: column
                 for consumer, (signals, column) in METERED_APART.items()
                 if any(signal in self.mappings for signal in signals)
             },
-            installed=frozenset({"compressor", *stated, *self.heat_pump.consumers}),
+            installed=tuple(sorted({"compressor", *stated, *self.heat_pump.consumers})),
+            electrical_error=electricity_meter(electrical[0].accuracy) if electrical else DEVICE_ELECTRICITY,
+            thermal_error=heat_meter(thermal[0].accuracy, thermal[0].nominal_flow_l_per_h, thermal[0].least_spread_k)
+            if thermal
+            else DEVICE_HEAT,
+            electrical_quantum_kwh=self._quantum("electrical"),
+            thermal_quantum_kwh=self._quantum("thermal"),
         )
+
+    def _quantum(self, kind: str) -> float:
+        """The step of the counters of a kind of energy, kWh; of several that are added their root sum of squares."""
+        total, purposes = COUNTERS[kind]
+        rules = [self.mappings[name].counter for name in ([total] if total in self.mappings else purposes)
+                 if name in self.mappings]  # fmt: skip
+        return math.sqrt(sum((rule.resolution or 0.0) ** 2 for rule in rules if rule))
 
     @cached_property
     def readings(self) -> tuple[str, ...]:

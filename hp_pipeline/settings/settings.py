@@ -81,7 +81,7 @@ class Settings(SettingsModel):
         owner = self.heat_pump(heat_pump) if isinstance(heat_pump, str) else heat_pump
         rules = self.rules_for(owner)
         names = [field.name for field in dataclasses.fields(OperationRules)]
-        shared = {name: getattr(rules, name) for name in names if name != "frame_interval"}
+        shared = {name: getattr(rules, name) for name in names if name not in {"frame_interval", "metering"}}
         return OperationRules(frame_interval=owner.frame_interval, **shared)
 
     def inputs_of(self, source_id: str) -> tuple[tuple[HeatPump | SolarSystem, Input], ...]:

@@ -8,30 +8,12 @@ and its reason names the consumer: figures of unlike boundaries are never passed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
-from hp_pipeline.vocabulary.boundaries import BOUNDARIES, BOUNDARY_OF, HEATERS
-
-
-@dataclass(frozen=True)
-class Metering:
-    """What a heat pump's figures include.
-
-    Attributes:
-        electrical: consumers in `electrical_energy_kwh`; None when the settings do not say it.
-        thermal: sources of the heat in `thermal_energy_kwh`: the compressor, and heaters before the point at which
-            it is measured; None when the settings do not say it.
-        apart: consumers with a meter of their own, each with its column of energy.
-        installed: all consumers of the house's heat pump.
-    """
-
-    electrical: frozenset[str] | None
-    thermal: frozenset[str] | None
-    apart: Mapping[str, str]
-    installed: frozenset[str]
+from hp_pipeline.vocabulary.boundaries import BOUNDARIES, BOUNDARY_OF, HEATERS, Metering
 
 
 @dataclass(frozen=True)
@@ -60,8 +42,9 @@ def terms(boundary: int, metering: Metering) -> Terms:
     return Terms({"electrical": 1, **electrical}, {"thermal": 1, **thermal})
 
 
-def _signed(included: frozenset[str], wanted: set[str], apart: Mapping[str, str]) -> tuple[dict[str, int], set[str]]:
+def _signed(measured: Iterable[str], wanted: set[str], apart: Mapping[str, str]) -> tuple[dict[str, int], set[str]]:
     """Columns to add and to take away, and the consumers that lack a meter for it."""
+    included = set(measured)
     more, less = wanted - included, included - wanted
     signs = {apart[name]: 1 for name in more if name in apart} | {apart[name]: -1 for name in less if name in apart}
     return dict(sorted(signs.items())), {name for name in more | less if name not in apart}

@@ -9,16 +9,21 @@ order and any grouping, so a month is the merge of its days to the last bit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
+from hp_pipeline.transforms.boundaries import spf_columns
 from hp_pipeline.transforms.division import divided
+from hp_pipeline.transforms.energy import integral
 from hp_pipeline.transforms.schema import UTC
+from hp_pipeline.transforms.uncertainty import Error, permissible_error, ratio_band
+from hp_pipeline.vocabulary.boundaries import BOUNDARIES
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.signals import summary_signals
-from hp_pipeline.vocabulary.tables import COUNT_COLUMNS, DURATION_COLUMNS, energy_columns
+from hp_pipeline.vocabulary.tables import COUNT_COLUMNS, DURATION_COLUMNS, METERED_PARTS, energy_columns
 
 ENERGIES = [column.name for column in energy_columns()]
 COUNTS = [column.name for column in COUNT_COLUMNS]
@@ -31,12 +36,15 @@ _US_PER_S = 1_000_000
 
 FRAME_COLUMNS = [
     *("heat_pump", "start", "end", "three_way_valve", "immersion_heater_power", "backup_heater_power"),
+    *(f"{part}_power" for part in METERED_PARTS),
     *summary_signals(),
 ]
 """What the figures read of the frames."""
 
 
-def pieces(frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFrame, cut: pl.Expr) -> pl.DataFrame:
+def pieces(
+    frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFrame, cut: pl.Expr, rules: Rules
+) -> pl.DataFrame:
     """The smallest stretches that figures are made of, in the exact form.
 
     Args:
@@ -54,6 +62,7 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFrame
         .join(operation.drop("heat_pump", "end", "raw_mode"), on="start", how="inner", maintain_order="left")
         .join(energies.drop("end", "mode"), on="start", how="inner", maintain_order="left")
     )
+    permissible = permissible_error(rules.metering.thermal_error, pl.col("flow_rate"), pl.col("delta_t"))
     # Heat that is taken from the house while cooling has a column of its own.
     heat = {
         name: pl.when(pl.col("mode").ne_missing("cooling")).then(name)
@@ -66,7 +75,11 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFrame
     rows = (
         joined.with_columns(cut=cut, span=(pl.col("end") - pl.col("start")).dt.total_microseconds())
         .with_columns(piece=begins.fill_null(True).cum_sum())
-        .with_columns(**heat)
+        .with_columns(
+            **heat,
+            thermal_error=(pl.col("thermal").abs() * permissible).round().cast(pl.Int64),
+            **{part: integral(pl.col(f"{part}_power"), pl.col("span")) for part in METERED_PARTS},
+        )
         .group_by("piece", maintain_order=True)
         .agg(
             pl.col("heat_pump", "start", "cut", "mode", "state", "defrost", "gap").first(),
@@ -77,6 +90,8 @@ def pieces(frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFrame
             *_known_time("three_way_valve", "valve_dhw_s", pl.col("three_way_valve") == "dhw"),
             *_known_time("three_way_valve", "valve_space_s", pl.col("three_way_valve") == "space"),
             *(expression for kind in ("electrical", "thermal") for expression in _ways(kind)),
+            pl.col("thermal_error").sum().alias("thermal_meter_error_kwh"),
+            *(_known_sum(pl.col(part), f"electrical_energy_{part}_kwh") for part in METERED_PARTS),
             *_known_time("electrical", "electrical_s"),
             *_known_time("thermal", "thermal_s"),
             *_known_time("immersion", "immersion_known"),
@@ -93,7 +108,11 @@ def _ways(kind: str) -> list[pl.Expr]:
     """The energy of a kind by each of both ways, and the difference of the two where both are known."""
     counter, integral = pl.col(f"{kind}_counter"), pl.col(f"{kind}_integral")
     ways = {"counter": counter, "integral": integral, "residual": counter - integral}
-    return [pl.when(way.count() > 0).then(way.sum()).alias(f"{kind}_energy_{name}_kwh") for name, way in ways.items()]
+    return [_known_sum(way, f"{kind}_energy_{name}_kwh") for name, way in ways.items()]
+
+
+def _known_sum(amount: pl.Expr, name: str) -> pl.Expr:
+    return pl.when(amount.count() > 0).then(amount.sum()).alias(name)
 
 
 def unobserved_pieces(energies: pl.DataFrame) -> pl.DataFrame:
@@ -151,6 +170,8 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         "electrical_energy_backup_heater_kwh": pl.when(pl.col("backup_known") > 0).then("backup"),
         "heat_from_tank_kwh": where(defrost & (pl.col("thermal_of_tank") < 0), -pl.col("thermal_of_tank")),
         "observed_s": pl.col("span"),
+        # Milliseconds squared are the whole numbers of s² that durations have of s.
+        "edge_uncertainty_s2": where(pl.col("cycle_start"), (pl.col("unseen_s").fill_null(0) * 1000).round() ** 2),
         "defrost_s": where(defrost, pl.col("span")),
         "defrosts": where(pl.col("defrost_start"), pl.lit(1, pl.Int64)),
         "heating_sessions": where((mode == "heating") & pl.col("session_start"), pl.lit(1, pl.Int64)),
@@ -311,6 +332,10 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
             parts["_heating"][0] - parts["_heating_defrost"][0], parts["_heating"][1] - parts["_heating_defrost"][1]
         ),
         cop_dhw_without_defrost=ratio(dhw_heat - parts["_dhw_defrost"][0], dhw_power - parts["_dhw_defrost"][1]),
+        cop_without_standby=ratio(parts["_heating"][0] + parts["_dhw"][0], parts["_heating"][1] + parts["_dhw"][1]),
+        cop_gross=ratio(thermal - pl.col("thermal_energy_defrost_kwh").clip(upper_bound=0), electrical),
+        **_boundaries(rules, ratio),
+        **_bands(rules, electrical),
         cop_with_immersion=ratio(thermal + immersion, electrical + immersion),
         cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion),
     )
@@ -333,3 +358,55 @@ def _method(kind: str) -> pl.Expr:
 
 _SAME_KWH = 1e-9
 """Nearer than this two energies are the same number."""
+
+
+def _boundaries(rules: Rules, ratio: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> dict[str, pl.Expr]:
+    """SPF H1 to H4 as far as the meters allow, and why the others are missing."""
+    told, why = spf_columns(rules.metering)
+    spf = {name: ratio(heat, electricity) for name, (heat, electricity) in told.items()}
+    silent = pl.any_horizontal((heat - electricity).is_null() for heat, electricity in told.values()) if told else False
+    reason = (
+        pl.when(pl.col("cop_reason").is_not_null())
+        .then("cop_reason")
+        .when(silent)
+        .then(pl.lit("a consumer's own meter tells nothing"))
+        .otherwise(pl.lit(why, pl.String))
+    )
+    return {**{f"spf_h{number}": pl.lit(None, pl.Float64) for number in BOUNDARIES}, **spf, "spf_reason": reason}
+
+
+def _bands(rules: Rules, electrical_of_cop: pl.Expr) -> dict[str, pl.Expr]:
+    """The bands around electricity, heat and `cop`."""
+    metering = rules.metering
+
+    def error(kind: str, energy: pl.Expr, meter: pl.Expr, quantum: float) -> Error:
+        counted = pl.col(f"{kind}_method").str.starts_with("counter").fill_null(False)
+        power = pl.when(pl.col("compressor_s") > 0).then(energy.abs() / pl.col("compressor_s")).otherwise(0)
+        coverage = pl.col(f"{kind}_coverage")
+        return Error(
+            energy=energy,
+            meter=meter,
+            quantum=pl.when(counted).then(quantum).otherwise(0.0),
+            sampling=pl.when(counted).then(0.0).otherwise(power * (pl.col("edge_uncertainty_s2") / 12).sqrt()),
+            lacking=pl.when(coverage > 0).then(energy.abs() * (1 / coverage - 1)),
+        )
+
+    share = metering.electrical_error.share
+    heat = pl.col("thermal_energy_kwh")
+    heat_error = pl.col("thermal_meter_error_kwh").fill_null(0) + (
+        pl.col("thermal_energy_unobserved_kwh").fill_null(0).abs() * metering.thermal_error.at_plate
+    )
+    used = pl.col("electrical_energy_kwh")
+    electricity = error("electrical", used, used * share, metering.electrical_quantum_kwh)
+    of_cop = error("electrical", electrical_of_cop, electrical_of_cop * share, metering.electrical_quantum_kwh)
+    warmth = error("thermal", heat, heat_error, metering.thermal_quantum_kwh)
+    low, high = ratio_band(warmth, of_cop)
+    shown = pl.col("cop_reason").is_null()
+    return {
+        "electrical_energy_low_kwh": electricity.low,
+        "electrical_energy_high_kwh": electricity.high,
+        "thermal_energy_low_kwh": warmth.low,
+        "thermal_energy_high_kwh": warmth.high,
+        "cop_low": pl.when(shown).then(low),
+        "cop_high": pl.when(shown).then(high),
+    }

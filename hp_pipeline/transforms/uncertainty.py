@@ -11,65 +11,30 @@ Bands hold the truth in 95 of 100 cases. Parts that have nothing to do with each
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
+
+from hp_pipeline.vocabulary.meters import MeterError
 
 LEVEL: Final = 1.96
 """Standard deviations within which 95 % of a normal distribution lie."""
 
 _RECTANGULAR: Final = 3**0.5
 
-Accuracy = Literal["A", "B", "C", "1", "2", "3", "device", "calculated"]
 
-ELECTRICAL_MPE: Final[Mapping[str, float]] = {"A": 0.02, "B": 0.01, "C": 0.005, "device": 0.10, "calculated": 0.20}
-"""Maximum permissible error by class (MID Annex V: active energy at the reference conditions): A 2 %, B 1 %, C 0.5 %.
-A machine's own word is within 10 % as a rule; what is reckoned from modulation is within 20 %."""
+def permissible_error(meter: MeterError, flow: pl.Expr, spread: pl.Expr) -> pl.Expr:
+    """The maximum permissible error, as a share, at a volume flow (l/h) and a spread (K).
 
-
-@dataclass(frozen=True)
-class MeterError:
-    """The maximum permissible error of a meter as a share of what it counts.
-
-    Attributes:
-        share: what holds at any load.
-        flow_share: times nominal flow ÷ flow.
-        spread_share: times least spread ÷ spread of flow and return temperature.
-        nominal_flow_l_per_h, least_spread_k: of the meter's plate.
-    """
-
-    share: float
-    flow_share: float = 0.0
-    spread_share: float = 0.0
-    nominal_flow_l_per_h: float = 1.0
-    least_spread_k: float = 1.0
-
-    def at(self, flow: pl.Expr, spread: pl.Expr) -> pl.Expr:
-        """The error at a volume flow (l/h) and a spread (K); as at the plate's values where one is unknown."""
-        by_flow = self.nominal_flow_l_per_h / pl.max_horizontal(flow.fill_null(self.nominal_flow_l_per_h), pl.lit(1.0))
-        by_spread = self.least_spread_k / pl.max_horizontal(
-            spread.abs().fill_null(self.least_spread_k), pl.lit(self.least_spread_k / 10)
-        )
-        return self.share + self.flow_share * by_flow + self.spread_share * by_spread
-
-
-def heat_meter(accuracy: Accuracy, nominal_flow_l_per_h: float = 1500.0, least_spread_k: float = 3.0) -> MeterError:
-    """The error of a heat meter by its class (EN 1434-1, MID Annex VI): flow sensor + temperature pair + calculator.
-
-    Class 2: (2 + 0.02 qp/q) + (0.5 + 3 dmin/d) + (0.5 + dmin/d) %; class 1 has 1 + 0.01 qp/q, class 3 3 + 0.05 qp/q
-    for the flow. A machine's own heat is within 15 %, reckoned heat within 20 %.
-    """
-    if accuracy in {"device", "calculated"}:
-        return MeterError(0.15 if accuracy == "device" else 0.20)
-    share, by_flow = {"1": (0.01, 0.0001), "2": (0.02, 0.0002), "3": (0.03, 0.0005)}[accuracy]
-    return MeterError(share + 0.01, by_flow, 0.04, nominal_flow_l_per_h, least_spread_k)
-
-
-def electricity_meter(accuracy: Accuracy) -> MeterError:
-    """The error of an electricity meter by its class."""
-    return MeterError(ELECTRICAL_MPE[accuracy])
+    Where one of them is unknown, as at the value on the meter's plate."""
+    if not meter.flow_share and not meter.spread_share:
+        return pl.lit(meter.share)
+    by_flow = meter.nominal_flow_l_per_h / pl.max_horizontal(flow.fill_null(meter.nominal_flow_l_per_h), pl.lit(1.0))
+    by_spread = meter.least_spread_k / pl.max_horizontal(
+        spread.abs().fill_null(meter.least_spread_k), pl.lit(meter.least_spread_k / 10)
+    )
+    return meter.share + meter.flow_share * by_flow + meter.spread_share * by_spread
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,10 @@ pays.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
+
+from hp_pipeline.vocabulary.meters import DEVICE_ELECTRICITY, DEVICE_HEAT, MeterError
 
 BOUNDARIES: Final = (1, 2, 3, 4)
 
@@ -27,6 +30,12 @@ BOUNDARY_OF: Final[Mapping[str, int]] = {
 HEATERS: Final = ("backup_heater", "immersion_heater")
 """Consumers whose electricity is heat for the house."""
 
+MAIN_METERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "electrical": ("electrical_power", "electrical_energy_total"),
+    "thermal": ("thermal_power", "thermal_energy_total"),
+}
+"""The signals of the meters whose energy is the heat pump's."""
+
 METERED_APART: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "backup_heater": (("backup_heater_power", "backup_heater_energy_total"), "electrical_energy_backup_heater_kwh"),
     "immersion_heater": (
@@ -39,3 +48,31 @@ METERED_APART: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "crankcase_heater": (("crankcase_heater_power",), "electrical_energy_crankcase_heater_kwh"),
 }
 """Consumers that may have a meter of their own: the signals of it, and the column of the figures with its energy."""
+
+
+@dataclass(frozen=True)
+class Metering:
+    """What a heat pump's figures include.
+
+    Attributes:
+        electrical: consumers in `electrical_energy_kwh`; None when the settings do not say it.
+        thermal: sources of the heat in `thermal_energy_kwh`: the compressor, and heaters before the point at which
+            it is measured; None when the settings do not say it.
+        apart: consumers with a meter of their own, each with its column of energy.
+        installed: all consumers of the house's heat pump.
+        electrical_error, thermal_error: how far the meters may be from the truth.
+        electrical_quantum_kwh, thermal_quantum_kwh: the steps of the counters; 0 where none is known.
+    """
+
+    electrical: tuple[str, ...] | None = None
+    thermal: tuple[str, ...] | None = None
+    apart: Mapping[str, str] = field(default_factory=dict)
+    installed: tuple[str, ...] = ("compressor",)
+    electrical_error: MeterError = DEVICE_ELECTRICITY
+    thermal_error: MeterError = DEVICE_HEAT
+    electrical_quantum_kwh: float = 0.0
+    thermal_quantum_kwh: float = 0.0
+
+
+UNSTATED: Final = Metering()
+"""Of a house whose settings say nothing of its meters."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from hp_pipeline.vocabulary.boundaries import UNSTATED, Metering
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -34,6 +36,7 @@ class Rules:
         dhw_above_setpoint_k: a flow hotter than the set-point of heating by this speaks for hot water.
         dhw_flow_rate_l_per_min: from this flow rate on the pump runs for the tank; 0 when the rate does not tell.
         dhw_flow_rate_hysteresis_l_per_min: so far below it, it runs for the house again.
+        metering: what the meters include, and how far they may be from the truth.
     """
 
     frame_interval: timedelta = timedelta(seconds=30)
@@ -60,6 +63,7 @@ class Rules:
     dhw_above_setpoint_k: float = 7.0
     dhw_flow_rate_l_per_min: float = 0.0
     dhw_flow_rate_hysteresis_l_per_min: float = 0.3
+    metering: Metering = UNSTATED
 
     @property
     def provisional_after(self) -> timedelta:

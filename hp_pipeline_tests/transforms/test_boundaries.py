@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hp_pipeline.transforms.boundaries import Metering, spf_columns, terms
-from hp_pipeline.vocabulary.boundaries import BOUNDARY_OF, HEATERS
+from hp_pipeline.transforms.boundaries import spf_columns, terms
+from hp_pipeline.vocabulary.boundaries import BOUNDARY_OF, HEATERS, Metering
 
 COLUMNS = {
     "backup_heater": "electrical_energy_backup_heater_kwh",
@@ -36,9 +38,9 @@ HEAT = 4000.0
 """Of the compressor's side, kWh."""
 
 
-def true_spf(boundary: int, installed: frozenset[str]) -> float:
+def true_spf(boundary: int, installed: Collection[str]) -> float:
     electricity = sum(USED[name] for name in installed if BOUNDARY_OF[name] <= boundary)
-    heat = HEAT + sum(USED[name] for name in installed & {*HEATERS} if boundary >= 3)
+    heat = HEAT + sum(USED[name] for name in {*installed} & {*HEATERS} if boundary >= 3)
     return heat / electricity
 
 
@@ -50,7 +52,7 @@ def row(metering: Metering) -> pl.DataFrame:
         {
             "electrical_energy_kwh": [sum(USED[name] for name in metering.electrical)],
             "electrical_energy_cooling_kwh": [None],
-            "thermal_energy_kwh": [HEAT + sum(USED[name] for name in metering.thermal & {*HEATERS})],
+            "thermal_energy_kwh": [HEAT + sum(USED[name] for name in {*metering.thermal} & {*HEATERS})],
             **{column: [USED[name]] for name, column in metering.apart.items()},
         },
         schema_overrides={"electrical_energy_cooling_kwh": pl.Float64},
@@ -66,10 +68,24 @@ def spfs(metering: Metering) -> dict[str, float]:
 
 def test_one_meter_over_all_and_the_heaters_apart() -> None:
     """The formulas of field trials: H2 = (heat - heaters) / (all - pumps - heaters), H4 = heat / all."""
-    installed = frozenset({"compressor", "controls", "fan", "backup_heater", "circulation_pump"})
-    everything = frozenset(installed)
+    installed = (
+        "compressor",
+        "controls",
+        "fan",
+        "backup_heater",
+        "circulation_pump",
+    )
+    everything = installed
     apart = {name: COLUMNS[name] for name in ("backup_heater", "circulation_pump")}
-    metering = Metering(everything, frozenset({"compressor", "backup_heater"}), apart, installed)
+    metering = Metering(
+        everything,
+        (
+            "compressor",
+            "backup_heater",
+        ),
+        apart,
+        installed,
+    )
     found = spfs(metering)
     assert set(found) == {"spf_h2", "spf_h3", "spf_h4"}
     assert found["spf_h2"] == pytest.approx(4000 / 1100)
@@ -79,8 +95,23 @@ def test_one_meter_over_all_and_the_heaters_apart() -> None:
 
 
 def test_a_consumer_in_no_meter_takes_its_boundaries_with_it() -> None:
-    installed = frozenset({"compressor", "controls", "fan", "immersion_heater", "circulation_pump"})
-    metering = Metering(frozenset({"compressor", "controls", "fan"}), frozenset({"compressor"}), {}, installed)
+    installed = (
+        "compressor",
+        "controls",
+        "fan",
+        "immersion_heater",
+        "circulation_pump",
+    )
+    metering = Metering(
+        (
+            "compressor",
+            "controls",
+            "fan",
+        ),
+        ("compressor",),
+        {},
+        installed,
+    )
     found, reason = spf_columns(metering)
     assert set(found) == {"spf_h2"}
     assert reason == (
@@ -90,9 +121,9 @@ def test_a_consumer_in_no_meter_takes_its_boundaries_with_it() -> None:
 
 
 def test_without_a_statement_there_is_no_boundary() -> None:
-    nothing = Metering(None, frozenset({"compressor"}), {}, frozenset({"compressor"}))
+    nothing = Metering(None, ("compressor",), {}, ("compressor",))
     assert spf_columns(nothing) == ({}, "H1, H2, H3, H4: the settings do not say what the electricity includes")
-    no_heat = Metering(frozenset({"compressor"}), None, {}, frozenset({"compressor"}))
+    no_heat = Metering(("compressor",), None, {}, ("compressor",))
     assert terms(2, no_heat).reason == "the settings do not say what the heat includes"
 
 
@@ -107,7 +138,7 @@ def test_every_boundary_that_is_told_is_the_true_one(others: frozenset[str], dat
     electrical = data.draw(chosen) | {"compressor"}
     thermal = data.draw(chosen) & {*HEATERS} | {"compressor"}
     apart = {name: COLUMNS[name] for name in data.draw(chosen)}
-    metering = Metering(electrical, thermal, apart, installed)
+    metering = Metering(tuple(sorted(electrical)), tuple(sorted(thermal)), apart, tuple(sorted(installed)))
     found = spfs(metering)
     for name, value in found.items():
         assert value == pytest.approx(true_spf(int(name[-1]), installed))

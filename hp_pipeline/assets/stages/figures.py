@@ -134,7 +134,9 @@ class FiguresStage(Stage):
         within = (pl.col("start") >= start) & (pl.col("start") < hours_end)
         of_frames = energies.of_frames().filter(within)
         silent = energies.unobserved(start, hours_end, own, zone)
-        pieces = figures.pieces(seen.filter(within), modes, of_frames, calendar.hour_start("start", zone))
+        pieces = figures.pieces(
+            seen.filter(within), modes, of_frames, calendar.hour_start("start", zone), self.plant.rules
+        )
         hours = periods.hourly(pieces, silent, start, end, zone, self.plant.rules, self.known)
         quarters = costs.quarter_hourly(pl.concat([of_frames, silent], how="diagonal"), own)
         return {

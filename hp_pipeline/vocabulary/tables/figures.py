@@ -19,6 +19,14 @@ _PARTS: dict[str, str] = {
 }
 
 
+METERED_PARTS: dict[str, str] = {
+    "circulation_pump": "pumps of the building",
+    "brine_pump": "brine or well pump",
+    "fan": "fan of the heat source",
+    "crankcase_heater": "crankcase heater",
+}
+"""Consumers that are part of the heat pump's electricity and may have a meter of their own."""
+
 _WAYS: dict[str, str] = {
     "counter": " as its counter tells, where one does",
     "integral": " as the integral of its power tells, where that is known",
@@ -65,6 +73,16 @@ def energy_columns() -> tuple[Column, ...]:
         Column(
             "electrical_energy_backup_heater_kwh", "DOUBLE", "kWh", "Electricity of the backup heater, where metered"
         ),
+        *(
+            Column(f"electrical_energy_{part}_kwh", "DOUBLE", "kWh", f"Electricity of the {words}, where metered")
+            for part, words in METERED_PARTS.items()
+        ),
+        Column(
+            "thermal_meter_error_kwh",
+            "DOUBLE",
+            "kWh",
+            "Maximum permissible error of the heat by its meter's class, at the flow and spread of each frame",
+        ),
         Column(
             "heat_from_tank_kwh",
             "DOUBLE",
@@ -85,6 +103,12 @@ DURATION_COLUMNS = (
     Column("standby_s", "DOUBLE", "s", "Time in mode standby"),
     Column("defrost_s", "DOUBLE", "s", "Time spent defrosting, in any mode"),
     Column("compressor_s", "DOUBLE", "s", "Time the compressor ran"),
+    Column(
+        "edge_uncertainty_s2",
+        "DOUBLE",
+        "s²",
+        "Sum of the squares of the times in which the edges of the compressor's cycles lie: what sampling costs",
+    ),
 )
 
 COUNT_COLUMNS = (
@@ -129,6 +153,24 @@ RATIO_COLUMNS = (
     Column("cop_without_defrost", "DOUBLE", None, "As `cop`, the time spent defrosting left out"),
     Column("cop_heating_without_defrost", "DOUBLE", None, "As `cop_heating`, the time spent defrosting left out"),
     Column("cop_dhw_without_defrost", "DOUBLE", None, "As `cop_dhw`, the time spent defrosting left out"),
+    Column("cop_without_standby", "DOUBLE", None, "Heat ÷ electricity in the modes heating and dhw, standby left out"),
+    Column("cop_gross", "DOUBLE", None, "As `cop`, with gross heat: what defrosts took back is not subtracted"),
+    *(
+        Column(f"spf_h{boundary}", "DOUBLE", None, f"Seasonal performance factor in the boundary H{boundary}: {what}")
+        for boundary, what in {
+            1: "the heat pump alone",
+            2: "with fan or brine pump",
+            3: "with the electric heaters, their heat as well as their electricity",
+            4: "with the pumps of the building",
+        }.items()
+    ),
+    Column("spf_reason", "VARCHAR", None, "Why a boundary has no figure"),
+    Column("electrical_energy_low_kwh", "DOUBLE", "kWh", "Lower end of the band (95 %) around `electrical_energy_kwh`"),
+    Column("electrical_energy_high_kwh", "DOUBLE", "kWh", "Its upper end; the time without readings widens it"),
+    Column("thermal_energy_low_kwh", "DOUBLE", "kWh", "Lower end of the band (95 %) around `thermal_energy_kwh`"),
+    Column("thermal_energy_high_kwh", "DOUBLE", "kWh", "Its upper end; the time without readings widens it"),
+    Column("cop_low", "DOUBLE", None, "Lower end of the band (95 %) around `cop`"),
+    Column("cop_high", "DOUBLE", None, "Upper end of the band (95 %) around `cop`"),
     Column(
         "cop_with_immersion", "DOUBLE", None, "As `cop`, the immersion heater added to the heat and to the electricity"
     ),

@@ -1,0 +1,90 @@
+"""Bands around figures: wide enough to hold the truth as often as they say, and not much wider."""
+
+from __future__ import annotations
+
+import random
+
+import polars as pl
+import pytest
+
+from hp_pipeline.transforms.uncertainty import Error, permissible_error, ratio_band
+from hp_pipeline.vocabulary.meters import electricity_meter, heat_meter
+
+DRAWS = 4000
+
+
+def at(accuracy: str, flow: float | None, spread: float | None) -> float:
+    meter = heat_meter(accuracy, nominal_flow_l_per_h=1000, least_spread_k=3)
+    row = pl.DataFrame({"flow": [flow], "spread": [spread]}, schema={"flow": pl.Float64, "spread": pl.Float64})
+    found = row.with_columns(error=permissible_error(meter, pl.col("flow"), pl.col("spread")))
+    return float(found["error"][0])
+
+
+@pytest.mark.parametrize(("spread", "percent"), [(3, 7.0), (4, 6.0), (5, 5.4), (7, 4.8), (10, 4.2)])
+def test_a_class_2_meter_at_half_its_nominal_flow(spread: float, percent: float) -> None:
+    """EN 1434 as tabulated for qp/q = 2 and a least spread of 3 K."""
+    assert 100 * at("2", 500, spread) == pytest.approx(percent, abs=0.06)
+
+
+def test_where_flow_and_spread_do_not_count() -> None:
+    assert at("device", 500, 3) == at("device", None, None) == 0.15
+    assert at("2", None, None) == pytest.approx(heat_meter("2").at_plate)
+    assert at("2", 500, -3) == at("2", 500, 3)
+    assert at("2", 500, 0) < 1
+
+
+def drawn(kwh: float, share: float, quantum: float, sampling: float, coverage: float, seed: int) -> pl.DataFrame:
+    """What a meter with a drawn error says of true energies, beside what an error's band needs."""
+    source = random.Random(seed)
+    rows = []
+    for _ in range(DRAWS):
+        true = kwh * source.uniform(0.5, 1.5)
+        seen = true * coverage * (1 + source.uniform(-share, share)) + source.gauss(0, sampling)
+        if quantum:
+            base = source.uniform(0, quantum)
+            seen = ((base + seen) // quantum - base // quantum) * quantum
+        rows.append((true, seen, seen * share, coverage))
+    return pl.DataFrame(rows, schema=["true", "seen", "meter", "coverage"], orient="row")
+
+
+def error(quantum: float, sampling: float) -> Error:
+    seen = pl.col("seen")
+    return Error(seen, pl.col("meter"), pl.lit(quantum), pl.lit(sampling), seen * (1 / pl.col("coverage") - 1))
+
+
+@pytest.mark.parametrize(
+    ("share", "quantum", "sampling", "coverage"),
+    [(0.06, 0.0, 0.0, 1.0), (0.0, 1.0, 0.0, 1.0), (0.0, 0.0, 0.4, 1.0), (0.05, 1.0, 0.3, 1.0), (0.02, 0.1, 0.1, 0.8)],
+)
+def test_bands_of_an_energy_hold_the_truth(share: float, quantum: float, sampling: float, coverage: float) -> None:
+    rows = drawn(15, share, quantum, sampling, coverage, seed=7)
+    band = error(quantum, sampling)
+    inside = rows.select(inside=pl.col("true").is_between(band.low, band.high))["inside"].mean()
+    assert isinstance(inside, float)
+    assert inside >= 0.94
+    if coverage == 1:
+        width = rows.select(width=(band.high - band.low) / 2)["width"].mean()
+        off = (rows["true"] - rows["seen"]).abs().max()
+        assert isinstance(width, float)
+        assert isinstance(off, float)
+        assert width < 1.35 * off, "a band wider than any error says too little"
+
+
+@pytest.mark.parametrize("coverage", [1.0, 0.7])
+def test_bands_of_a_cop_hold_the_truth(coverage: float) -> None:
+    heat = drawn(15, 0.06, 0.1, 0.05, coverage, seed=1).rename(lambda name: f"{name}_heat")
+    power = drawn(4, electricity_meter("B").share, 0.01, 0.02, coverage, seed=2).rename(lambda name: f"{name}_power")
+    rows = pl.concat([heat, power], how="horizontal")
+
+    def of(kind: str) -> Error:
+        seen = pl.col(f"seen_{kind}")
+        lacking = seen * (1 / pl.col(f"coverage_{kind}") - 1)
+        return Error(seen, pl.col(f"meter_{kind}"), pl.lit(0.1), pl.lit(0.05), lacking)
+
+    low, high = ratio_band(of("heat"), of("power"))
+    true = pl.col("true_heat") / pl.col("true_power")
+    shown = rows.select(inside=true.is_between(low, high), ordered=(low < high) & (low >= 0))
+    inside = shown["inside"].mean()
+    assert isinstance(inside, float)
+    assert inside >= 0.94
+    assert shown["ordered"].all()
