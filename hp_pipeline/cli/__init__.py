@@ -19,6 +19,7 @@ from hp_pipeline.cli.figures import (
     solar,
     summary,
 )
+from hp_pipeline.cli.happenings import cycling, defrosts, faults, states
 from hp_pipeline.cli.intake import import_group
 from hp_pipeline.cli.making import materialize
 from hp_pipeline.cli.query import sql
@@ -85,6 +86,10 @@ for command in (
     outlook_command,
     heating_by_temperature,
     cycles,
+    cycling,
+    defrosts,
+    faults,
+    states,
     solar,
     export,
     verify,

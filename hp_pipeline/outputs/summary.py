@@ -52,6 +52,35 @@ _HEADERS: Mapping[str, str] = {
     "closure": "of what\ncame",
     "coverage": "known",
     "provisional": "",
+    "starts": "starts",
+    "device_starts": "device\ncounts",
+    "run_s": "run\nmin",
+    "pause_s": "pause\nmin",
+    "period_s": "period\nmin",
+    "run_median_s": "run\nmin",
+    "pause_median_s": "pause\nmin",
+    "pauses_too_short": "pauses\ntoo short",
+    "most_starts_60min": "most in\n60 min",
+    "starts_60min": "starts in\n60 min",
+    "period_median_s": "period\nmin",
+    "short_cycling": "short\ncycling",
+    "heat_taken_kwh": "taken\nkWh",
+    "heat_taken_net_kwh": "taken\nkWh",
+    "heat_from_tank_kwh": "from the\ntank kWh",
+    "electrical_energy_defrost_kwh": "electr.\nkWh",
+    "recovery_s": "as warm\nafter min",
+    "recovery_mean_s": "as warm\nafter min",
+    "defrost_share": "share of\nrunning",
+    "cop_cost": "cost\nCOP",
+    "code": "code",
+    "text": "meaning",
+    "session_start": "session\nfrom",
+    "stopped": "compressor\nstopped",
+    "signal": "signal",
+    "begins": "begins",
+    "known_s": "min",
+    "share": "share",
+    "longest_s": "longest\nmin",
     "cop_reason": "no COP because",
     "cost": "cost",
     "standing_charge": "standing\ncharge",
@@ -123,6 +152,21 @@ HOUSE_VIEW = (
     *("solar_system", "period", "heat_pump_kwh", "solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh"),
     *("standby_loss_kwh", "stored_change_kwh", "closure_error_kwh", "closure", "coverage"),
 )
+CYCLING_VIEW = (
+    *("heat_pump", "period", "starts", "device_starts", "run_median_s", "pause_median_s", "pauses_too_short"),
+    *("most_starts_60min", "period_median_s", "short_cycling"),
+)
+RUN_VIEW = ("heat_pump", "start", "end", "mode", "run_s", "pause_s", "period_s", "starts_60min", "provisional")
+DEFROST_VIEW = (
+    *("heat_pump", "start", "end", "mode", "kind", "electrical_energy_kwh", "heat_taken_kwh", "heat_from_tank_kwh"),
+    *("recovery_s", "outdoor_temperature_mean"),
+)
+DEFROST_BIN_VIEW = (
+    *("heat_pump", "period", "outdoor_from", "outdoor_to", "defrosts", "defrost_share", "heat_taken_net_kwh"),
+    *("electrical_energy_defrost_kwh", "recovery_mean_s", "cop", "cop_cost"),
+)
+FAULT_VIEW = ("heat_pump", "start", "kind", "code", "text", "mode", "session_start", "stopped")
+STATE_VIEW = ("heat_pump", "period", "signal", "state", "begins", "known_s", "share", "longest_s")
 TEMPERATURE_VIEW = (
     *("heat_pump", "outdoor_from", "outdoor_to", "hours", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
     "flow_temperature_mean",
@@ -137,6 +181,8 @@ _LEFT_OUT_FIRST = (
     *("thermal_energy_estimate_low_kwh", "thermal_energy_estimate_high_kwh", "thermal_energy_kwh_before"),
     *("thermal_energy_change", "cost_per_kwh_heating", "cost_per_kwh_dhw", "thermal_energy_estimate_kwh"),
     "thermal_energy_kwh",
+    *("session_start", "stopped", "longest_s", "period_s", "starts_60min", "pauses_too_short", "most_starts_60min"),
+    *("period_median_s", "heat_from_tank_kwh", "recovery_s", "recovery_mean_s", "electrical_energy_defrost_kwh"),
 )
 """What is left out, one after the other, while a table is wider than the terminal."""
 
@@ -239,6 +285,12 @@ def _cell(name: str, row: Mapping[str, object], zone: ZoneInfo) -> str:
         return f"{value:+.2f}" if name.startswith("cop") else f"{value:+.1%}"
     if "per_kwh" in name and isinstance(value, float):
         return f"{value:.1f}" if name.startswith("co2") else f"{value:.4f}"
+    if name.endswith("share") and isinstance(value, float):
+        return f"{value:.1%}"
+    if name == "device_starts":
+        return f"{value:g}"
+    if name.endswith("_s") and isinstance(value, float):
+        return f"{value / 60:.1f}"  # for people, in minutes
     if isinstance(value, datetime):
         local = value.astimezone(zone)
         start = row.get("start")
