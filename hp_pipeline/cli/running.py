@@ -212,9 +212,9 @@ def _show_score(found: Places) -> None:
 
     from hp_pipeline.cli.street import score_street
 
-    street = _street(found)
+    _street(found)
     workspace = open_workspace(None, str(found.data.parent))
-    energies, troubles = score_street(street.plan, workspace.settings, found.data, workspace.lake)
+    energies, troubles = score_street(workspace.settings, found.data, workspace.lake)
     table = Table("house", "whole days", "electricity", "true", "heat", "true", "COP", "true", box=None)
     for row in energies:
         table.add_row(*map(escape, row))

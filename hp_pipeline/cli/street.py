@@ -11,42 +11,39 @@ import polars as pl
 from hp_pipeline.lake import Lake
 from hp_pipeline.landing.store import FILE, Landing, micros
 from hp_pipeline.settings import Settings
-from hp_pipeline.simulation.street.plan import Plan
 from hp_pipeline.simulation.street.trouble import EXPECTED, troubles
 from hp_pipeline.simulation.street.truth import compare, true_energy
 
-COMPRESSOR_ONLY: Final = ("novelan", "stiebel", "stiebel_neighbour")
-"""Houses whose own meter leaves the backup heater out."""
-GROSS: Final = ("novelan",)
-"""Houses whose own heat meter does not see what defrosts take."""
+ELECTRICAL: Final = "electrical_energy_kwh"
+THERMAL: Final = "thermal_energy_kwh"
+_WITHOUT_BACKUP: Final = pl.col(ELECTRICAL) - pl.col("backup_heater_energy_kwh")
+_GROSS: Final = pl.col("thermal_energy_gross_kwh")
+TRUTH: Final[dict[str, tuple[pl.Expr, pl.Expr, pl.Expr, pl.Expr]]] = {
+    "novelan": (_WITHOUT_BACKUP, _WITHOUT_BACKUP, _GROSS, _GROSS),
+    "stiebel": (pl.col(ELECTRICAL), _WITHOUT_BACKUP, _GROSS, pl.col(THERMAL)),
+    "stiebel_neighbour": (pl.col(ELECTRICAL), _WITHOUT_BACKUP, _GROSS, pl.col(THERMAL)),
+    "viessmann": (pl.col(ELECTRICAL), pl.col(ELECTRICAL), _GROSS, pl.col(THERMAL)),
+    "daikin": (pl.col(ELECTRICAL), pl.col(ELECTRICAL), pl.col(THERMAL), pl.col(THERMAL)),
+}
+"""By house what its devices measure of what happened: electricity by counter, by power, heat by counter, by power (or
+flow and spread). Some leave the backup heater out; counters do not see what defrosts take from the water."""
 
 
-def score_street(plan: Plan, settings: Settings, data: Path, lake: Lake) -> tuple[list[tuple[str, ...]], list[str]]:
+def score_street(settings: Settings, data: Path, lake: Lake) -> tuple[list[tuple[str, ...]], list[str]]:
     """The energies (kWh) of the whole days of every house with a heat pump, found and true; and what became of the
     faults, a line each.
 
-    The truth is what the house's meters include: of electricity with or without the backup heater, of heat less what
-    defrosts took, where the meter sees that.
+    The truth is what the house's meters include, in the way in which the day's figure was made.
     """
     rows: list[tuple[str, ...]] = []
-    for id_ in plan.houses:
-        if id_ == "solar":
-            continue
-        truth = true_energy(data, id_)
-        if id_ in COMPRESSOR_ONLY:
-            without = pl.col("electrical_energy_kwh") - pl.col("backup_heater_energy_kwh")
-            truth = truth.with_columns(electrical_energy_kwh=without)
-        if id_ in GROSS:
-            truth = truth.with_columns(thermal_energy_kwh=pl.col("thermal_energy_gross_kwh"))
+    for id_, truth in TRUTH.items():
         daily = lake.read(f"daily/{id_}", lake.keys(f"daily/{id_}"))
-        if daily is None:
+        if daily is None or daily.is_empty():
             rows.append((id_, "0", "", "", "", "", "", ""))
             continue
-        measured = {"electrical_energy_kwh": "electrical_energy_kwh", "thermal_energy_kwh": "thermal_energy_kwh"}
-        days = compare(truth, daily, measured).drop_nulls()
+        days = compare(true_energy(data, id_), daily, {ELECTRICAL: truth[:2], THERMAL: truth[2:]}).drop_nulls()
         electricity, heat = (
-            (float(days[name].sum()), float(days[f"{name}_true"].sum()))
-            for name in ("electrical_energy_kwh", "thermal_energy_kwh")
+            (float(days[name].sum()), float(days[f"{name}_true"].sum())) for name in (ELECTRICAL, THERMAL)
         )
         cops = (heat[0] / electricity[0], heat[1] / electricity[1]) if days.height else (float("nan"),) * 2
         numbers = (f"{number:.2f}" for number in (*electricity, *heat, *cops))

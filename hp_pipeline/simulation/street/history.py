@@ -8,6 +8,7 @@ changed and for each UTC day's first, and at every time of the point `@poll` all
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -240,17 +241,24 @@ def of_daikin(stretch: House, start: datetime, stop: datetime) -> pl.DataFrame:
 
 
 def of_solar(house: SolarHouse, start: datetime, stop: datetime) -> pl.DataFrame:
-    """What the solar heating published in [start, stop) in topics of one value each, by topic."""
+    """What the solar heating published in [start, stop): topics of one value each, and of its status what is measured
+    and switched (`topic#path`)."""
     device = SolarHeating(house)
     rows: list[tuple[datetime, str, float | None, str | None]] = []
     moment = start
     while moment < stop:
         for sent in device.messages(moment):
-            if not sent.topic.endswith("/state"):
+            if sent.topic.endswith("/state"):
+                word = str(sent.payload)
+                is_number = _NUMBER.fullmatch(word) is not None
+                rows.append((moment, sent.topic, float(word) if is_number else None, None if is_number else word))
                 continue
-            word = str(sent.payload)
-            is_number = _NUMBER.fullmatch(word) is not None
-            rows.append((moment, sent.topic, float(word) if is_number else None, None if is_number else word))
+            status = json.loads(sent.payload)
+            for name, value in status["temperatures"].items():
+                rows.append((moment, f"{sent.topic}#temperatures.{name}", float(value), None))
+            for name in ("primary_pump", "cartridge_heater"):
+                word = "true" if status["system_state"][name] else "false"
+                rows.append((moment, f"{sent.topic}#system_state.{name}", None, word))
         moment += device.interval
     return pl.DataFrame(rows, schema={name: READINGS_SCHEMA[name] for name in COLUMNS}, orient="row")
 

@@ -128,6 +128,22 @@ def settings_of(plan: Plan, speed: int = 1) -> str:
     version: "{plan.mqtt}"
     topics:
       - topic: homeassistant/+/+/state
+      - topic: solar_heating_v3/status
+        time: timestamp
+        values: ["temperatures.*", system_state.primary_pump, system_state.cartridge_heater]
+"""
+    solar_system = """
+# A layered tank with what heats it: no heat pump, but books of the same kind.
+solar_systems:
+  - id: solar
+    name: Solar heating (MQTT)
+    inputs:
+      - {source: solar_heating, profile: solar_heating_v3}
+      - {source: before, profile: solar_heating_v3}
+    tank: {litres: 320, layers: 8, height_m: 1.4, cold_water_c: 10, usable_c: 40, loss_w_per_k: 2.5}
+    collector: {area_m2: 8}
+    immersion_heater: {rated_power_kw: 3}
+    pellet_stove: {rated_power_kw: 7, water_share: 0.7, up_to_c: 88}
 """
     return f"""\
 # The demo street: simulated houses with real protocols, all on this machine. Every source below is connected to as
@@ -246,7 +262,7 @@ sources:
     kind: files
     format: parquet
     columns: {{time: time, point: point, value: value, text: text}}
-{solar_heat if plan.mqtt else ""}
+{solar_heat + solar_system if plan.mqtt else ""}
 # What the measured electricity includes: the boundary of every COP.
 meters:
   - id: novelan_meter

@@ -7,7 +7,7 @@ what was told in an hour.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -76,24 +76,32 @@ def true_energy(data: Path, house: str) -> pl.DataFrame:
     return pl.concat([pl.read_parquet(path) for path in paths])
 
 
-def compare(truth: pl.DataFrame, daily: pl.DataFrame, measured: Mapping[str, str]) -> pl.DataFrame:
+def compare(truth: pl.DataFrame, daily: pl.DataFrame, measured: Mapping[str, Sequence[pl.Expr]]) -> pl.DataFrame:
     """Energies of whole days beside what was found.
 
     Args:
         truth: see `true_energy`.
         daily: the table `daily` of the heat pump.
-        measured: by column of the table the column of the truth that it should be.
+        measured: by energy of the table (`electrical_energy_kwh`) what of the truth it should be: where its method is
+            `counter`, and else.
 
     Returns:
-        `period`, and for each column `<column>`, `<column>_true` (kWh) and `<column>_error_percent`; null where
+        `period`, and for each energy `<energy>`, `<energy>_true` (kWh) and `<energy>_error_percent`; null where
         nothing was found.
     """
-    both = truth.filter("complete").select(
-        "period", *(pl.col(name).alias(f"{key}_true") for key, name in measured.items())
+    found = {f"_{energy}": pl.col(energy) for energy in measured}
+    methods = {f"_{energy}_method": pl.col(f"{energy.partition('_')[0]}_method") for energy in measured}
+    seen = daily.select(period=pl.col("period").cast(pl.String).str.to_date(), **found, **methods)
+    both = truth.filter("complete").join(seen, on="period", how="left").sort("period")
+    by_counter = {energy: pl.col(f"_{energy}_method").cast(pl.String) == "counter" for energy in measured}
+    compared = both.select(
+        "period",
+        *(pl.col(f"_{energy}").alias(energy) for energy in measured),
+        *(
+            pl.when(by_counter[energy]).then(counter).otherwise(integral).alias(f"{energy}_true")
+            for energy, (counter, integral) in measured.items()
+        ),
     )
-    both = both.join(
-        daily.select(pl.col("period").cast(pl.String).str.to_date(), *measured), on="period", how="left"
-    ).sort("period")
-    return both.with_columns(
-        (100 * (pl.col(key) / pl.col(f"{key}_true") - 1)).alias(f"{key}_error_percent") for key in measured
+    return compared.with_columns(
+        (100 * (pl.col(energy) / pl.col(f"{energy}_true") - 1)).alias(f"{energy}_error_percent") for energy in measured
     )

@@ -92,9 +92,18 @@ def test_the_truth_of_every_day_is_kept_and_compared(street: Street) -> None:
     whole = life.counter("electrical_energy_total", now) - life.counter("electrical_energy_total", life.start)
     assert energy["electrical_energy_kwh"].sum() == pytest.approx(whole)
     first = energy["period"][0]
-    daily = pl.DataFrame({"period": [str(first)], "electrical_energy_kwh": [energy["electrical_energy_kwh"][0] * 1.1]})
-    both = compare(energy.with_columns(complete=True), daily, {"electrical_energy_kwh": "electrical_energy_kwh"})
-    assert both["electrical_energy_kwh_error_percent"].to_list() == [pytest.approx(10), None]
+    electricity = energy["electrical_energy_kwh"][0]
+    for method, true in (("counter", electricity), ("integral", electricity / 2)):
+        daily = pl.DataFrame(
+            {"period": [str(first)], "electrical_energy_kwh": [electricity * 1.1], "electrical_method": [method]}
+        )
+        measured = {"electrical_energy_kwh": (pl.col("electrical_energy_kwh"), pl.col("electrical_energy_kwh") / 2)}
+        both = compare(energy.with_columns(complete=True), daily, measured)
+        assert both["electrical_energy_kwh_true"][0] == pytest.approx(true)
+        assert both["electrical_energy_kwh_error_percent"].to_list() == [
+            pytest.approx(100 * (electricity * 1.1 / true - 1)),
+            None,
+        ]
     with pytest.raises(FileNotFoundError, match="no truth of stiebel"):
         true_energy(street.data, "stiebel")
 
