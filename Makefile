@@ -1,6 +1,6 @@
 # make run     set up, start the pipeline and its pages (with no settings file: the demo street)
 # make test    set up, check style, types and structure, run every test
-# make bench   set up, measure; results under benchmarks/results/
+# make bench   set up, measure; results under benchmarks/results/, score card docs/scorecard.md
 # make clean   remove what was built (never data/)
 #
 # Needs Python 3.11 or newer and nothing else. Another Python: make run PYTHON=python3.13

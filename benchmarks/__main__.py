@@ -1,4 +1,4 @@
-"""`python -m benchmarks [name…]`: measure, print tables, write `benchmarks/results/`."""
+"""`python -m benchmarks [name…]`: measure, print tables, write `benchmarks/results/` and `docs/scorecard.md`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from benchmarks import scorecard
 from benchmarks.report import RESULTS, Report, console
 
 BENCHMARKS = (
@@ -18,6 +19,7 @@ BENCHMARKS = (
     "import_line_protocol",
     "micro_batch_run",
     "landing",
+    "modbus",
     "collector",
     "kills",
     "written_per_day",
@@ -64,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missed = [f"{report.name}: {line.what}" for report in reports for line in report.lines if line.is_met is False]
         console.rule("summary")
         console.print(f"Results: {RESULTS}", highlight=False)
+        console.print(f"Score card: {scorecard.write(reports)}", highlight=False)
         for line in missed:
             console.print(f"target missed: {line}", highlight=False)
     if failed:

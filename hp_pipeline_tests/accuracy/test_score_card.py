@@ -1,11 +1,15 @@
 """The parts of the score card that scenarios do not show by themselves."""
 
+import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from benchmarks.report import Line, of_runs, shown
+from benchmarks import scorecard
+from benchmarks.report import Line, Report, of_runs, shown
 from hp_pipeline.simulation.scoring import score_events, unbiased_edges
 
 NOON = datetime(2024, 1, 10, 12, tzinfo=UTC)
@@ -72,3 +76,32 @@ def test_of_several_runs_the_median_counts() -> None:
     assert (line.value, line.low, line.high, line.is_met) == (2.5, 1.0, 10.0, True)
     assert of_runs("a", [3.0], "s").low is None
     assert [shown(value) for value in (12345.6, 123.4, 1.2345, float("nan"))] == ["12,346", "123", "1.23", "–"]
+
+
+def test_the_committed_score_card_tells_what_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = json.loads(scorecard.SEEN.read_text(encoding="utf-8"))
+    assert scorecard.PAGE.read_text(encoding="utf-8") == scorecard.page(seen)
+
+    # A benchmark alone renews its own rows; what was never seen is said to be so.
+    monkeypatch.setattr(scorecard, "SEEN", tmp_path / "seen.json")
+    assert scorecard.page(scorecard.remember([])).count("not measured on this machine") == len(scorecard.goals())
+    year = Report("year", "", [Line("all tables", 2.5, "s"), Line("peak memory", 1200.0, "MB")])
+    scorecard.remember([year])
+    text = scorecard.page(scorecard.remember([]))
+    assert "from readings to all tables | ≤ 3 s | 2.5 s | met |" in text
+    assert "Memory for it | ≤ 1000 MB | 1,200 MB | MISSED |" in text
+    assert f"Of {len(scorecard.goals())} goals 1 are met, 1 missed" in text
+    with pytest.raises(LookupError, match="peak memory"):
+        scorecard.remember([Report("year", "", year.lines[:1])])
+
+
+def test_the_accuracy_of_the_score_card_is_that_of_its_page() -> None:
+    told = (scorecard.PAGE.parent / "accuracy.md").read_text(encoding="utf-8")
+    seen = json.loads(scorecard.SEEN.read_text(encoding="utf-8"))
+    of_accuracy = [goal for goal in scorecard.goals() if goal.benchmark == "accuracy"]
+    assert len(of_accuracy) > 20
+    for goal in of_accuracy:
+        pattern = rf"\| {re.escape(goal.line)}(?: \(.*\))? \| {re.escape(shown(seen[goal.key]['value']))} \|.*\|"
+        found = re.search(pattern + r" [≥≤] ([\d.]+) \|", told)
+        assert found, goal
+        assert float(found[1]) == (goal.at_most or goal.at_least), goal
