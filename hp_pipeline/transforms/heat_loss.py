@@ -22,6 +22,12 @@ from hp_pipeline.transforms.efficiency import median, pair_slopes
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 
+DAY_COLUMNS = [
+    *("heat_pump", "start", "end", "outdoor_temperature_mean", "outdoor_temperature_s", "room_temperature_mean"),
+    *("thermal_energy_heating_kwh", "thermal_coverage"),
+]
+"""What is read of `daily`."""
+
 LEAST_COVERAGE = 0.9
 """A day that is known for less tells nothing of the heat loss, and has no degree days."""
 LEAST_DAYS = 20
@@ -37,7 +43,7 @@ _DAY_S = 86_400.0
 
 
 def degree_days(days: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """Table `degree_days` from rows of `daily`: one row for each."""
+    """Table `degree_days` from rows of `daily` (`DAY_COLUMNS`, `period`, `local_start`): one row for each."""
     length_s = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6
     coverage = (pl.col("outdoor_temperature_s") / length_s).clip(0, 1).fill_null(0.0)
     known = (coverage >= LEAST_COVERAGE) & pl.col("outdoor_temperature_mean").is_not_null()

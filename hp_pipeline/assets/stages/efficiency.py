@@ -14,6 +14,9 @@ from hp_pipeline.transforms import calendar, efficiency, heat_loss
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.schema import conform
 
+_OF_DAYS = ["period", "local_start", *heat_loss.DAY_COLUMNS]
+"""What is read of the days, which have more than a hundred columns."""
+
 
 class _PeriodStage(Stage):
     """A stage whose partitions are periods of the house's calendar, by their first day."""
@@ -78,7 +81,8 @@ class EfficiencyStage(_PeriodStage):
         for key in keys:
             read = self.lake.read(self.asset("heat_by_temperature"), self._utc_days(key))
             sums = conform(read, "heat_by_temperature").filter(pl.col("period").is_in(self._local_days(key)))
-            days = conform(self.lake.read(self.asset("daily"), self._local_days(key)), "daily").sort("start")
+            rows = self.lake.read(self.asset("daily"), self._local_days(key), columns=_OF_DAYS)
+            days = conform(rows, "daily").select(_OF_DAYS).sort("start")
             made["heat_by_temperature_monthly"][key] = self._placed(
                 efficiency.merged(sums, "mode", "outdoor_from"), key, "heat_by_temperature_monthly"
             )
