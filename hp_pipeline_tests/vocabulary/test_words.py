@@ -123,6 +123,13 @@ def test_every_signal_is_complete() -> None:
     assert wanted | {"flow_rate"} <= set(summary_signals())
 
 
+def test_no_description_is_cut_short() -> None:
+    """A comma ends an entry of YAML's braces: what stands behind it would be lost without a word."""
+    described = [signal.description for signal in signals().values()]
+    described += [column.description for table in tables().values() for column in table.columns]
+    assert [text for text in described if text.count("(") != text.count(")")] == []
+
+
 def test_every_column_is_explained_and_named_once() -> None:
     for table in tables().values():
         assert table.description
