@@ -140,23 +140,10 @@ solar_systems:
     inputs:
       - {source: solar_heating, profile: solar_heating_v3}
       - {source: before, profile: solar_heating_v3}
-    tank: {litres: 320, layers: 8, height_m: 1.4, cold_water_c: 10, usable_c: 40, loss_w_per_k: 2.5}
+    tank: {litres: 320, layers: 8, height_m: 1.4, cold_water_c: 10, usable_c: 40, loss_w_per_k: 2.5, ambient_c: 19}
     collector: {area_m2: 8}
     immersion_heater: {rated_power_kw: 3}
     pellet_stove: {rated_power_kw: 7, water_share: 0.7, up_to_c: 88}
-"""
-    solar_system = f"""
-solar_systems:
-  # A tank with a solar collector, an immersion heater and a pellet stove (Solar Heating System v3).
-  - id: solar
-    name: Solar heating (MQTT)
-    inputs:
-      - {{source: {SOLAR}, profile: solar_heating_v3}}
-      - {{source: {BEFORE}, profile: solar_heating_v3}}
-    tank: {{litres: 320, height_m: 1.4, ambient_c: 19, loss_w_per_k: 2.5}}
-    collector: {{area_m2: 8}}
-    immersion_heater: {{rated_power_kw: 3}}
-    pellet_stove: {{water_share: 0.7, up_to_c: 88}}
 """
     return f"""\
 # The demo street: simulated houses with real protocols, all on this machine. Every source below is connected to as
@@ -226,7 +213,7 @@ heat_pumps:
     circuits: [{{id: radiators, name: Radiators}}]
     inputs:
       - {{source: home_assistant, profile: espaltherma_home_assistant}}
-{solar_system if plan.mqtt else ""}
+
 sources:
   - id: luxtronik
     kind: luxtronik
