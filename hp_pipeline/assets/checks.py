@@ -33,6 +33,12 @@ SUM_TOLERANCE_KWH = 1e-6
 LARGEST_POWER_KW = 50.0
 """While the mode is unknown, the parts may lack what a heat pump of this power moves in that time."""
 
+RESIDUAL_SHARE = 0.1
+"""A counter and an integral of power that differ by more of the energy do not measure the same."""
+
+COARSEST_STEP_KWH = 1.0
+"""The step of the coarsest counters: by so much a counter is behind at either end of the time compared."""
+
 EXPECTED_OF_COUNTERS = {"day_reset", "year_reset", "outage"}
 """What a counter may do day by day without anybody being warned."""
 
@@ -114,6 +120,20 @@ def _parts_and_whole(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
         | (rest("thermal_energy", ("heating", "dhw", "standby")) > allowed)
     )
     return wrong.is_empty(), {"rows_wrong": wrong.height, "rows": rows.height}
+
+
+def _ways_agree(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    """Counter and integral over the time for which both are known; a coarse counter is allowed its step."""
+    lines = ["| period | energy | counter kWh | integral minus counter kWh |", "|---|---|---|---|"]
+    apart = 0
+    for kind, name in (("electrical", "electricity"), ("thermal", "heat")):
+        counter = pl.col(f"{kind}_energy_counter_kwh").fill_null(0)
+        residual = pl.col(f"{kind}_energy_residual_kwh")
+        off = rows.filter(residual.abs() > COARSEST_STEP_KWH + RESIDUAL_SHARE * counter.abs())
+        apart += off.height
+        for period, counted, difference in off.select("period", counter, residual).tail(15).iter_rows():
+            lines.append(f"| {period} | {name} | {counted:.2f} | {-difference:+.2f} |")
+    return apart == 0, {"apart": apart, "periods": dg.MetadataValue.md("\n".join(lines))}
 
 
 def _below_carnot(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
@@ -266,6 +286,7 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     },
     "counter_states": {**_MADE},
     "segments": {**_MADE},
+    "performance_5min": {**_MADE},
     "sessions": {
         **_MADE,
         "below_carnot": Check("No COP is above what physics allows between the temperatures", _WARN, _below_carnot),
@@ -284,6 +305,9 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         **_MADE,
         "coverage": Check(f"Electricity and heat are known for {COVERAGE_WANTED:.0%} of each day", _WARN, _coverage),
         "parts_and_whole": Check("The energies of the modes sum to the whole", _ERROR, _parts_and_whole),
+        "ways_agree": Check(
+            f"Counters and integrals of power differ by less than {RESIDUAL_SHARE:.0%}", _WARN, _ways_agree
+        ),
     },
     "efficiency": {
         **_MADE,
@@ -295,6 +319,9 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     "monthly": {
         **_MADE,
         "parts_and_whole": Check("The energies of the modes sum to the whole", _ERROR, _parts_and_whole),
+        "ways_agree": Check(
+            f"Counters and integrals of power differ by less than {RESIDUAL_SHARE:.0%}", _WARN, _ways_agree
+        ),
         "below_carnot": Check("No COP is above what physics allows between the temperatures", _WARN, _below_carnot),
     },
     "seasonal": {**_MADE},

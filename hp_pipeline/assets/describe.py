@@ -52,6 +52,7 @@ GROUPS: Mapping[str, str] = {
     "heat_loss": "6_efficiency",
     "heat_loss_bins": "6_efficiency",
     "heat_loss_all_time": "6_efficiency",
+    "performance_5min": "5_performance",
     "costs_daily": "6_costs",
     "costs_monthly": "6_costs",
     "costs_seasonal": "6_costs",
@@ -83,6 +84,7 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
     ),
     "faults": ("start", "kind", "code", "text", "mode", "session_start"),
     "state_daily": ("period", "signal", "state", "begins", "known_s", "share"),
+    "performance_5min": ("start", "mode", "electrical_power_mean", "cop_modulation", "cop_delta_t"),
     "sensor_offsets": ("start", "offset_k", "spread_k", "standstills_in_all", "applied", "offset_reason"),
     **dict.fromkeys(
         ("hourly", "daily", "weekly", "monthly", "seasonal", "yearly", "all_time"),

@@ -33,6 +33,7 @@ from hp_pipeline.assets.stages import (
     OperationStage,
     Outcome,
     OutlookStage,
+    PerformanceStage,
     SeasonalStage,
     SeasonStage,
     SensorOffsetsStage,
@@ -113,6 +114,19 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
             [
                 spec(table, own, about(table), deps=[after(above, 1, 1) for above in measured], partitions=days)
                 for table in FiguresStage.tables
+            ],
+        ),
+        daily_step(
+            plant,
+            PerformanceStage,
+            [
+                spec(
+                    "performance_5min",
+                    own,
+                    about("performance_5min"),
+                    deps=[after("frames"), after("operation")],
+                    partitions=days,
+                )
             ],
         ),
         daily_step(

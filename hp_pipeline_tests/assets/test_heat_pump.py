@@ -238,6 +238,7 @@ def verdicts(table: str, rows: pl.DataFrame) -> dict[str, bool]:
     ("table", "change", "fails"),
     [
         ("daily", pl.col("electrical_energy_kwh") + 0.5, "parts_and_whole"),
+        ("daily", pl.lit(-4.0).alias("thermal_energy_residual_kwh"), "ways_agree"),
         ("daily", pl.col("thermal_energy_heating_kwh") * 1.001, "parts_and_whole"),
         ("daily", pl.lit(0.94).alias("thermal_coverage"), "coverage"),
         ("daily", pl.lit(None, pl.Float64).alias("electrical_coverage"), "coverage"),

@@ -21,6 +21,7 @@ from hp_pipeline.assets.stages.faults import FaultsStage
 from hp_pipeline.assets.stages.figures import FiguresStage
 from hp_pipeline.assets.stages.operation import FramesStage, OperationStage
 from hp_pipeline.assets.stages.outlook import ComparisonsStage, OutlookStage
+from hp_pipeline.assets.stages.performance import PerformanceStage
 from hp_pipeline.assets.stages.periods import (
     AllTimeStage,
     DailyStage,
@@ -72,6 +73,7 @@ __all__ = [
     "OperationStage",
     "Outcome",
     "OutlookStage",
+    "PerformanceStage",
     "Progress",
     "SeasonStage",
     "SeasonalStage",
@@ -100,6 +102,7 @@ STAGES: tuple[type[Stage], ...] = (
     SensorOffsetsStage,
     CountersStage,
     FiguresStage,
+    PerformanceStage,
     EventsStage,
     StatesStage,
     StateDailyStage,

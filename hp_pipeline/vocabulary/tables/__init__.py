@@ -27,6 +27,7 @@ from hp_pipeline.vocabulary.tables.figures import (
 )
 from hp_pipeline.vocabulary.tables.operation import CYCLE_STATES, MODES, operation_tables
 from hp_pipeline.vocabulary.tables.outlook import outlook_tables
+from hp_pipeline.vocabulary.tables.performance import performance_tables
 from hp_pipeline.vocabulary.tables.periods import period_tables
 from hp_pipeline.vocabulary.tables.solar import (
     DEVICE_COUNTERS,
@@ -87,6 +88,7 @@ def tables() -> dict[str, Table]:
         cycling_tables(),
         fault_tables(),
         defrost_tables(),
+        performance_tables(),
         period_tables(),
         efficiency_tables(),
         cost_tables(),
