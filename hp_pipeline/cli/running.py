@@ -41,6 +41,7 @@ def run(settings: str | None, data: str | None, port: int, days: int, speed: int
     real protocols. What they told before is taken in from files, and they are asked on before your eyes.
     """
     from hp_pipeline.services.supervisor import run_services
+    from hp_pipeline.simulation.street.plan import exported
 
     found = locate(settings, data)
     extra = []
@@ -48,8 +49,9 @@ def run(settings: str | None, data: str | None, port: int, days: int, speed: int
     if found.is_demo:
         _prepare_street(found, days, speed, faults)
         extra.append(_street_service(found, speed, faults))
-        # Beside the start of the services, so that both are over soon.
-        history = subprocess.Popen([*_street_command(found), "--history"])
+        if not exported(found.data).exists():
+            # Beside the start of the services, so that both are over soon.
+            history = subprocess.Popen([*_street_command(found), "--history"])
     workspace = open_workspace(str(found.settings), str(found.data))
     workspace.publish()
     err.print(f"Settings: {found.settings}   Data: {found.data}", highlight=False)

@@ -65,6 +65,11 @@ def is_served(data: Path) -> bool:
     return plan is not None and not _is_free(plan.ports["luxtronik"])
 
 
+def exported(data: Path) -> Path:
+    """The file that says until when the house with files has written them; it is there when all history is."""
+    return data / FOLDER / "exported_until"
+
+
 def new_plan(now: datetime, days: int) -> Plan:
     """A plan for a street that lives since some days.
 

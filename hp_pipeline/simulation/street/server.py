@@ -34,7 +34,7 @@ from hp_pipeline.simulation.street.houses import (
     house,
 )
 from hp_pipeline.simulation.street.life import Life
-from hp_pipeline.simulation.street.plan import FOLDER, Plan
+from hp_pipeline.simulation.street.plan import FOLDER, Plan, exported
 from hp_pipeline.simulation.street.trouble import Faults, Troublemaker, Victim
 from hp_pipeline.simulation.street.truth import write_truth
 from hp_pipeline.simulation.weather import simulate_weather
@@ -45,8 +45,8 @@ AHEAD: Final = timedelta(hours=3)
 """So far beyond the present every house is lived at least."""
 GROWTH_EVERY: Final = 60.0
 TRUTH_EVERY: Final = 600.0
-DAIKIN_EVERY: Final = timedelta(minutes=2)
-"""How often the house with the files exports what is new."""
+DAIKIN_EVERY: Final = timedelta(minutes=10)
+"""How often the house with the files exports what is new: each file costs a run."""
 SOLAR_AHEAD: Final = timedelta(days=2)
 SOLAR_EVERY: Final = timedelta(minutes=1)
 """How often the solar heating publishes; those that stand in houses do it every five minutes."""
@@ -198,7 +198,7 @@ class Street:
 
     async def _export(self) -> None:
         """The files of the house that has files, once its history is there."""
-        while not self._exported().exists():
+        while not exported(self.data).exists():
             await asyncio.sleep(1.0)
         while True:
             await asyncio.to_thread(self.export_daikin, self.clock.now())
@@ -206,7 +206,7 @@ class Street:
 
     def write_history(self) -> None:
         """Lay what was told before the street began to answer into the drop folders, once."""
-        if self._exported().exists():
+        if exported(self.data).exists():
             return
         drop = self.data / "drop"
         for one in HOUSES:
@@ -216,15 +216,12 @@ class Street:
         if self.plan.mqtt:
             solar = solar_house(self.plan, self.plan.began)
             write([of_solar(solar, self.plan.start, self.plan.began)], drop / BEFORE, SOLAR)
-        self._exported().write_text(self.plan.began.isoformat(), encoding="utf-8")
-
-    def _exported(self) -> Path:
-        return self.data / FOLDER / "exported_until"
+        exported(self.data).write_text(self.plan.began.isoformat(), encoding="utf-8")
 
     def export_daikin(self, now: datetime) -> Path | None:
         """Lay what the house with files told since the last time into its drop folder; nothing is left out when the
         street was away, for its logger was not."""
-        since = datetime.fromisoformat(self._exported().read_text(encoding="utf-8"))
+        since = datetime.fromisoformat(exported(self.data).read_text(encoding="utf-8"))
         frames = [
             of_daikin(stretch, max(since, stretch.start), min(now, stretch.end))
             for stretch in self.lives["daikin"].houses(since, now)
@@ -234,7 +231,7 @@ class Street:
             if frames
             else None
         )
-        self._exported().write_text(now.isoformat(), encoding="utf-8")
+        exported(self.data).write_text(now.isoformat(), encoding="utf-8")
         return path
 
     async def _tell_truth(self) -> None:

@@ -2,7 +2,11 @@
 
 import asyncio
 import shutil
+import signal
 import socket
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,7 +23,7 @@ from hp_pipeline.landing.store import Landing
 from hp_pipeline.settings import load_settings
 from hp_pipeline.simulation.street.houses import PORTS
 from hp_pipeline.simulation.street.making import prepare_street
-from hp_pipeline.simulation.street.plan import free_ports, load_plan, new_plan, settings_of
+from hp_pipeline.simulation.street.plan import free_ports, is_served, load_plan, new_plan, settings_of
 from hp_pipeline.simulation.street.server import Street
 from hp_pipeline.simulation.street.trouble import EXPECTED, Faults, Troublemaker, troubles
 from hp_pipeline.simulation.street.truth import compare, true_energy, write_truth
@@ -82,6 +86,24 @@ def test_every_device_answers_and_its_faults_are_seen_as_they_are(street: Street
     seen = scored.filter(pl.col("verdict") == "right")
     assert {"isg_neighbour", "vicare", "luxtronik"} <= set(seen["source"]), scored
     assert set(seen.filter(source="vicare")["outcomes"].explode()) == {"offline"}
+
+
+def test_as_a_process_it_answers_until_it_is_told_to_end(street: Street) -> None:
+    command = [sys.executable, "-m", "hp_pipeline.simulation.street", "--data", str(street.data)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not is_served(street.data):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert second.returncode == 1
+        assert "the street cannot answer" in second.stderr
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
 
 
 def test_the_truth_of_every_day_is_kept_and_compared(street: Street) -> None:
