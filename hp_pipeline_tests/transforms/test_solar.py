@@ -42,15 +42,16 @@ def day_of(frames: pl.DataFrame, first: datetime, rules: SolarRules = RULES, zon
 
 
 @pytest.mark.parametrize(
-    ("every_s", "noise_k", "solar_share", "immersion_kwh", "pellet_kwh"),
+    ("number", "every_s", "noise_k", "solar_share", "immersion_kwh", "pellet_kwh"),
     [
-        (10, 0.0, 0.05, 0.02, 0.4),
-        (30, 0.05, 0.05, 0.05, 0.4),
-        (60, 0.1, 0.06, 0.1, 0.4),
-        (300, 0.05, 0.15, 0.4, 0.5),
+        (5, 10, 0.0, 0.05, 0.02, 0.4),
+        (1, 30, 0.05, 0.05, 0.05, 0.4),
+        (5, 60, 0.1, 0.06, 0.1, 0.4),
+        (1, 60, 0.0, 0.06, 0.1, 0.4),
+        (1, 300, 0.05, 0.15, 0.4, 0.5),
+        (5, 300, 0.05, 0.15, 0.4, 0.5),
     ],
 )
-@pytest.mark.parametrize("number", [1, 5])
 def test_the_energies_of_a_day_are_near_the_truth(
     number: int, every_s: int, noise_k: float, solar_share: float, immersion_kwh: float, pellet_kwh: float
 ) -> None:
