@@ -26,11 +26,8 @@ SIGNALS = ("compressor_running", "mode", "believed_defrost")
 
 STATE_COLUMNS = [
     *("heat_pump", "start", "end", "signal", "state", "since", "begin_seen", "since_uncertainty_s", "state_before"),
-    *("before_s", "provisional"),
+    *("before_s", "gap_after", "provisional"),
 ]
-
-LINK_COLUMNS = ["start", "signal", "state", "since", "gap_after"]
-"""What `run_links` reads of the states."""
 
 HOUR = timedelta(minutes=60)
 _DAY = timedelta(days=1)
@@ -57,7 +54,7 @@ class RunLinks:
 
 
 def run_links(states: pl.DataFrame, day: date) -> RunLinks:
-    """The links of a day, from its rows of `state_intervals` (`LINK_COLUMNS`)."""
+    """The links of a day, from its rows of `state_intervals` (`STATE_COLUMNS`)."""
     rows = states.filter(pl.col("signal") == "compressor_running").sort("start")
     if rows.is_empty():
         return RunLinks(None, goes_on=False, throughout=False)

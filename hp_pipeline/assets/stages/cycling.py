@@ -24,6 +24,7 @@ class CompressorRunsStage(BehindChainStage):
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)
         self._links_by_day: dict[str, cycling.RunLinks | None] = {}
+        self._states_by_day: dict[str, pl.DataFrame] = {}
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with states."""
@@ -54,14 +55,23 @@ class CompressorRunsStage(BehindChainStage):
         return self._links_by_day[key]
 
     def _read_links(self, key: str) -> cycling.RunLinks | None:
-        is_compressor = pl.col("signal") == "compressor_running"
         try:
-            rows = self.lake.read(
-                self.asset("state_intervals"), [key], columns=cycling.LINK_COLUMNS, where=is_compressor
-            )
+            rows = self._states(key)
         except DamagedPartitionError:
             return None
-        return None if rows is None else cycling.run_links(rows, day_of(key))
+        return cycling.run_links(rows, day_of(key))
+
+    def _states(self, key: str) -> pl.DataFrame:
+        """What is read of a day's states, read once: for its links, and to make what needs it.
+
+        Raises:
+            DamagedPartitionError: it cannot be read.
+        """
+        if key not in self._states_by_day:
+            asset = self.asset("state_intervals")
+            rows = self.lake.read(asset, [key], columns=cycling.STATE_COLUMNS, where=cycling.is_read())
+            self._states_by_day[key] = conform(rows, "state_intervals").select(cycling.STATE_COLUMNS)
+        return self._states_by_day[key]
 
     def _window(self, key: str) -> list[str]:
         """The days that the runs beginning on this day need: the one before, and on to where the last has ended."""
@@ -77,11 +87,8 @@ class CompressorRunsStage(BehindChainStage):
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         days = sorted({day for key in keys for day in self._window(key)})
-        rows = self.lake.read(
-            self.asset("state_intervals"), days, columns=cycling.STATE_COLUMNS, where=cycling.is_read()
-        )
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
-        states = conform(rows, "state_intervals").select(cycling.STATE_COLUMNS)
+        states = pl.concat([self._states(day) for day in days])
         return {"compressor_runs": by_day(cycling.runs(states, start, end, self.plant.rules), keys)}
 
 
