@@ -76,7 +76,8 @@ class FiguresStage(Stage):
                 rows = self.lake.read(self.asset(_COUNTERS), [key], columns=["last_unchanged", "over_gap"])
             except DamagedPartitionError:
                 rows = None  # making the day itself will say so
-            since = None if rows is None else rows.filter("over_gap")["last_unchanged"].min()
+            # A day on which no counter counted has columns that know nothing, not even their type.
+            since = conform(rows, "counters").filter("over_gap")["last_unchanged"].min()
             self._silences[key] = since if isinstance(since, datetime) else None
         return self._silences[key]
 
