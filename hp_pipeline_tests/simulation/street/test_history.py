@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -17,12 +16,12 @@ from hp_pipeline.settings import load_settings
 from hp_pipeline.simulation.devices.world import Clock
 from hp_pipeline.simulation.street.history import WORDS, of_device, of_solar, readings
 from hp_pipeline.simulation.street.houses import HISTORY, HOUSES, SOLAR
-from hp_pipeline.simulation.street.plan import free_ports, load_plan, settings_of
+from hp_pipeline.simulation.street.plan import settings_of
 from hp_pipeline.simulation.street.server import Street, solar_house
 from hp_pipeline.sources.live import ListeningSource, Polled, PolledSource, Reading
 from hp_pipeline.transforms.told import full_series
 from hp_pipeline.vocabulary.profiles import load_profile
-from hp_pipeline_tests.simulation.street.conftest import minute_ago
+from hp_pipeline_tests.simulation.street.conftest import minute_ago, with_own_ports
 
 Values = dict[str, float | str | None]
 
@@ -30,9 +29,7 @@ Values = dict[str, float | str | None]
 def street_at(made: Path, folder: Path, moment: datetime) -> Street:
     """A copy of the street, whose clock stands."""
     shutil.copytree(made, folder / "data")
-    plan = load_plan(folder / "data")
-    assert plan is not None
-    plan = replace(plan, ports=free_ports({name: port + 200 for name, port in plan.ports.items()}))
+    plan = with_own_ports(folder / "data")
     (folder / "data" / "hp.yaml").write_text(settings_of(plan), encoding="utf-8")
     return Street(plan, folder / "data", clock=Clock(moment, speed=0))
 

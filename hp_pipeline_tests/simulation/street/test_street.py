@@ -27,6 +27,7 @@ from hp_pipeline.simulation.street.plan import free_ports, is_served, load_plan,
 from hp_pipeline.simulation.street.server import Street
 from hp_pipeline.simulation.street.trouble import EXPECTED, Faults, Troublemaker, troubles
 from hp_pipeline.simulation.street.truth import compare, true_energy, write_truth
+from hp_pipeline_tests.simulation.street.conftest import with_own_ports
 
 FAULTS = {"luxtronik": "busy", "isg": "garbage", "isg_neighbour": "slow", "vicare": "device_offline", "shelly": "html"}
 
@@ -35,6 +36,7 @@ FAULTS = {"luxtronik": "busy", "isg": "garbage", "isg_neighbour": "slow", "vicar
 def street(made: Path, tmp_path: Path) -> Street:
     """A street of its own, to be served."""
     shutil.copytree(made, tmp_path / "data")
+    with_own_ports(tmp_path / "data")
     plan = prepare_street(tmp_path / "data", tmp_path / "data" / "hp.yaml", datetime.now(UTC), 1)
     return Street(plan, tmp_path / "data")
 
