@@ -144,6 +144,8 @@ def _show_status(answer: dict[str, Any]) -> None:
     for source in answer["sources"]:
         if source["error"]:
             click.echo(f"{source['id']}: {source['outcome']}: {source['error']}. {source['remedy'] or ''}".rstrip())
+        for reason, count in source.get("rejected", {}).items():
+            click.echo(f"{source['id']}: {count} times not taken: {reason}.")
     for problem in answer["problems"]:
         click.echo(problem)
 

@@ -20,7 +20,7 @@ from typing import Any, Final
 from hp_pipeline.landing.pace import Clock, Grid, MachineClock, phase_of
 from hp_pipeline.landing.recorder import Recorder
 from hp_pipeline.landing.store import MOST_READINGS, Attempt
-from hp_pipeline.sources.live import ListeningSource, Outcome, Polled, PolledSource, PollError
+from hp_pipeline.sources.live import CountsRejected, ListeningSource, Outcome, Polled, PolledSource, PollError
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +136,10 @@ class SourceTask:
         self._opened: PolledSource | ListeningSource | None = None
         self._newest_due = 0.0
         self.grid: Grid | None = None
+
+    def rejected(self) -> dict[str, int]:
+        """How often something that the source was told was not taken since it was opened, by reason."""
+        return dict(self._opened.rejected) if isinstance(self._opened, CountsRejected) else {}
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.wall(), UTC)
@@ -379,6 +383,9 @@ class Collector:
             if id_ not in wanted or wanted[id_].settings != task.source.settings or wanted[id_].kind != task.source.kind
         ]
         await self._stop(ended)
+        if ended:
+            # What they handed over last is on the disk, with what is kept of them, before they are opened anew.
+            await self.recorder.flush(_GRACE)
         begun = [id_ for id_ in wanted if id_ not in self.tasks]
         for id_ in begun:
             task = SourceTask(wanted[id_], self.recorder, self._clock, self._patience)

@@ -29,7 +29,8 @@ def of_source(task: SourceTask, budgets: Sequence[Budget], now: datetime) -> dic
 
     Returns:
         `state` is `good` (the last poll went well), `failing` (it did not), `late` (too long ago), `waiting` (nothing
-        yet). `age_s`: seconds since the last good poll. `late_ms`, `took_ms`: of the last thousand polls.
+        yet). `age_s`: seconds since the last good poll. `late_ms`, `took_ms`: of the last thousand polls. `rejected`:
+        how often something that it was told was not taken, by reason.
     """
     life, every = task.life, task.source.every
     age = None if life.last_good is None else (now - life.last_good).total_seconds()
@@ -57,6 +58,7 @@ def of_source(task: SourceTask, budgets: Sequence[Budget], now: datetime) -> dic
         "missed": life.missed,
         "paused": life.paused,
         "readings": life.readings,
+        "rejected": task.rejected(),
         "points": len(life.newest),
         "clock_drift_s": None if life.drift is None else round(life.drift, 1),
         "late_ms": _spread(life.late),

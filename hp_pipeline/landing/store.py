@@ -272,6 +272,8 @@ class Landing:
         )
         sequence = cursor.lastrowid
         assert sequence is not None
+        for key, value in attempt.polled.state.items() if attempt.polled else ():
+            _keep(connection, attempt.source, key, value)
         for document in attempt.polled.documents if attempt.polled else ():
             connection.execute(
                 "INSERT INTO documents VALUES (?, ?, ?)", (sequence, document.kind, zlib.compress(document.content, 6))
@@ -552,14 +554,7 @@ class Landing:
     def keep(self, source: str, key: str, value: Any) -> None:
         """Keep a small thing (JSON) for a source, such as which registers its device does not know; null forgets it."""
         with self.writing() as connection:
-            if value is None:
-                connection.execute("DELETE FROM state WHERE source = ? AND key = ?", (source, key))
-                return
-            connection.execute(
-                "INSERT INTO state VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value,"
-                " changed = excluded.changed",
-                (source, key, json.dumps(value, ensure_ascii=False), micros(datetime.now(UTC))),
-            )
+            _keep(connection, source, key, value)
 
     def note(self, text: str, *, kind: str = "note", source: str | None = None, time: datetime | None = None) -> int:
         """Write down what happened, for people. Returns the note's number."""
@@ -762,6 +757,17 @@ def _remedy(error: Exception) -> str:
     if "locked" in text or "busy" in text:
         return "Another program holds it for long; close it"
     return "Mend the disk, or name another data folder with --data"
+
+
+def _keep(connection: sqlite3.Connection, source: str, key: str, value: Any) -> None:
+    if value is None:
+        connection.execute("DELETE FROM state WHERE source = ? AND key = ?", (source, key))
+        return
+    connection.execute(
+        "INSERT INTO state VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value,"
+        " changed = excluded.changed",
+        (source, key, json.dumps(value, ensure_ascii=False), micros(datetime.now(UTC))),
+    )
 
 
 def _is_reading(reading: Reading) -> bool:

@@ -5,11 +5,11 @@ Light on purpose: the collector imports this, and nothing here or in what it imp
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,15 @@ class Polled:
         documents: raw answers that are kept.
         device_time: what the device's clock says (with zone), when it tells.
         identity: firmware, MAC, profile: a change means that a full picture must be kept.
+        state: small things (JSON by key) that are kept for the source in the same transaction: they are kept when the
+            readings are, and only then. The source is given them when it is opened again.
     """
 
     readings: Sequence[Reading]
     documents: Sequence[Document] = ()
     device_time: datetime | None = None
     identity: str | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Outcome(StrEnum):
@@ -142,6 +145,16 @@ class ListeningSource(Protocol):
 
     async def close(self) -> None:
         """Close what is open; may be called at any time, and twice."""
+        ...
+
+
+@runtime_checkable
+class CountsRejected(Protocol):
+    """A source that takes not everything it is told."""
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """How often something was not taken since it was opened, by reason (no reason has what was found)."""
         ...
 
 

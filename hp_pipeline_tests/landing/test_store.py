@@ -245,6 +245,17 @@ def test_a_number_is_never_used_again(tmp_path: Path) -> None:
         assert landing.record([attempt(3, NOON)]) == [12]
 
 
+def test_what_a_source_keeps_with_its_readings_is_kept_just_when_they_are(landing: Landing) -> None:
+    landing.record([good(START, Reading("a", 1.0), state={"stored": "one", "gone": 1})])
+    unstorable = good(START + SECOND, Reading("a", 2.0), state={"stored": object()})
+    with pytest.raises(TypeError):
+        landing.record([good(START + SECOND, Reading("a", 2.0), state={"stored": "two"}), unstorable])
+    assert landing.state("pump") == {"stored": "one", "gone": 1}
+    assert told(landing) == [[("a", micros(START), 1.0)]]
+    landing.record([good(START + 2 * SECOND, Reading("a", 3.0), state={"gone": None})])
+    assert landing.state("pump") == {"stored": "one"}
+
+
 def test_small_things_survive(landing: Landing) -> None:
     landing.keep("pump", "holes", [1, 2])
     landing.keep("pump", "map", {"unit": 1})

@@ -1,6 +1,7 @@
 """MQTT: messages of a broker as readings, acknowledged to the broker only once they are stored durably.
 
-`source` listens, `connection` speaks the protocol (paho-mqtt on the event loop), `messages` makes readings of payloads.
+`source` listens, `connection` speaks the protocol (paho-mqtt on the event loop), `messages` makes readings of payloads,
+`redelivery` knows what is stored already.
 Light: the collector imports this.
 
 What is sent while nobody listens waits at the broker, in a session that outlives connections (QoS 1, fixed client id,

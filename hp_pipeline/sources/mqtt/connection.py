@@ -27,6 +27,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from hp_pipeline.settings.sources import MqttSource
 from hp_pipeline.sources.live import Outcome, PollError
 from hp_pipeline.sources.mqtt.messages import LARGEST_PAYLOAD, Message
+from hp_pipeline.sources.mqtt.redelivery import MOST_UNACKNOWLEDGED
 
 log = logging.getLogger(__name__)
 
@@ -203,6 +204,7 @@ class Connection:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = min(round(self._settings.session_expiry.total_seconds()), _LONGEST_EXPIRY)
         properties.MaximumPacketSize = _LARGEST_PACKET
+        properties.ReceiveMaximum = MOST_UNACKNOWLEDGED
         return {"keepalive": keep_alive, "clean_start": False, "properties": properties}
 
     def _not_connected(self, error: BaseException) -> PollError:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hp_pipeline.settings.sources import MqttSource
 from hp_pipeline.sources.live import Outcome, Polled, PollError
 from hp_pipeline.sources.mqtt.connection import Connection
 from hp_pipeline.sources.mqtt.messages import BESIDE, Message, MessageReader
+from hp_pipeline.sources.mqtt.redelivery import StoredDeliveries
 
 log = logging.getLogger(__name__)
 
@@ -29,21 +31,20 @@ PAUSE: Final = timedelta(milliseconds=50)
 _AVAILABILITY_FIRST: Final = 0.3  # seconds that retained availability messages may take
 _GRACE: Final = 0.3  # seconds that storing may take once listening was cancelled
 _WAITED_LONG: Final = timedelta(seconds=10)  # after connecting: messages that waited at the broker have come by then
-_MOST_REMEMBERED: Final = 2000
-
-_Identity = tuple[int, str, bytes]
+_KEPT: Final = "stored_deliveries"  # key of the source's state
 
 
 class MqttListener:
     """The topics of one broker; a `ListeningSource`.
 
-    Messages are acknowledged once `deliver` has returned. Killed before, the broker delivers them again: a reading
-    with a time of its own is then the same reading again. One without is booked when it comes: just once, unless the
-    process was killed between storing and acknowledging, and then again in the right order, before all newer ones.
+    Messages are acknowledged once `deliver` has returned. What the broker delivers again although it is stored, it
+    stores no second time, whoever was killed when: which deliveries are stored is committed with their readings (see
+    `redelivery`, also for what remains). Messages of QoS 0 are lost with the connection.
 
     Args:
         settings: the source.
         directory: the folder that certificates are relative to: that of the settings file.
+        state: what was kept with earlier deliveries (`Polled.state`), by key.
 
     Attributes:
         reader: makes the readings; counts what it rejects, and knows which devices are away.
@@ -52,17 +53,25 @@ class MqttListener:
         is_listening: whether it is connected, with everything subscribed to.
     """
 
-    def __init__(self, settings: MqttSource, directory: Path | None = None) -> None:
+    def __init__(
+        self, settings: MqttSource, directory: Path | None = None, state: Mapping[str, Any] | None = None
+    ) -> None:
         self._settings = settings
         self._directory = directory
         self._connection: Connection | None = None
-        self._stored: dict[_Identity, None] = {}
+        self._stored = StoredDeliveries((state or {}).get(_KEPT))
+        self._handed = datetime.min.replace(tzinfo=UTC)
         self._had_session = False
         self._identity = sha256(settings.model_dump_json(include={"topics"}).encode()).hexdigest()[:16]
         self.reader = MessageReader(settings)
         self.repeated = 0
         self.sessions_lost = 0
         self.is_listening = False
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """How many messages were not taken since it was opened, by reason."""
+        return self.reader.rejected
 
     async def listen(self, deliver: Callable[[Polled], Awaitable[None]]) -> None:
         """Hand over what comes, until cancelled. What has arrived when the connection is lost is handed over before.
@@ -73,10 +82,9 @@ class MqttListener:
         connection = Connection(self._settings, self._directory)
         self._connection = connection
         try:
-            stored_before, self._stored = self._stored, {}
             await self._open(connection)
             self.is_listening = True
-            await self._hand_over(connection, deliver, stored_before)
+            await self._hand_over(connection, deliver)
         finally:
             self.is_listening = False
             connection.close()
@@ -89,6 +97,8 @@ class MqttListener:
 
     async def _open(self, connection: Connection) -> None:
         session = await connection.open()
+        if not session:
+            self._stored = StoredDeliveries()  # packet numbers begin anew
         if self._had_session and not session:
             self.sessions_lost += 1
             log.warning(
@@ -114,32 +124,33 @@ class MqttListener:
                 return
             await connection.wait(left)
 
-    async def _hand_over(
-        self,
-        connection: Connection,
-        deliver: Callable[[Polled], Awaitable[None]],
-        stored_before: dict[_Identity, None],
-    ) -> None:
+    async def _hand_over(self, connection: Connection, deliver: Callable[[Polled], Awaitable[None]]) -> None:
         while True:
             count = await self._gathered(connection)
             messages = connection.take(count)
-            fresh = [message for message in messages if not self._is_stored(message, stored_before)]
+            new, stored = self._stored.taken(messages)
+            self.repeated += len(messages) - len(new)
             now = datetime.now(UTC)
-            polled = self.reader.read(fresh, now, clocks=now - connection.opened > _WAITED_LONG)
+            polled = self.reader.read(
+                map(self._after_the_last, new), now, clocks=now - connection.opened > _WAITED_LONG
+            )
             if polled.readings:
-                handing = asyncio.ensure_future(
-                    deliver(Polled(polled.readings, device_time=polled.device_time, identity=self._identity))
-                )
+                handed = replace(polled, identity=self._identity, state={_KEPT: stored.text()})
+                handing = asyncio.ensure_future(deliver(handed))
+                # Runs right after `deliver` has taken its time: what arrived until then is later all the same.
+                asyncio.get_running_loop().call_soon(self._mark_handed)
                 try:
                     await asyncio.shield(handing)
                 except asyncio.CancelledError:
                     # What is being stored is nearly stored: acknowledged now, it does not come again.
                     done, _ = await asyncio.wait({handing}, timeout=_GRACE)
                     if done and not handing.cancelled() and handing.exception() is None:
-                        self._store(connection, messages)
+                        self._stored = stored
+                        connection.acknowledge(messages)
                     handing.cancel()
                     raise
-            self._store(connection, messages)
+            self._stored = stored
+            connection.acknowledge(messages)
             if connection.lost is not None and not connection.peek():
                 raise connection.lost
 
@@ -178,28 +189,23 @@ class MqttListener:
                 return count
             await connection.wait(max(0.001, (BESIDE - (now - waiting[0].arrived)).total_seconds()))
 
-    def _is_stored(self, message: Message, stored_before: dict[_Identity, None]) -> bool:
-        """Whether a message is one that was stored before the connection was lost, and comes again."""
-        if message.repeated and (message.number, message.topic, message.payload) in stored_before:
-            self.repeated += 1
-            return True
-        return False
+    def _after_the_last(self, message: Message) -> Message:
+        """A message that came in the moment between the taking of a delivery and its time, at that time."""
+        between = timedelta() < self._handed - message.arrived < PAUSE
+        return replace(message, arrived=self._handed) if between else message
 
-    def _store(self, connection: Connection, messages: list[Message]) -> None:
-        """Messages are stored: acknowledge them, and know them again."""
-        connection.acknowledge(messages)
-        for message in messages:
-            if message.qos > 0:
-                self._stored[(message.number, message.topic, message.payload)] = None
-        while len(self._stored) > _MOST_REMEMBERED:
-            del self._stored[next(iter(self._stored))]
+    def _mark_handed(self) -> None:
+        self._handed = datetime.now(UTC)
 
 
-def open_source(settings: MqttSource, *, directory: Path | None = None) -> MqttListener:
+def open_source(
+    settings: MqttSource, *, directory: Path | None = None, state: Mapping[str, Any] | None = None
+) -> MqttListener:
     """The source that the settings name; nothing is connected yet.
 
     Args:
         settings: the source.
         directory: the folder of the settings file, for certificates; the working directory without it.
+        state: what was kept with earlier deliveries.
     """
-    return MqttListener(settings, directory)
+    return MqttListener(settings, directory, state)

@@ -158,6 +158,24 @@ class Mosquitto:
                 self._process.wait()
             self._process = None
 
+    def write(self) -> None:
+        """Have it write its sessions to the disk now; else it does so when it is stopped, and every half an hour."""
+        assert self._process is not None
+        database = self.folder / "mosquitto.db"
+        before = database.stat().st_ino if database.exists() else None
+        self._process.send_signal(signal.SIGUSR1)
+        deadline = time.monotonic() + 10
+        while not database.exists() or database.stat().st_ino == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it as a power cut does: its sessions are as they were written last."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
     def freeze(self) -> None:
         """Let it answer nothing, with all connections open."""
         assert self._process is not None
