@@ -185,11 +185,11 @@ def _with_evidence(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     )
     parts = [by_setpoint, by_tank]
     if rules.dhw_flow_rate_l_per_min:
-        rate = pl.col("flow_rate") / 60
+        rate, from_rate = pl.col("flow_rate"), 60 * rules.dhw_flow_rate_l_per_min
         parts.append(
-            pl.when(rate >= rules.dhw_flow_rate_l_per_min)
+            pl.when(rate >= from_rate)
             .then(4.0)
-            .when(rate < rules.dhw_flow_rate_l_per_min - rules.dhw_flow_rate_hysteresis_l_per_min)
+            .when(rate < from_rate - 60 * rules.dhw_flow_rate_hysteresis_l_per_min)
             .then(-4.0)
             .when(rate.is_not_null())
             .then(0.0)

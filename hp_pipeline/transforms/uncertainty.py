@@ -16,6 +16,7 @@ from typing import Final
 
 import polars as pl
 
+from hp_pipeline.transforms.division import divided
 from hp_pipeline.vocabulary.meters import MeterError
 
 LEVEL: Final = 1.96
@@ -58,7 +59,7 @@ class Error:
     @property
     def deviation(self) -> pl.Expr:
         """The standard deviation, kWh, of what is known."""
-        parts = (self.meter / _RECTANGULAR, self.quantum / 6**0.5, self.sampling)
+        parts = (divided(self.meter, _RECTANGULAR), divided(self.quantum, 6**0.5), self.sampling)
         return pl.sum_horizontal(part.fill_null(0) ** 2 for part in parts).sqrt()
 
     @property

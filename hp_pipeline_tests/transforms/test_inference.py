@@ -31,10 +31,13 @@ CASES = [
 
 
 @cache
-def judged(
-    preset: str, scenario: str, interval_s: float, without: tuple[str, ...] = FLAGS, rules: Rules = RULES
-) -> pl.DataFrame:
+def judged(preset: str, scenario: str, interval_s: float, without: tuple[str, ...] = FLAGS) -> pl.DataFrame:
     """Table `operation` with the frames and the truth beside it."""
+    return judge(preset, scenario, interval_s, without, RULES)
+
+
+def judge(preset: str, scenario: str, interval_s: float, without: tuple[str, ...], rules: Rules) -> pl.DataFrame:
+    """The same by other rules."""
     run = days_of(preset, scenario, DAYS)
     frames = frames_of(run, rules, interval_s, without)
     start, end = run_bounds(run)
@@ -143,7 +146,7 @@ def test_the_flow_rate_tells_with_a_hysteresis() -> None:
     """23 l/min lies between what the pump of this house gives for heating (21.6) and for hot water (24)."""
     rules = replace(RULES, dhw_flow_rate_l_per_min=23.5, dhw_flow_rate_hysteresis_l_per_min=0.3)
     bare = (*FLAGS, "dhw_temperature", "flow_setpoint")
-    rows = judged("novelan_helox", "humid_defrost", 30.0, bare, rules)
+    rows = judge("novelan_helox", "humid_defrost", 30.0, bare, rules)
     of_tank = heat(rows, pl.col("true_mode") == "dhw")
     assert heat(rows, pl.col("mode") == "dhw") == pytest.approx(of_tank, rel=0.03)
     sure = rows.filter(pl.col("raw_mode") == "dhw")["mode_confidence"]
@@ -157,7 +160,7 @@ def test_without_any_evidence_it_is_unknown() -> None:
 
 
 def test_the_owner_can_switch_it_off() -> None:
-    rows = judged("novelan_helox", "humid_defrost", 30.0, rules=replace(RULES, infer_modes=False))
+    rows = judge("novelan_helox", "humid_defrost", 30.0, FLAGS, replace(RULES, infer_modes=False))
     assert rows["raw_mode"].null_count() == rows.height
     assert not rows["defrost"].any()
 
