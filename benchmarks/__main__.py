@@ -13,6 +13,7 @@ from benchmarks.report import RESULTS, Report, console
 
 BENCHMARKS = (
     "accuracy",
+    "whole_way",
     "year",
     "storage",
     "one_day",

@@ -238,9 +238,21 @@ def _signature(path: Path) -> tuple[int, int, int] | None:
 
 
 def live_source(
-    source: SettingsModel, settings: Settings, landing: Landing, ledgers: dict[str, list[CallLedger]]
+    source: SettingsModel,
+    settings: Settings,
+    landing: Landing,
+    ledgers: dict[str, list[CallLedger]],
+    clocks: Mapping[str, Callable[[], Any]] | None = None,
 ) -> LiveSource:
-    """What the collector is to know of one live source of the settings."""
+    """What the collector is to know of one live source of the settings.
+
+    Args:
+        source: its settings.
+        settings: those of the house.
+        landing: where its state and the ledgers of its calls are kept.
+        ledgers: by source, those that it opens are added.
+        clocks: clocks that it goes by (`now`, `wall`, `monotonic`); the machine's without them.
+    """
     id_: str = getattr(source, "id")  # noqa: B009 - the models of sources have it
     every: timedelta | None = getattr(source, "every", None)
 
@@ -259,6 +271,7 @@ def live_source(
                 "open_ledger": open_ledger,
                 "state": landing.state(id_),
                 "keep": partial(landing.keep, id_),
+                **(clocks or {}),
             },
         )
 

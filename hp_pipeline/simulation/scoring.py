@@ -276,6 +276,57 @@ ESPALTHERMA_GOALS: Final = Goals(
 )
 """Goals for 30 to 60 s sampling with state flags, heat from flow rate and spread."""
 
+LUXTRONIK_GOALS: Final = Goals(
+    collar=timedelta(seconds=60),
+    event_f1=0.995,
+    edge_mae_s=10.0,
+    edge_bias_s=3.0,
+    defrost_recall=0.99,
+    defrost_precision=0.99,
+    heating_heat_percent=math.inf,
+    dhw_heat_percent=math.inf,
+    day_heat_percent=1.0,
+    month_heat_percent=0.1,
+    day_electricity_percent=0.05,
+    heating_cop_percent=2.5,
+    dhw_cop_percent=4.0,
+)
+"""Goals for 30 s with state flags and counters; the heat of a session has its budget (`ErrorBudget`) instead."""
+
+ISG_GOALS: Final = Goals(
+    collar=timedelta(seconds=60),
+    event_f1=0.995,
+    edge_mae_s=20.0,
+    edge_bias_s=5.0,
+    defrost_recall=0.99,
+    defrost_precision=0.99,
+    heating_heat_percent=math.inf,
+    dhw_heat_percent=math.inf,
+    day_heat_percent=10.0,
+    month_heat_percent=0.2,
+    day_electricity_percent=0.05,
+    heating_cop_percent=math.inf,
+    dhw_cop_percent=25.0,
+)
+"""Goals for 60 s with state flags and counters of whole kWh."""
+
+VIESSMANN_GOALS: Final = Goals(
+    collar=timedelta(minutes=5),
+    event_f1=0.99,
+    edge_mae_s=90.0,
+    edge_bias_s=20.0,
+    defrost_recall=0.70,
+    defrost_precision=0.95,
+    heating_heat_percent=12.0,
+    dhw_heat_percent=35.0,
+    day_heat_percent=1.0,
+    month_heat_percent=0.3,
+    day_electricity_percent=0.05,
+    heating_cop_percent=math.inf,
+    dhw_cop_percent=math.inf,
+)
+"""Goals for a cloud that is asked every 5 min, with a meter of the electricity that is asked more often."""
+
 
 def _edges_us(events: pl.DataFrame) -> list[tuple[int, int]]:
     ordered = events.sort("start").select(

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, cast
 
 from hp_pipeline.simulation.devices.world import Clock, Faults, LivedIn
@@ -105,11 +106,18 @@ class LuxtronikDevice:
         self._slow = [index for index in range(130, 668) if _noise(seed, 7, index) % 5 == 0][:90]
         self._fast = [244, 245, 246, 247, 248, 249, 250, 251, 252, 253, 259, 260]
         self._seed = seed
+        self._newest: tuple[object, tuple[list[int], list[int], list[int]]] = (None, ([], [], []))
 
     def values(
         self, moment: datetime, clock_offset: timedelta = timedelta(0)
     ) -> tuple[list[int], list[int], list[int]]:
         """Parameters, calculations and visibilities at a moment."""
+        if self._newest[0] != (moment, clock_offset):  # one poll asks three times
+            self._newest = ((moment, clock_offset), self._made(moment, clock_offset))
+        parameters, calculations, visibilities = (list(values) for values in self._newest[1])
+        return parameters, calculations, visibilities
+
+    def _made(self, moment: datetime, clock_offset: timedelta) -> tuple[list[int], list[int], list[int]]:
         parameters, calculations, visibilities = (list(values) for values in self._base)
         unix_s = int(moment.timestamp())
         for index in self._slow:
@@ -456,6 +464,7 @@ def _put(values: list[int], index: int, value: int) -> None:
         values[index] = value
 
 
+@lru_cache(maxsize=4096)
 def _noise(*numbers: int) -> int:
     """A number that depends on these alone and looks like chance."""
     mixed = 0x9E3779B97F4A7C15
