@@ -14,7 +14,9 @@ from rich.markup import escape
 from hp_pipeline.cli.common import Places, err, locate, open_workspace, places
 
 if TYPE_CHECKING:
-    from hp_pipeline.assets.workspace import Workspace
+    from collections.abc import Callable
+    from pathlib import Path
+
     from hp_pipeline.services.supervisor import Service
     from hp_pipeline.simulation.street.server import Street
 
@@ -55,7 +57,8 @@ def run(settings: str | None, data: str | None, port: int, days: int, speed: int
     workspace = open_workspace(str(found.settings), str(found.data))
     workspace.publish()
     err.print(f"Settings: {found.settings}   Data: {found.data}", highlight=False)
-    extra += _collector_service(workspace, found) if collector else []
+    if collector:
+        extra.append(collector_service(found))
     code = run_services(found.data, found.settings, port=port, extra=extra)
     if history is not None:
         history.terminate()  # where it was ended midway, the next start writes it
@@ -63,20 +66,39 @@ def run(settings: str | None, data: str | None, port: int, days: int, speed: int
     sys.exit(code)
 
 
-def _collector_service(workspace: Workspace, found: Places) -> list[Service]:
-    """The collector, for a house with live sources."""
+def collector_service(found: Places) -> Service:
+    """The collector, which is needed once the settings name a live source."""
     from hp_pipeline.landing.health import ask
     from hp_pipeline.services.supervisor import Service
-    from hp_pipeline.sources.registry import is_live
 
-    if not any(is_live(source) for source in workspace.settings.sources):
-        return []
     places = ("--settings", str(found.settings.resolve()), "--data", str(found.data.resolve()))
 
     def ready() -> str | None:
         return None if ask(found.data) is not None else "no health answer"
 
-    return [Service("collector", (sys.executable, "-m", "hp_pipeline.cli", "collect", *places), ready)]
+    command = (sys.executable, "-m", "hp_pipeline.cli", "collect", *places)
+    return Service("collector", command, ready, wanted=_names_live_sources(found.settings.resolve()))
+
+
+def _names_live_sources(settings: Path) -> Callable[[], bool]:
+    """Tells whether a settings file, as it is now, names live sources; it is read only after it was changed."""
+    from hp_pipeline.settings import SettingsError, load_settings
+    from hp_pipeline.sources.registry import is_live
+
+    seen: bytes | None = None
+
+    def look() -> bool:
+        nonlocal seen
+        try:
+            content = settings.read_bytes()
+            if content == seen:
+                return False
+            seen = content
+            return any(is_live(source) for source in load_settings(settings).sources)
+        except (OSError, SettingsError):
+            return False  # whoever reads it for good says what is wrong
+
+    return look
 
 
 @click.command()

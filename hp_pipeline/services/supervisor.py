@@ -9,6 +9,7 @@ What is promised, and tested with real processes:
 - SIGINT, SIGTERM and a closed terminal end everything within ten seconds, the daemon first, so that nothing new
   is started while the rest goes down;
 - when the owner changes the settings file, the code server is started anew with it, unless it cannot be used;
+- a service that is needed only from some change on (the collector, once there is a live source) is started then;
 - every service logs into its own file below `logs/`, of bounded size.
 
 This module does not import Dagster: a process that lives for months should be small (20 MB instead of 120).
@@ -68,6 +69,8 @@ class Service:
         environment: variables laid over those of all services.
         watches: files that the service reads once, when it starts: it is started anew when one of them changes.
         check: a command that must succeed before that (else the service goes on with what it has); empty: none.
+        wanted: whether it is needed; asked again until it is, then the service is started, and kept. May block for a
+            moment. None: it is needed from the start.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     watches: tuple[Path, ...] = ()
     check: tuple[str, ...] = ()
+    wanted: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -316,6 +320,10 @@ class Supervision:
         """Start the services and keep them; ends by cancellation only."""
         async with asyncio.TaskGroup() as group:
             for service in self.services:
+                if service.wanted is not None and not await asyncio.to_thread(service.wanted):
+                    self._ready[service.name].set()  # nobody waits for it
+                    group.create_task(self._keep_once_wanted(service, service.wanted))
+                    continue
                 group.create_task(self._keep(service))
                 if service.watches:
                     group.create_task(self._watch(service))
@@ -326,6 +334,12 @@ class Supervision:
             if self.when_ready:
                 # Not a thread of the loop's: the end of the supervisor does not wait for it.
                 threading.Thread(target=self.when_ready, name="when ready", daemon=True).start()
+
+    async def _keep_once_wanted(self, service: Service, wanted: Callable[[], bool]) -> None:
+        while not await asyncio.to_thread(wanted):
+            await asyncio.sleep(self.watch_interval)
+        self.say(f"The {service.name} is needed now: it is started.")
+        await self._keep(service)
 
     async def _keep(self, service: Service) -> None:
         """Start a service, wait for its end, start it again, for ever."""

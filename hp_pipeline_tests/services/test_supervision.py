@@ -157,6 +157,23 @@ def test_a_changed_file_starts_the_service_anew_if_it_can_be_used(tmp_path: Path
         life.stop()
 
 
+def test_a_service_is_started_once_it_is_needed(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    later = """Service("collector", ("sh", "-c", "exec sleep 60"), wanted=lambda: (data / "live").exists())"""
+    options = 'when_ready=lambda: (data / "all ready").touch(), watch_interval=0.1'
+    with no_survivors(data):
+        life = Life(data, script(f"""sh("first", "exec sleep 60"), {later}""", options))
+        wait_for((data / "all ready").exists, "ready without it")
+        assert list(life.state["services"]) == ["first"]
+        (data / "live").touch()
+        wait_for(lambda: len(life.state["services"]) == 2, "the collector", seconds=10)
+        assert "The collector is needed now: it is started." in life.said
+        (data / "live").unlink()
+        kill(life.pid("collector"))
+        wait_for(lambda: "starting it again" in life.said, "that it is kept", seconds=10)
+        life.stop()
+
+
 def test_the_state_names_every_service(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with no_survivors(data):
