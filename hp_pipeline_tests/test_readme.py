@@ -41,9 +41,11 @@ def test_commands_and_options_exist(page: Path) -> None:
 def test_settings_to_copy_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFLUXDB_TOKEN", "any")
     (block,) = re.findall(r"   ```yaml\n(.*?)   ```", README, re.DOTALL)
+    (prices_and_meters,) = re.findall(r"\n```yaml\n(.*?)```", README, re.DOTALL)
     path = tmp_path / "hp.yaml"
-    path.write_text(re.sub(r"^   ", "", block, flags=re.MULTILINE), encoding="utf-8")
+    path.write_text(re.sub(r"^   ", "", block, flags=re.MULTILINE) + prices_and_meters, encoding="utf-8")
     settings = load_settings(path)
+    assert [len(settings.tariffs), len(settings.meters)] == [2, 1]
     assert settings.heat_pumps[0].inputs[0].profile == "espaltherma_home_assistant"
 
 

@@ -65,15 +65,19 @@ def verify(settings: str | None, data: str | None) -> None:
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; fail when a page is not what the code says.")
 @click.option("--folder", default="docs", show_default=True, type=click.Path(file_okay=False, path_type=Path))
 def docs(only_check: bool, folder: Path) -> None:
-    """Write the pages of `docs/` that are made from the code (the data dictionary)."""
+    """Write the pages of `docs/` that are made from the code: the data dictionary, and what the figures mean."""
     from hp_pipeline.outputs.dictionary import data_dictionary
+    from hp_pipeline.outputs.figures_page import figures_page
 
-    path, text = folder / "data_dictionary.md", data_dictionary()
-    if only_check:
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            raise click.ClickException(f"{path} is not what the code says. Write it anew: hp-pipeline docs")
-        click.echo(f"{path} is what the code says.")
-        return
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    click.echo(f"Written: {path}")
+    for path, text in (
+        (folder / "data_dictionary.md", data_dictionary()),
+        (folder / "figures.md", figures_page()),
+    ):
+        if not only_check:
+            path.write_text(text, encoding="utf-8")
+            click.echo(f"Written: {path}")
+        elif path.exists() and path.read_text(encoding="utf-8") == text:
+            click.echo(f"{path} is what the code says.")
+        else:
+            raise click.ClickException(f"{path} is not what the code says. Write it anew: hp-pipeline docs")

@@ -1,0 +1,63 @@
+"""The page `docs/figures.md`: what each figure means, with its formula, its boundary and when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hp_pipeline.vocabulary.tables import tables
+from hp_pipeline.vocabulary.tables.meanings import GROUPS, Meaning, meanings
+from hp_pipeline.vocabulary.tables.table import Column
+
+_HEAD = """\
+# What the figures mean
+
+Made from the code by `hp-pipeline docs`. A formula is SQL over the columns of the same row, and the tests compute it on
+a house's tables: it is what the code does. No ratio is ever averaged: rows are added up first, then divided. Null is
+unknown, and where a figure people look for is null, a column beside it says why. All tables and columns, also those
+that are no figures: [data dictionary](data_dictionary.md).
+"""
+
+Entry = tuple[Column, Meaning]
+
+
+def figures_page() -> str:
+    """The whole page."""
+    blocks: dict[str, dict[tuple[str, ...], list[Entry]]] = {group: {} for group in GROUPS}
+    places: dict[tuple[Column, Meaning], list[str]] = {}
+    for table, column, meaning in meanings(iter(tables().values())):
+        places.setdefault((column, meaning), []).append(table.name)
+    for (column, meaning), within in places.items():
+        blocks[meaning.group].setdefault(tuple(within), []).append((column, meaning))
+    parts = [_HEAD]
+    for group, title in GROUPS.items():
+        parts.append(f"## {title}\n")
+        for names, entries in blocks[group].items():
+            parts.append(f"In {' '.join(f'`{name}`' for name in names)}:\n\n{_rows(entries)}")
+    return "\n".join(parts)
+
+
+def _rows(entries: Sequence[Entry]) -> str:
+    has_boundary = any(meaning.boundary for _, meaning in entries)
+    headings = ["figure", "unit", "meaning", "formula or method", *(["boundary"] if has_boundary else []), "null when"]
+    lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
+    families: dict[Meaning, list[Column]] = {}
+    for column, meaning in entries:
+        if meaning.is_listed_once:
+            families.setdefault(meaning, []).append(column)
+    told: set[Meaning] = set()
+    for column, meaning in entries:
+        if meaning in told:
+            continue
+        columns = families.get(meaning, [column])
+        told |= {meaning} if meaning.is_listed_once else set()
+        how = [f"`{meaning.formula}`" if meaning.formula else "", meaning.method or ""]
+        cells = [
+            " ".join(f"`{one.name}`" for one in columns),
+            column.unit or "" if len({one.unit for one in columns}) == 1 else "of the signal",
+            column.description if len(columns) == 1 else "Of each signal, see its name",
+            "; ".join(text for text in how if text),
+            *([meaning.boundary or ""] if has_boundary else []),
+            meaning.null_when or "never",
+        ]
+        lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(lines) + "\n"

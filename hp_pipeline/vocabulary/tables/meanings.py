@@ -1,0 +1,384 @@
+"""What the figures mean that people read: formula, boundary, method, and when there is none. Said by families.
+
+A formula is an SQL expression over the columns of the same row, and a test computes it on a house's tables: it holds
+for every row whose figure is not null. So the page `docs/figures.md`, which is made from here and from the tables,
+cannot say another formula than the code computes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from hp_pipeline.vocabulary.signals import summary_signals
+from hp_pipeline.vocabulary.tables.table import Column, Table
+
+GROUPS: Final = {
+    "energies": "Energies",
+    "cop": "COP and JAZ",
+    "coverage": "Coverage and uncertainty",
+    "time": "Time and temperatures",
+    "costs": "Cost and CO2",
+    "outlook": "The year before, and what the running year comes to",
+    "events": "Cycling and defrosts",
+    "house": "Efficiency and the house's need of heat",
+    "solar": "Solar heating",
+}
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a family of columns means.
+
+    Attributes:
+        columns: regular expression that a column's whole name matches; its groups stand as {0}, {1}, … in the texts,
+            a group that matched nothing as nothing.
+        tables: regular expression that the whole name of a table matches.
+        group: one of `GROUPS`.
+        formula: SQL over the columns of the row; None where a figure does not follow from its row.
+        method: how it is found, where the column's description does not say it.
+        boundary: what is in it and what is not.
+        null_when: when there is none; None: never null.
+        is_listed_once: whether the family is one line of the page: the same is said of each of its columns.
+    """
+
+    columns: str
+    tables: str
+    group: str
+    formula: str | None = None
+    method: str | None = None
+    boundary: str | None = None
+    null_when: str | None = None
+    is_listed_once: bool = False
+
+    def of(self, column: Column, table: Table) -> Meaning | None:
+        """The meaning of a column of this family, with the groups filled in; None for another column."""
+        if not re.fullmatch(self.tables, table.name):
+            return None
+        found = re.fullmatch(self.columns, column.name)
+        if found is None:
+            return None
+        parts = [part or "" for part in found.groups()]
+
+        def filled(text: str | None) -> str | None:
+            return text and re.sub(r"\{(\d)\}", lambda place: parts[int(place[1])], text)
+
+        return replace(
+            self,
+            formula=filled(self.formula),
+            method=filled(self.method),
+            boundary=filled(self.boundary),
+            null_when=filled(self.null_when),
+        )
+
+
+_SIGNALS = "|".join(summary_signals())
+_FIGURES = "sessions|cycles|defrosts|hourly|daily|weekly|monthly|seasonal|yearly|all_time"
+_COSTS = "costs_.*"
+_SOLAR = "solar_(hourly|daily|monthly|yearly)"
+_HOUSE = "house_.*"
+_DEFROSTS = "defrost_(monthly|seasonal)"
+_EFFICIENCY = "efficiency|efficiency_seasonal|temperature_bins"
+
+_AS_COP = "`cop_reason` names a lack of data; or less than `minimum_electrical_energy_kwh`, no heat, or above Carnot"
+_PLANT = "what the meter of `electrical_power` includes (`meters:` in the settings), without cooling"
+_WATER = "heat into the water at the machine, what defrosts took subtracted, without cooling"
+_HEAT_AND_POWER = f"electricity: {_PLANT}; heat: {_WATER}"
+_USED = "(electrical_energy_kwh - electrical_energy_cooling_kwh)"
+_NOTHING_KNOWN = "nothing is known of it in the row"
+_NOT_TOLD = "no such meter or counter is read"
+
+MEANINGS: Final = (
+    # ---- COP and JAZ
+    Meaning(
+        "cop", _FIGURES, "cop", f"thermal_energy_kwh / {_USED}",
+        method="a ratio of sums; the year's is the JAZ",
+        boundary=f"{_HEAT_AND_POWER}; standby and defrosts are in both",
+        null_when="`cop_reason` says why",
+    ),
+    Meaning("(cop|spf)_reason", _FIGURES, "cop", method="the first that applies", null_when="there is nothing to say"),
+    Meaning(
+        "cop_(heating|dhw)", _FIGURES, "cop", "thermal_energy_{0}_kwh / electrical_energy_{0}_kwh",
+        boundary="as `cop`, in mode {0} alone: no standby", null_when=_AS_COP,
+    ),
+    Meaning(
+        "cop_without_defrost", _FIGURES, "cop",
+        f"(thermal_energy_kwh - thermal_energy_defrost_kwh) / ({_USED} - electrical_energy_defrost_kwh)",
+        boundary="as `cop`, neither heat nor electricity of the time spent defrosting", null_when=_AS_COP,
+    ),
+    Meaning(
+        "cop_(heating|dhw)_without_defrost", _FIGURES, "cop",
+        "(thermal_energy_{0}_kwh - thermal_energy_{0}_defrost_kwh)"
+        " / (electrical_energy_{0}_kwh - electrical_energy_{0}_defrost_kwh)",
+        boundary="as `cop_{0}`, neither heat nor electricity of the time spent defrosting", null_when=_AS_COP,
+    ),
+    Meaning(
+        "cop_without_standby", _FIGURES, "cop",
+        "(thermal_energy_heating_kwh + thermal_energy_dhw_kwh)"
+        " / (electrical_energy_heating_kwh + electrical_energy_dhw_kwh)",
+        boundary="as `cop`, standby left out of both", null_when=_AS_COP,
+    ),
+    Meaning(
+        "cop_gross", _FIGURES, "cop", f"(thermal_energy_kwh - least(thermal_energy_defrost_kwh, 0)) / {_USED}",
+        boundary="as `cop`, what defrosts took from the water not subtracted", null_when=_AS_COP,
+    ),
+    Meaning(
+        "cop_with_immersion", _FIGURES, "cop",
+        "(thermal_energy_kwh + coalesce(electrical_energy_immersion_kwh, 0))"
+        f" / ({_USED} + coalesce(electrical_energy_immersion_kwh, 0))",
+        boundary="as `cop`, and the immersion heater, whose heat is its electricity", null_when=_AS_COP,
+    ),
+    Meaning(
+        "cop_dhw_with_immersion", _FIGURES, "cop",
+        "(thermal_energy_dhw_kwh + coalesce(electrical_energy_immersion_kwh, 0))"
+        " / (electrical_energy_dhw_kwh + coalesce(electrical_energy_immersion_kwh, 0))",
+        boundary="as `cop_dhw`, and the immersion heater", null_when=_AS_COP,
+    ),
+    Meaning(
+        "spf_h([1-4])", _FIGURES, "cop",
+        method="heat ÷ electricity; a consumer that the main meter includes and the boundary does not is subtracted, "
+        "one that the boundary includes and the main meter does not is added, each by its own meter",
+        boundary="H{0} of SEPEMO; consumers of the house: `meters:` and `consumers:` in the settings",
+        null_when="`spf_reason` says why: `cop_reason`, or a consumer between two boundaries has no meter of its own",
+    ),
+    # ---- energies
+    Meaning(
+        "electrical_energy_kwh", f"{_FIGURES}|quarter_hourly", "energies",
+        method="the counter's increments, spread over the time in which it ran; the integral of power where none is",
+        boundary="what the meter of `electrical_power` includes, cooling too; the immersion heater is apart",
+        null_when=_NOTHING_KNOWN,
+    ),
+    Meaning(
+        "thermal_energy_kwh", f"{_FIGURES}|quarter_hourly", "energies",
+        method="heat meter or counter of the device; else flow rate × 4.1868 kJ/(kg K) × (flow − return)",
+        boundary=_WATER, null_when=_NOTHING_KNOWN,
+    ),
+    Meaning(
+        "(electrical|thermal)_energy_(heating|dhw|cooling|standby)_kwh", f"{_FIGURES}|quarter_hourly", "energies",
+        boundary="mode by the session rule: a defrost belongs to the session that it interrupts",
+        null_when=_NOTHING_KNOWN,
+    ),
+    Meaning(
+        "(electrical|thermal)_energy_((heating_|dhw_)?defrost)_kwh", _FIGURES, "energies",
+        boundary="the time of believable defrosts; heat is negative where they took more than was given",
+        null_when=_NOTHING_KNOWN,
+    ),
+    Meaning(
+        "(electrical|thermal)_energy_counter_kwh", _FIGURES, "energies",
+        method="increments of the classified counter (`counters`), spread over the frames since the step before",
+        null_when="no counter of it is read",
+    ),
+    Meaning(
+        "(electrical|thermal)_energy_integral_kwh", _FIGURES, "energies",
+        method="power × time of the frames in which it is known; a gap is not bridged", null_when="no power is known",
+    ),
+    Meaning(
+        "(electrical|thermal)_energy_residual_kwh", _FIGURES, "energies",
+        method="sum of counter − integral over the frames for which both are known", null_when="never both are known",
+    ),
+    Meaning(
+        "(electrical|thermal)_energy_unobserved_kwh", _FIGURES, "energies",
+        method="increments over silences longer than `session_gap`, by time", null_when="no counter of it is read",
+    ),
+    Meaning(
+        "electrical_energy_(immersion|backup_heater|circulation_pump|brine_pump|fan|crankcase_heater)_kwh",
+        f"{_FIGURES}|quarter_hourly", "energies", method="its own counter or integral", null_when=_NOT_TOLD,
+    ),
+    Meaning(
+        "heat_from_tank_kwh", _FIGURES, "energies",
+        method="negative heat of defrosts while the valve leads to the tank, as a positive number",
+        null_when="no heat is known",
+    ),
+    Meaning(
+        "cop_(modulation|delta_t)", "performance_5min", "cop",
+        method="heat of this method ÷ electricity of the same time", null_when="`cop_{0}_reason` says why",
+        boundary="five minutes in which the compressor ran; in no other figure",
+    ),
+    # ---- coverage and uncertainty
+    Meaning(
+        "(electrical|thermal)_coverage", _FIGURES, "coverage",
+        method="`{0}_s` ÷ length of the row, of what lies between the first and the last reading there are",
+    ),
+    Meaning("(electrical|thermal)_method", _FIGURES, "coverage", null_when="the energy is not known"),
+    Meaning(
+        "(electrical|thermal)_energy_(low|high)_kwh", _FIGURES, "coverage",
+        method="energy ∓ 1.96 standard deviations: meter (permissible error ÷ √3), counter's step (÷ √6), "
+        "edges between readings, as squares; the upper end also holds what the time without readings may have had",
+        null_when="the energy is not known",
+    ),
+    Meaning(
+        "cop_(low|high)", _FIGURES, "coverage",
+        method="relative deviations of heat and electricity added as squares, × 1.96, and half of what lacks",
+        null_when="there is no `cop`",
+    ),
+    Meaning("thermal_meter_error_kwh", _FIGURES, "coverage", null_when="no heat is known"),
+    Meaning("edge_uncertainty_s2", _FIGURES, "coverage", null_when="no cycle begins in the row"),
+    # ---- time and temperatures
+    Meaning("(observed|electrical|thermal|heating|dhw|cooling|standby|defrost|compressor)_s", _FIGURES, "time"),
+    Meaning("compressor_starts|defrosts|heating_sessions|dhw_sessions", _FIGURES, "time",
+            method="those that begin in the row"),
+    Meaning(
+        f"({_SIGNALS})_(min|max|mean|first|last)", _FIGURES,
+        "time", method="of the frames; a mean is weighed with time", null_when="the signal is known at no moment",
+        is_listed_once=True,
+    ),
+    Meaning(f"({_SIGNALS})_s", _FIGURES, "time",
+            is_listed_once=True),
+    # ---- costs
+    Meaning(
+        "cost(?:_(heating|dhw|cooling|standby|immersion))?", _COSTS, "costs",
+        method="sum over the quarters of an hour of energy × price",
+        boundary="the energy price; the standing charge is apart", null_when="no price or no electricity is known",
+    ),
+    Meaning("standing_charge", _COSTS, "costs", method="by day; shared by the heat pumps of the house",
+            null_when="no tariff holds"),
+    Meaning("price_per_kwh", _COSTS, "costs", "cost / priced_kwh", null_when="no price is known"),
+    Meaning(
+        "cost_per_kwh_heat", _COSTS, "costs", "(cost - coalesce(cost_cooling, 0)) / thermal_energy_kwh",
+        boundary="as `cop`: standby and defrosts included", null_when="`cost_reason` says why",
+    ),
+    Meaning(
+        "cost_per_kwh_(heating|dhw)", _COSTS, "costs", "cost_{0} / thermal_energy_{0}_kwh",
+        boundary="as `cop_{0}`", null_when="`cost_reason`, or less heat than `minimum_electrical_energy_kwh`",
+    ),
+    Meaning(
+        "cost_per_kwh_heat_with_standing_charge", _COSTS, "costs",
+        "(cost - coalesce(cost_cooling, 0) + standing_charge) / thermal_energy_kwh",
+        null_when="`cost_reason` says why",
+    ),
+    Meaning("co2_kg", _COSTS, "costs", method="sum over the quarters of an hour of energy × intensity",
+            null_when="no tariff and no price file tells an intensity"),
+    Meaning(
+        "co2_g_per_kwh_heat", _COSTS, "costs",
+        "co2_kg * 1000 * (1 - coalesce(electrical_energy_cooling_kwh, 0) / electrical_energy_kwh) / thermal_energy_kwh",
+        null_when="`cost_reason`, or no intensity for more than 1 % of the electricity",
+    ),
+    Meaning("(priced|co2_known)_kwh", _COSTS, "costs", null_when="none"),
+    Meaning("cost_reason", _COSTS, "costs", null_when="there is a `cost_per_kwh_heat`"),
+    # ---- outlook
+    Meaning(
+        "(electrical|thermal)_energy_change", "comparisons", "outlook",
+        "{0}_energy_kwh / {0}_energy_kwh_before - 1", null_when="`comparison_reason` says why",
+    ),
+    Meaning("cop_change", "comparisons", "outlook", "cop - cop_before",
+            null_when="`comparison_reason`, or one of the two has no `cop`"),
+    Meaning("comparison_reason", "comparisons", "outlook", null_when="it is compared"),
+    Meaning(
+        "(electrical|thermal)_energy_kwh|cop|cop_reason", "outlook", "outlook", boundary="as in the figures",
+        method="of the days from the period's begin to the newest", null_when=_NOTHING_KNOWN,
+    ),
+    Meaning(
+        "(electrical|thermal)_energy_estimate_kwh", "outlook", "outlook",
+        method="so far + heating so far ÷ its share of a year's heating × the share that lacks + the rest by days; "
+        "shares by own full years, else by the degree days of an average one",
+        null_when="`estimate_reason` says why: less than 30 days, or than a quarter of a year's heating",
+    ),
+    Meaning(
+        "(electrical|thermal)_energy_estimate_(low|high)_kwh", "outlook", "outlook",
+        method="8 of 10 cases lie within: the weather of the months that lack, and what the known ones say of the year",
+        null_when="`estimate_reason` says why",
+    ),
+    Meaning("cop_estimate", "outlook", "outlook", "thermal_energy_estimate_kwh / electrical_energy_estimate_kwh",
+            null_when="there is no estimate, or no `cop` so far"),
+    Meaning("(electrical|thermal)_energy_plain_kwh", "outlook", "outlook",
+            null_when="less than a day is known"),
+    Meaning("method|estimate_reason", "outlook", "outlook", null_when="there is nothing to say"),
+    # ---- cycling and defrosts
+    Meaning("starts_per_hour", "cycling_daily", "events", "starts / (known_s / 3600)",
+            null_when="it is never known whether the compressor ran"),
+    Meaning("starts_difference", "cycling_daily", "events", "starts - device_starts", null_when="`device_reason`"),
+    Meaning("running_difference_s", "cycling_daily", "events", "running_s - device_running_s",
+            null_when="`device_reason`"),
+    Meaning("device_(starts|running_s)", "cycling_daily", "events", null_when="`device_reason` says why"),
+    Meaning("starts(_heating|_dhw|_after_defrost)?|pauses_too_short|most_starts_60min|running_s|known_s|runs",
+            "cycling_daily", "events"),
+    Meaning("(run|pause)_(least|p10|median|p90)_s|period_median_s", "cycling_daily", "events",
+            null_when="none was seen whole"),
+    Meaning("short_cycling(_day|_reason)?", "cycling_daily", "events"),
+    Meaning("(run|pause|period)_s|starts_60min|pause_too_short", "compressor_runs", "events",
+            null_when="it was not seen whole"),
+    Meaning("heat_taken_kwh|heat_again_s|recovery_s|recovery_reason", "defrosts", "events",
+            null_when="it was not seen, or heat is not known"),
+    Meaning("defrosts_per_hour", _DEFROSTS, "events", "defrosts / (compressor_s / 3600)",
+            null_when="the compressor did not run"),
+    Meaning("defrost_share", _DEFROSTS, "events", "defrost_s / compressor_s", null_when="the compressor did not run"),
+    Meaning("recovery_mean_s", _DEFROSTS, "events", "recovery_sum_s / recovered", null_when="no recovery was seen"),
+    Meaning("cop", _DEFROSTS, "events", "thermal_energy_kwh / electrical_energy_kwh", null_when="`cop_reason`"),
+    Meaning("cop_cost", _DEFROSTS, "events", "cop_without_defrost - cop", null_when="`cop_reason`"),
+    Meaning("cop_without_defrost|cop_reason", _DEFROSTS, "events", null_when="as `cop`"),
+    Meaning("heat_taken_net_kwh|heat_from_tank_kwh|electrical_energy_defrost_kwh", _DEFROSTS, "events",
+            null_when=_NOTHING_KNOWN),
+    # ---- efficiency
+    Meaning("cop_running", _EFFICIENCY, "house", "running_thermal_energy_kwh / running_electrical_energy_kwh",
+            boundary="as `cop`, the time the compressor runs alone", null_when="`efficiency_reason` says why"),
+    Meaning(
+        "carnot_cop", _EFFICIENCY, "house",
+        "(flow_temperature_weighted + 273.15) / (flow_temperature_weighted - source_temperature_weighted)",
+        null_when="a temperature is unknown, or they differ by less than 5 K",
+    ),
+    Meaning("carnot_grade", _EFFICIENCY, "house", "cop_running / carnot_cop", null_when="`efficiency_reason`"),
+    Meaning("(flow|return|outdoor|source)_temperature_weighted", _EFFICIENCY, "house",
+            method="sum of heat × temperature ÷ sum of heat", null_when="it is not known while heat was given"),
+    Meaning("efficiency_reason", _EFFICIENCY, "house", null_when="there is nothing to say"),
+    Meaning("cop_normalised|normalised_share|normalised_reason", "efficiency_seasonal", "house",
+            null_when="`normalised_reason` says why; other modes than heating"),
+    Meaning("cop_at_reference", "temperature_bins", "house", null_when="there is no `carnot_grade`"),
+    Meaning("heating_degree_days|degree_day_number", "degree_days", "house", null_when="`degree_days_reason`"),
+    Meaning("(heat_loss|base_temperature|heat_at|spread)_.*|base_temperature|days", "heat_loss|heat_loss_all_time",
+            "house", boundary="days of mode heating that are known for 90 %", null_when="`heat_loss_reason` says why"),
+    Meaning("(flow|return)_(set_)?(slope|level_c)|(flow|return)_above_setpoint_k", "heating_curve", "house",
+            method="median of the slopes of all pairs of bins (Theil–Sen)",
+            null_when="`curve_reason`, or it is not known in five bins"),
+    # ---- solar
+    Meaning(
+        "stored_change_kwh", _SOLAR, "solar",
+        "coalesce(solar_kwh, 0) + coalesce(immersion_kwh, 0) + coalesce(pellet_kwh, 0) + unexplained_kwh - draw_kwh"
+        " - standby_loss_kwh",
+        method="level of the layers at the end − at the begin; the others balance it to the last bit",
+        null_when="the layers are not known",
+    ),
+    Meaning(
+        "collected_kwh", _SOLAR, "solar",
+        "solar_kwh + coalesce(immersion_kwh, 0) + coalesce(pellet_kwh, 0)", null_when="solar heat is not known",
+    ),
+    Meaning("stored_energy_rate_kw", _SOLAR, "solar", "stored_change_kwh / (covered_s / 3600)",
+            null_when="the layers are not known"),
+    Meaning("stratification_k", _SOLAR, "solar", "tank_top_temperature_mean - tank_bottom_temperature_mean",
+            null_when="the layers are not known"),
+    Meaning("standby_loss_w_per_k", _SOLAR, "solar", "idle_loss_kwh * 1000 / (idle_s / 3600 * idle_excess_mean)",
+            null_when="less than six idle hours, or the tank hardly warmer than the room"),
+    Meaning("(solar|immersion|pellet)_difference_kwh", _SOLAR, "solar", "device_{0}_kwh - {0}_kwh",
+            null_when="the device does not tell it"),
+    Meaning("(solar|immersion|pellet|unexplained|draw|standby_loss|idle_loss)_kwh", _SOLAR, "solar",
+            null_when="the layers, or what drove it, are not known"),
+    Meaning("coverage", f"{_SOLAR}|{_HOUSE}", "solar"),
+    Meaning(
+        "closure_error_kwh", _HOUSE, "solar",
+        "heat_pump_kwh + coalesce(solar_kwh, 0) + coalesce(immersion_kwh, 0) + coalesce(pellet_kwh, 0)"
+        " - stored_change_kwh - draw_kwh - standby_loss_kwh",
+        null_when="heat of a heat pump, or the tank, is not known",
+    ),
+    Meaning(
+        "closure", _HOUSE, "solar",
+        "closure_error_kwh / (coalesce(heat_pump_kwh, 0) + coalesce(solar_kwh, 0) + coalesce(immersion_kwh, 0)"
+        " + coalesce(pellet_kwh, 0))",
+        null_when="less than 0.05 kWh came in",
+    ),
+)  # fmt: skip
+"""The first that fits a column holds."""
+
+
+def meaning_of(table: Table, column: Column) -> Meaning | None:
+    """What a column means; None of columns that are no figures for people (times, keys, sums in whole numbers)."""
+    return next((found for meaning in MEANINGS if (found := meaning.of(column, table))), None)
+
+
+def meanings(tables: Iterator[Table]) -> Iterator[tuple[Table, Column, Meaning]]:
+    """Every column that has a meaning, table by table."""
+    for table in tables:
+        for column in table.columns:
+            found = meaning_of(table, column)
+            if found is not None:
+                yield table, column, found
