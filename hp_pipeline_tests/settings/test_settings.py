@@ -66,7 +66,7 @@ def test_a_heat_pumps_own_rules_stand_in_the_place_of_the_general_ones(settings:
 
 
 def test_the_defaults_are_those_of_the_transforms() -> None:
-    names = [field.name for field in fields(OperationRules) if field.name != "frame_interval"]
+    names = [field.name for field in fields(OperationRules) if field.name not in ("frame_interval", "metering")]
     assert {name: getattr(Rules(), name) for name in names} == {name: getattr(OperationRules(), name) for name in names}
 
 
