@@ -268,33 +268,59 @@ sources:
     format: parquet
     columns: {{time: time, point: point, value: value, text: text}}
 {solar_heat + solar_system if plan.mqtt else ""}
-# What the measured electricity includes: the boundary of every COP.
+# What each energy includes: the boundary of every COP.
 meters:
-  - id: novelan_meter
+  - id: novelan_electricity
     heat_pump: novelan
     measures: electrical
     signal: electrical_power
     includes: [compressor, fan, controls, circulation_pump]
-  - id: stiebel_meter
+  - id: novelan_heat
+    heat_pump: novelan
+    measures: thermal
+    signal: thermal_power
+    includes: [compressor, backup_heater]
+  - id: stiebel_electricity
     heat_pump: stiebel
     measures: electrical
     signal: electrical_power
-    includes: [compressor, fan, controls, circulation_pump]
-  - id: stiebel_neighbour_meter
+    includes: [compressor, fan, controls, circulation_pump, backup_heater]
+  - id: stiebel_heat
+    heat_pump: stiebel
+    measures: thermal
+    signal: thermal_power
+    includes: [compressor, backup_heater]
+  - id: stiebel_neighbour_electricity
     heat_pump: stiebel_neighbour
     measures: electrical
     signal: electrical_power
-    includes: [compressor, fan, controls, circulation_pump]
-  - id: viessmann_meter
+    includes: [compressor, fan, controls, circulation_pump, backup_heater]
+  - id: stiebel_neighbour_heat
+    heat_pump: stiebel_neighbour
+    measures: thermal
+    signal: thermal_power
+    includes: [compressor, backup_heater]
+  - id: viessmann_electricity
     heat_pump: viessmann
     measures: electrical
     signal: electrical_power
     includes: [compressor, fan, controls, circulation_pump, backup_heater]
-  - id: daikin_meter
+    accuracy: B
+  - id: viessmann_heat
+    heat_pump: viessmann
+    measures: thermal
+    signal: thermal_power
+    includes: [compressor, backup_heater]
+  - id: daikin_electricity
     heat_pump: daikin
     measures: electrical
     signal: electrical_power
     includes: [compressor, fan, controls, circulation_pump, backup_heater]
+  - id: daikin_heat
+    heat_pump: daikin
+    measures: thermal
+    signal: thermal_power
+    includes: [compressor, backup_heater]
 
 tariffs:
   - name: household
