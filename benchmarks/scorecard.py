@@ -27,7 +27,8 @@ class Goal:
     Attributes:
         what: in words, for people.
         unit: of the figure.
-        benchmark, line: where the figure is from: a benchmark's name and `what` of its line.
+        benchmark, line: where the figure is from: a benchmark's name and `what` of its line. With `*` behind, all its
+            lines that begin so and have a gate of their own: the figure is the share of them that are met.
         at_most, at_least: the goal.
     """
 
@@ -42,6 +43,13 @@ class Goal:
     def key(self) -> str:
         """Under which it is remembered."""
         return f"{self.benchmark}: {self.line}"
+
+    def seen_in(self, lines: Sequence[Line]) -> float | None:
+        """The figure that lines of its benchmark tell; None when they do not."""
+        if self.line.endswith("*"):
+            gates = [line.is_met for line in lines if line.what.startswith(self.line[:-1]) and line.is_met is not None]
+            return round(100 * sum(gates) / len(gates), 1) if gates else None
+        return next((line.value for line in lines if line.what == self.line), None)
 
     def with_value(self, value: float) -> Line:
         """A figure beside the goal."""
@@ -77,6 +85,14 @@ GOALS: Final[Mapping[str, Sequence[Goal]]] = {
         *_accuracy(30),
         *_accuracy(60),
         Goal("JAZ of 60 days", "%", "accuracy", "60 days · JAZ", at_most=0.1),
+    ),
+    "Accuracy of the whole way: device, collector, landing, lake, figures": tuple(
+        Goal(f"{way}: gates met", "%", "whole_way", f"{name} · *", at_least=100)
+        for way, name in (
+            ("Luxtronik, every 30 s", "Luxtronik 30 s"),
+            ("Stiebel ISG and Shelly, every 60 s", "Stiebel ISG 60 s, Shelly 60 s"),
+            ("Viessmann, every 5 min, and Shelly, every 60 s", "Viessmann 5 min, Shelly 60 s"),
+        )
     ),
     "Speed": (
         Goal("A year at 30 s, from readings to all tables", "s", "year", "all tables", at_most=3),
@@ -139,14 +155,15 @@ own rows. More of [accuracy](accuracy.md): why some goals are missed, and all fi
 def remember(reports: Sequence[Report]) -> dict[str, Any]:
     """Keep the figures of these reports that belong to goals; all others stay. Returns what was seen of every goal."""
     seen: dict[str, Any] = json.loads(SEEN.read_text(encoding="utf-8")) if SEEN.exists() else {}
-    lines = {f"{report.name}: {line.what}": line for report in reports for line in report.lines}
+    lines = {report.name: report.lines for report in reports}
     told = {"measured": datetime.now(UTC).date().isoformat(), "machine": _words(machine())}
-    measured = {report.name for report in reports}
     for goal in goals():
-        if goal.key in lines:
-            seen[goal.key] = {"value": lines[goal.key].value, **told}
-        elif goal.benchmark in measured:
+        if goal.benchmark not in lines:
+            continue
+        value = goal.seen_in(lines[goal.benchmark])
+        if value is None:
             raise LookupError(f"the benchmark {goal.benchmark} has no line {goal.line!r}, which a goal is measured by")
+        seen[goal.key] = {"value": value, **told}
     known = {goal.key for goal in goals()}
     seen = {key: seen[key] for key in sorted(seen) if key in known}
     SEEN.write_text(json.dumps(seen, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -24,6 +24,7 @@ _HEADERS: Mapping[str, str] = {
     "electrical_energy_kwh": "electr.\nkWh",
     "thermal_energy_kwh": "heat\nkWh",
     "cop": "COP",
+    **{f"spf_h{boundary}": f"SPF\nH{boundary}" for boundary in (1, 2, 3, 4)},
     "cop_heating": "COP\nheating",
     "cop_dhw": "COP\ndhw",
     "compressor_starts": "starts",
@@ -117,8 +118,8 @@ _HEADERS: Mapping[str, str] = {
 
 PERIOD_VIEW = (
     *("heat_pump", "period", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "cop_heating", "cop_dhw"),
-    *("compressor_starts", "defrosts", "outdoor_temperature_mean", "electrical_coverage", "thermal_coverage"),
-    "cop_reason",
+    *("spf_h1", "spf_h2", "spf_h3", "spf_h4", "compressor_starts", "defrosts", "outdoor_temperature_mean"),
+    *("electrical_coverage", "thermal_coverage", "cop_reason"),
 )
 SESSION_VIEW = (
     *("heat_pump", "start", "end", "mode", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "compressor_starts"),
@@ -174,7 +175,17 @@ TEMPERATURE_VIEW = (
 """Which columns a person is shown; JSON and CSV have all of them."""
 
 _LEFT_OUT_FIRST = (
-    *("room_temperature_last", "flow_setpoint_last", "thermal_coverage", "outdoor_temperature_mean", "defrosts"),
+    *(
+        "spf_h1",
+        "spf_h2",
+        "spf_h3",
+        "spf_h4",
+        "room_temperature_last",
+        "flow_setpoint_last",
+        "thermal_coverage",
+        "outdoor_temperature_mean",
+        "defrosts",
+    ),
     *("flow_temperature_last", "flow_temperature_mean", "compressor_starts", "electrical_coverage", "cop_dhw"),
     *("cop_heating", "provisional", "end", "electrical_energy_plain_kwh", "days_known", "standing_charge"),
     *("cost_heating", "cost_dhw", "co2_kg", "co2_g_per_kwh_heat", "outdoor_temperature_mean_before"),
@@ -248,7 +259,7 @@ def text_table(rows: pl.DataFrame, view: Sequence[str], time_zone: str, title: s
 _IF_KNOWN = frozenset(
     {
         *("provisional", "room_temperature_last", "flow_setpoint_last", "standing_charge", "co2_kg"),
-        "co2_g_per_kwh_heat",
+        *("co2_g_per_kwh_heat", "spf_h1", "spf_h2", "spf_h3", "spf_h4"),
         *(name for name in _HEADERS if name.endswith(("_reason", "_before", "_change")) or "_estimate" in name),
     }
 )
@@ -268,7 +279,7 @@ def _header(name: str, line: int) -> str:
     return parts[line] if len(parts) == 2 else ("", parts[0])[line]
 
 
-_TWO_PLACES = ("cop", "cost", "standing_charge")
+_TWO_PLACES = ("cop", "spf", "cost", "standing_charge")
 
 
 def _cell(name: str, row: Mapping[str, object], zone: ZoneInfo) -> str:

@@ -12,13 +12,13 @@ Either alone is normal for a third of the machines in the field (alepee/hass-hit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.transforms.states import DayLinks, day_links
 from hp_pipeline.vocabulary.rules import Rules
 
 SIGNALS = ("compressor_running", "mode", "believed_defrost")
@@ -38,30 +38,9 @@ def is_read() -> pl.Expr:
     return pl.col("signal").is_in(SIGNALS)
 
 
-@dataclass(frozen=True)
-class RunLinks:
-    """How the runs of a UTC day hang together with its neighbours.
-
-    Attributes:
-        since: begin of the run that goes on at its begin; None without one.
-        goes_on: whether the compressor runs at its end, so that the next day must tell how long.
-        throughout: whether that is the run which went on at its begin.
-    """
-
-    since: datetime | None
-    goes_on: bool
-    throughout: bool
-
-
-def run_links(states: pl.DataFrame, day: date) -> RunLinks:
-    """The links of a day, from its rows of `state_intervals` (`STATE_COLUMNS`)."""
-    rows = states.filter(pl.col("signal") == "compressor_running").sort("start")
-    if rows.is_empty():
-        return RunLinks(None, goes_on=False, throughout=False)
-    first, last = rows.row(0, named=True), rows.row(-1, named=True)
-    since = first["since"] if first["state"] == "on" and first["since"].date() < day else None
-    goes_on = last["state"] == "on" and not last["gap_after"]
-    return RunLinks(since, goes_on, goes_on and since is not None and last["since"] == since)
+def run_links(states: pl.DataFrame, day: date) -> DayLinks:
+    """How the runs of a UTC day hang together with its neighbours, by its states (`STATE_COLUMNS`)."""
+    return day_links(states, day, "compressor_running", lambda state: state == "on")
 
 
 def runs(states: pl.DataFrame, start: datetime, end: datetime, rules: Rules) -> pl.DataFrame:

@@ -7,12 +7,12 @@ with what ran, since a clock that is off by an hour would else blame another ses
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from hp_pipeline.transforms.schema import UTC, conform
+from hp_pipeline.transforms.states import DayLinks, day_links
 from hp_pipeline.vocabulary.faults import RING_KINDS, RING_POINT, RING_TIMES, is_fault, ring_text
 
 READING_COLUMNS = ["source", "point", "time", "value"]
@@ -51,30 +51,9 @@ def is_read() -> pl.Expr:
     return pl.col("signal").is_in(["fault", "compressor_running", "mode"])
 
 
-@dataclass(frozen=True)
-class FaultLinks:
-    """How the faults of a UTC day hang together with its neighbours.
-
-    Attributes:
-        since: begin of the fault that goes on at its begin; None without one.
-        goes_on: whether there is a fault at its end, so that the next day must tell how long.
-        throughout: whether that is the one which went on at its begin.
-    """
-
-    since: datetime | None
-    goes_on: bool
-    throughout: bool
-
-
-def fault_links(states: pl.DataFrame, day: date) -> FaultLinks:
-    """The links of a day, from its rows of `state_intervals` (`LINK_COLUMNS`)."""
-    rows = states.filter(pl.col("signal") == "fault").sort("start")
-    if rows.is_empty():
-        return FaultLinks(None, goes_on=False, throughout=False)
-    first, last = rows.row(0, named=True), rows.row(-1, named=True)
-    since = first["since"] if is_fault(first["state"]) and first["since"].date() < day else None
-    goes_on = is_fault(last["state"]) and not last["gap_after"]
-    return FaultLinks(since, goes_on, goes_on and since is not None and last["since"] == since)
+def fault_links(states: pl.DataFrame, day: date) -> DayLinks:
+    """How the faults of a UTC day hang together with its neighbours, by its states (`LINK_COLUMNS`)."""
+    return day_links(states, day, "fault", is_fault)
 
 
 def faults(

@@ -7,7 +7,8 @@ What a day must know of all days before it stands in the last row of each signal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -228,3 +229,34 @@ def state_daily(rows: pl.DataFrame, days: Sequence[date], time_zone: str) -> pl.
         ),
         "state_daily",
     )
+
+
+@dataclass(frozen=True)
+class DayLinks:
+    """How the stretches of a UTC day in which a signal is in a state hang together with the days beside it.
+
+    Attributes:
+        since: begin of the stretch that goes on at the day's begin; None without one.
+        goes_on: whether there is one at its end, so that the next day must tell how long.
+        throughout: whether that is the one which went on at its begin.
+    """
+
+    since: datetime | None
+    goes_on: bool
+    throughout: bool
+
+
+def day_links(states: pl.DataFrame, day: date, signal: str, is_in_it: Callable[[str], bool]) -> DayLinks:
+    """The links of a day.
+
+    Args:
+        states: rows of `state_intervals` of the day: `start`, `signal`, `state`, `since`, `gap_after`.
+        is_in_it: whether a word of `state` is the one that is looked for.
+    """
+    rows = states.filter(pl.col("signal") == signal).sort("start")
+    if rows.is_empty():
+        return DayLinks(None, goes_on=False, throughout=False)
+    first, last = rows.row(0, named=True), rows.row(-1, named=True)
+    since = first["since"] if is_in_it(first["state"]) and first["since"].date() < day else None
+    goes_on = is_in_it(last["state"]) and not last["gap_after"]
+    return DayLinks(since, goes_on, goes_on and since is not None and last["since"] == since)

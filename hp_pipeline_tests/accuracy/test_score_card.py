@@ -91,6 +91,8 @@ def test_the_committed_score_card_tells_what_was_seen(tmp_path: Path, monkeypatc
     assert "from readings to all tables | ≤ 3 s | 2.5 s | met |" in text
     assert "Memory for it | ≤ 1000 MB | 1,200 MB | MISSED |" in text
     assert f"Of {len(scorecard.goals())} goals 1 are met, 1 missed" in text
+    gates = [Line("Luxtronik 30 s · a", 1.0, "s", at_most=2), Line("Luxtronik 30 s · b", 3.0, "s", at_most=2)]
+    assert scorecard.Goal("", "%", "whole_way", "Luxtronik 30 s · *").seen_in(gates) == 50
     with pytest.raises(LookupError, match="peak memory"):
         scorecard.remember([Report("year", "", year.lines[:1])])
 

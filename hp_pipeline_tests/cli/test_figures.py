@@ -12,8 +12,10 @@ import pytest
 from click.testing import Result
 
 from hp_pipeline.assets.stages import DailyStage
+from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.cli.figures import COST_GROUPINGS
 from hp_pipeline.outputs.summary import PERIOD_VIEW, text_table
+from hp_pipeline.settings import load_settings
 from hp_pipeline_tests.assets.small_house import DAYS, SETTINGS, write_house
 from hp_pipeline_tests.cli.conftest import Call
 
@@ -112,9 +114,6 @@ def test_text_is_not_squeezed_where_it_is_read_by_a_program(made: Path, call: Ca
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
 def test_text_fits_the_terminal_and_says_what_it_leaves_out(made: Path, width: int) -> None:
-    from hp_pipeline.assets.workspace import Workspace
-    from hp_pipeline.settings import load_settings
-
     workspace = Workspace(load_settings(made / "hp.yaml"), made / "data")
     rows = workspace.lake.read("daily/daikin", DAYS)
     assert rows is not None
@@ -283,3 +282,15 @@ def test_outlook_with_too_few_days_says_why(made: Path, call: Call) -> None:
     assert "no figures of the year before" in text
     assert "2024/25" in text
     assert len(pl.read_csv(io.StringIO(call(made, "outlook", "--format", "csv").stdout))) == 4
+
+
+def test_boundaries_are_shown_where_the_meters_tell_them(made: Path) -> None:
+    workspace = Workspace(load_settings(made / "hp.yaml"), made / "data")
+    rows = workspace.lake.read("daily/daikin", DAYS)
+    assert rows is not None
+    assert "SPF" not in text_table(rows, PERIOD_VIEW, "Europe/Berlin", "By day")
+    told = rows.with_columns(spf_h3=pl.lit(3.1234))
+    lines = text_table(told, PERIOD_VIEW, "Europe/Berlin", "By day").splitlines()
+    assert lines[1].split().count("SPF") == 1
+    assert "H3" in lines[2].split()
+    assert all("3.12" in line for line in lines[4:])

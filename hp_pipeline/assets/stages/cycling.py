@@ -14,6 +14,7 @@ from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
 from hp_pipeline.transforms import cycling
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.transforms.states import DayLinks
 
 
 class CompressorRunsStage(BehindChainStage):
@@ -23,7 +24,7 @@ class CompressorRunsStage(BehindChainStage):
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)
-        self._links_by_day: dict[str, cycling.RunLinks | None] = {}
+        self._links_by_day: dict[str, DayLinks | None] = {}
         self._states_by_day: dict[str, pl.DataFrame] = {}
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
@@ -48,13 +49,13 @@ class CompressorRunsStage(BehindChainStage):
         rules = self.plant.rules
         return repr((rules.minimum_off, rules.quarantine, rules.frame_interval))
 
-    def _links(self, key: str) -> cycling.RunLinks | None:
+    def _links(self, key: str) -> DayLinks | None:
         """How the runs of a day hang together with its neighbours; None when it has no states that can be read."""
         if key not in self._links_by_day:
             self._links_by_day[key] = self._read_links(key) if self.is_wanted(key) else None
         return self._links_by_day[key]
 
-    def _read_links(self, key: str) -> cycling.RunLinks | None:
+    def _read_links(self, key: str) -> DayLinks | None:
         try:
             rows = self._states(key)
         except DamagedPartitionError:

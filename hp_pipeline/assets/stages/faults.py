@@ -14,6 +14,7 @@ from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
 from hp_pipeline.transforms import faults
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.transforms.states import DayLinks
 
 
 class FaultsStage(BehindChainStage):
@@ -23,7 +24,7 @@ class FaultsStage(BehindChainStage):
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)
-        self._links_by_day: dict[str, faults.FaultLinks | None] = {}
+        self._links_by_day: dict[str, DayLinks | None] = {}
 
     @cached_property
     def _listing_sources(self) -> list[str]:
@@ -60,13 +61,13 @@ class FaultsStage(BehindChainStage):
     def shape(self, key: str) -> str:
         return repr((self._listing_sources, self._tellers))
 
-    def _links(self, key: str) -> faults.FaultLinks | None:
+    def _links(self, key: str) -> DayLinks | None:
         """How the faults of a day hang together with its neighbours; None when nothing tells them."""
         if key not in self._links_by_day:
             self._links_by_day[key] = self._read_links(key) if self._tellers and self.is_wanted(key) else None
         return self._links_by_day[key]
 
-    def _read_links(self, key: str) -> faults.FaultLinks | None:
+    def _read_links(self, key: str) -> DayLinks | None:
         is_fault = pl.col("signal") == "fault"
         try:
             rows = self.lake.read(self.asset("state_intervals"), [key], columns=faults.LINK_COLUMNS, where=is_fault)
