@@ -53,8 +53,8 @@ def _rows(entries: Sequence[Entry]) -> str:
         how = [f"`{meaning.formula}`" if meaning.formula else "", meaning.method or ""]
         cells = [
             " ".join(f"`{one.name}`" for one in columns),
-            column.unit or "" if len({one.unit for one in columns}) == 1 else "of the signal",
-            column.description if len(columns) == 1 else "Of each signal, see its name",
+            column.unit or "" if len({one.unit for one in columns}) == 1 else "its own",
+            column.description if len(columns) == 1 else "See each name",
             "; ".join(text for text in how if text),
             *([meaning.boundary or ""] if has_boundary else []),
             meaning.null_when or "never",

@@ -366,6 +366,48 @@ MEANINGS: Final = (
         " + coalesce(pellet_kwh, 0))",
         null_when="less than 0.05 kWh came in",
     ),
+    # ---- what the others are made of
+    Meaning(
+        "(observed_s|electrical_energy_kwh|thermal_energy(_heating|_dhw)?_kwh|cop(_heating|_dhw)?|compressor_starts"
+        "|.+_temperature_mean)(_before)?", "comparisons", "outlook",
+        method="as in the figures, up to the period's end or the newest day; `_before`: the same days a year before",
+        null_when="nothing is known of these days, or a `cop` is not borne by them", is_listed_once=True,
+    ),
+    Meaning("days_(known|left)", "outlook", "outlook"),
+    Meaning("(electrical|thermal)_s", "quarter_hourly", "time"),
+    Meaning("begins|known_s|longest_s", "state_daily", "time"),
+    Meaning("share", "state_daily", "time", method="`known_s` ÷ the time for which the signal is known on the day"),
+    Meaning("standstills|standstills_in_all|applied", "sensor_offsets", "coverage"),
+    Meaning("offset_day_k|offset_k|spread_k", "sensor_offsets", "coverage", 
+            null_when="`offset_reason`, or no standstill"),
+    Meaning("offset_k|spread_k", "standstills", "coverage", method="flow − return of its frames"),
+    Meaning("outdoor_(from|to)", f"{_DEFROSTS}|temperature_bins|heat_loss_bins", "house", null_when="it is unknown"),
+    Meaning("recovered|recovery_sum_s|defrosts|defrost_s|compressor_s", _DEFROSTS, "events"),
+    Meaning("(electrical|thermal)_energy_kwh", _DEFROSTS, "events",
+            boundary="hours of that mean outdoor temperature, without cooling", null_when=_NOTHING_KNOWN),
+    Meaning("thermal_power_(modulation|delta_t)_mean", "performance_5min", "energies",
+            boundary="five minutes in which the compressor ran; in no other figure",
+            null_when="it is not known together with the electrical power"),
+    Meaning("(running_)?hours|(running_)?(electrical|thermal)_energy_kwh", _EFFICIENCY, "house",
+            boundary="moments for which electricity and heat are both known; without cooling"),
+    Meaning("(flow|return)_(temperature|setpoint)_running", "temperature_bins", "house",
+            null_when="it is not known while the compressor ran"),
+    Meaning("outdoor_temperature_mean|room_temperature_mean|thermal_energy_heating_kwh|thermal_coverage",
+            "degree_days", "house", null_when="it is not known on the day"),
+    Meaning("outdoor_coverage", "degree_days", "house"),
+    Meaning("days|heat_mean_w|outdoor_temperature_mean", "heat_loss_bins", "house"),
+    Meaning("bins", "heating_curve", "house"),
+    Meaning("stratification_k_per_m|solar_kwh_per_m2", _SOLAR, "solar",
+            null_when="the settings do not tell the height or the area, or the layers are not known"),
+    Meaning("(legacy|device)_(solar|immersion|pellet)_kwh", _SOLAR, "solar", boundary="for comparison only",
+            null_when="what it is made from is not told"),
+    Meaning("(pump|immersion|pellet|stagnation|idle|covered)_s|pump_starts", _SOLAR, "solar",
+            null_when="it is not told"),
+    Meaning("(stored_energy|usable_litres)_(first|last|min|max)|(tank|tank_top|tank_bottom)_temperature_mean"
+            "|solar_collector_temperature_max|idle_excess_mean", _SOLAR, "solar", null_when="the layers are not known"),
+    Meaning("(heat_pump|heat_pump_heating|solar|immersion|pellet|stored_change|draw|standby_loss|electrical)_kwh"
+            "|covered_s|heat_pump_s", _HOUSE, "solar",
+            method="heat pumps: their hourly figures; the others: the tank's", null_when="it is not known"),
 )  # fmt: skip
 """The first that fits a column holds."""
 
