@@ -378,7 +378,7 @@ MEANINGS: Final = (
     Meaning("begins|known_s|longest_s", "state_daily", "time"),
     Meaning("share", "state_daily", "time", method="`known_s` ÷ the time for which the signal is known on the day"),
     Meaning("standstills|standstills_in_all|applied", "sensor_offsets", "coverage"),
-    Meaning("offset_day_k|offset_k|spread_k", "sensor_offsets", "coverage", 
+    Meaning("offset_day_k|offset_k|spread_k", "sensor_offsets", "coverage",
             null_when="`offset_reason`, or no standstill"),
     Meaning("offset_k|spread_k", "standstills", "coverage", method="flow − return of its frames"),
     Meaning("outdoor_(from|to)", f"{_DEFROSTS}|temperature_bins|heat_loss_bins", "house", null_when="it is unknown"),
