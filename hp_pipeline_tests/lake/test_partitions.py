@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import random
 import subprocess
@@ -11,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from hp_pipeline.lake import DamagedPartitionError, Lake, StorageError
-from hp_pipeline.lake.partitions import replace_file
+from hp_pipeline.lake.partitions import Receipt, replace_file
 from hp_pipeline_tests.lake.tables import DAYS, rows
 from hp_pipeline_tests.lake.writer import NOISE
 
@@ -161,6 +164,39 @@ def test_whatever_is_written_verifies_and_comes_back(tmp_path: Path, frame: pl.D
     assert found.select(name for name in frame.columns if name != "unknown").equals(
         frame.select(name for name in frame.columns if name != "unknown")
     )
+
+
+def test_a_file_of_a_former_version_is_read_and_verified(tmp_path: Path) -> None:
+    """Written as version 1 wrote few rows: nullable columns, dictionaries, statistics of times, snappy."""
+    lake = Lake(tmp_path)
+    frame = pl.DataFrame({"time": [datetime(2026, 1, 1, tzinfo=UTC)], "mode": ["dhw"], "cop": [3.5]})
+    table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    sink = io.BytesIO()
+    with pq.ParquetWriter(
+        sink, table.schema, compression="snappy", use_dictionary=["mode"], store_schema=False, write_page_checksum=True
+    ) as writer:
+        writer.write_table(table)
+        content = hashlib.sha256(str(frame.schema).encode() + sink.getbuffer()).hexdigest()[:32]
+        writer.add_key_value_metadata({"hp.content": content, "hp.inputs": "x", "hp.rows": "1"})
+    path = lake.path("daily/hp", DAYS[0])
+    path.parent.mkdir(parents=True)
+    path.write_bytes(sink.getvalue())
+    assert lake.verify("daily/hp", DAYS[0]) == Receipt(content, "x", 1)
+    read = lake.read("daily/hp", [DAYS[0]])
+    assert read is not None and read.equals(frame)
+    data = bytearray(sink.getvalue())
+    data[len("PAR1") + 40] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DamagedPartitionError):
+        lake.verify("daily/hp", DAYS[0])
+
+
+def test_a_wide_table_of_one_row_takes_little_more_than_its_words(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    frame = pl.DataFrame({f"electrical_energy_{number}_kwh": [number / 7] for number in range(130)})
+    lake.write("daily/hp", DAYS[0], frame, inputs="")
+    names = 2 * sum(map(len, frame.columns))  # the format has each name twice
+    assert lake.path("daily/hp", DAYS[0]).stat().st_size - names < 80 * frame.width
 
 
 def test_a_column_that_knows_nothing_may_be_asked_for(tmp_path: Path) -> None:
