@@ -31,7 +31,8 @@ def figures_page() -> str:
     parts = [_HEAD]
     for group, title in GROUPS.items():
         parts.append(f"## {title}\n")
-        for names, entries in blocks[group].items():
+        # What stands in most tables is what people look for first.
+        for names, entries in sorted(blocks[group].items(), key=lambda block: -len(block[0])):
             parts.append(f"In {' '.join(f'`{name}`' for name in names)}:\n\n{_rows(entries)}")
     return "\n".join(parts)
 
