@@ -33,9 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)}; default all")
     parser.add_argument("--runs", type=int, default=3, help="how often each figure is measured (default 3)")
-    parser.add_argument(
-        "--write", action="store_true", help="also write the score card of accuracy to docs/accuracy.md"
-    )
+    parser.add_argument("--write", action="store_true", help="also write the pages of accuracy in docs/")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - set(BENCHMARKS)
     if unknown:

@@ -36,7 +36,7 @@ from hp_pipeline.landing.service import live_source
 from hp_pipeline.landing.store import Landing
 from hp_pipeline.settings import load_settings
 from hp_pipeline.simulation.devices.luxtronik import LuxtronikServer
-from hp_pipeline.simulation.devices.modbus import SimulatedModbus, StiebelIsg
+from hp_pipeline.simulation.devices.modbus import Fault, SimulatedModbus, StiebelIsg
 from hp_pipeline.simulation.devices.shelly import ShellyServer
 from hp_pipeline.simulation.devices.viessmann import ViessmannCloudServer
 from hp_pipeline.simulation.devices.world import Clock, House
@@ -247,6 +247,20 @@ class Event:
     time: datetime
     source: str
     do: Callable[[Served], None]
+
+
+def fault(hour: float, source: str, name: str, start: datetime, *, times: int = 1, value: float = 0.0) -> Event:
+    """A fault that a device makes from an hour after `start` on, the next `times` times that there is an occasion."""
+
+    def do(served: Served) -> None:
+        if isinstance(served.server, ViessmannCloudServer):
+            served.server.inject(name, times=times)
+        elif isinstance(served.server, LuxtronikServer | ShellyServer):
+            served.server.faults.inject(name, times=times, value=value)
+        elif isinstance(served.server, SimulatedModbus):
+            served.server.inject(Fault(name), times)
+
+    return Event(start + timedelta(hours=hour), source, do)
 
 
 class PassingClock:
@@ -546,7 +560,15 @@ def lines(walked: Sequence[Walked]) -> list[Line]:
             at_most=goals.day_heat_percent,
             note=f"{days.pairs} days",
         ),
-        Line("day: electricity, worst", round(power.worst_percent, 4), "%", at_most=goals.day_electricity_percent),
+        Line(
+            "day: electricity, worst",
+            round(power.worst_percent, 4),
+            "%",
+            at_most=round(
+                goals.day_electricity_percent + 100 * budget.electrical_step_kwh * days.pairs / true_power, 3
+            ),
+            note=f"{goals.day_electricity_percent:g} % and the counter's step",
+        ),
         Line("all of it: heat", round(abs(100 * (heat_kwh / true_heat - 1)), 3), "%", at_most=most, note=note),
         Line(
             "all of it: electricity",
@@ -603,6 +625,9 @@ the lake into all tables. Only the waiting is left out. Written by `python -m be
 - **Edges** are taken in the middle of the time in which the tables say that they may lie; a Viessmann tells itself
   when a state changed, so there they are where the tables have them. (`start_uncertainty_s` is then greater than need
   be: it does not know that the device tells exact times.)
+- **Faults.** With every fault of a Luxtronik, and of a Viessmann and its Shelly, over a day, energies stay within
+  0.25 % but for what was counted between the last reading and a reset, which nobody saw: at most one interval each.
+  Every reset, fall and swap of a counter of energy is found, and none is invented (asserted by the same tests).
 
 {table}
 """

@@ -3,11 +3,13 @@
 One winter day of each house; longer runs are `python -m benchmarks whole_way`.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import polars as pl
 import pytest
 
-from benchmarks.whole_way import ISG, LUXTRONIK, VIESSMANN, Walked, Way, lines, walk
+from benchmarks.whole_way import ELECTRICITY, HEAT, ISG, LUXTRONIK, VIESSMANN, Event, Walked, Way, fault, lines, walk
 from hp_pipeline.simulation.house import Trajectory, simulate
 from hp_pipeline.simulation.weather import simulate_weather
 
@@ -49,3 +51,107 @@ def test_energies_of_parts_add_up(walked: Walked) -> None:
         # Seconds at the begin are in no session: the meter answered before the heat pump told its mode.
         assert 0 <= daily[column].sum() - sessions[column].sum() + 1e-9 <= 0.01
         assert daily[column].sum() == pytest.approx(walked.tables["all_time"][column].item(), rel=1e-9)
+
+
+# ---- faults --------------------------------------------------------------------------------------------------------
+
+RESETS = (
+    (3.1, "counter_reset", 0.0),
+    (9.3, "counter_reset", 0.0),
+    (11.3, "rollback", 1800.0),
+    (20.2, "counter_reset", 0.0),
+)
+LUXTRONIK_LINE = (
+    ("fragment", 5, 100.0), ("close", 2, 3004.0), ("reset", 2, 0.0), ("busy", 8, 0.0), ("garbage", 2, 3004.0),
+    ("stray_byte", 2, 0.0), ("too_many", 1, 0.0), ("none_at_all", 1, 0.0), ("short", 1, 3004.0), ("long", 1, 3003.0),
+    ("stall", 1, 3004.0), ("stall_midway", 1, 3004.0), ("clock_offset", 20, 3600.0), ("fewer_values", 5, 0.0),
+    ("sentinel", 3, 0.0),
+)  # fmt: skip
+"""Name, how often, value."""
+SHELLY_EVENTS = ((5.3, "counter_reset", 0.0), (10.2, "rollback", 900.0), (15.1, "swap", 0.0))
+SHELLY_LINE = ("fragment", "close", "reset", "garbage", "html", "not_a_number", "wrong_length", "starting")
+VIESSMANN_LINE = (
+    "sentinel",
+    "garbage",
+    "html_502",
+    "duplicate",
+    "out_of_order",
+    "torn_pair",
+    "clock_offset",
+    "odd_values",
+)
+
+
+def luxtronik_trouble() -> list[Event]:
+    """Every fault that a Luxtronik can have, over the day."""
+    kept = [fault(hour, "luxtronik", name, MIDNIGHT, value=value) for hour, name, value in RESETS]
+    passing = [
+        fault(1 + 1.45 * number, "luxtronik", name, MIDNIGHT, times=times, value=value)
+        for number, (name, times, value) in enumerate(LUXTRONIK_LINE)
+    ]
+    return kept + passing
+
+
+def viessmann_trouble() -> list[Event]:
+    """The same for a Viessmann and its Shelly."""
+    kept = [fault(hour, "shelly", name, MIDNIGHT, value=value) for hour, name, value in SHELLY_EVENTS]
+    line = [fault(1 + 2.6 * number, "shelly", name, MIDNIGHT, times=2) for number, name in enumerate(SHELLY_LINE)]
+    cloud = [fault(1.2 + 2.6 * number, "vicare", name, MIDNIGHT) for number, name in enumerate(VIESSMANN_LINE)]
+    return kept + line + cloud
+
+
+@pytest.fixture(scope="module")
+def troubled() -> Walked:
+    """A Luxtronik asked every minute, with all faults."""
+    way = LUXTRONIK.polled_every(timedelta(minutes=1))
+    impatient = replace(way.devices["luxtronik"], settings={"timeout": "2s"})
+    way = replace(way, devices={"luxtronik": impatient})
+    return walk(way, winter_day(way), luxtronik_trouble())
+
+
+@pytest.fixture(scope="module")
+def troubled_cloud() -> Walked:
+    return walk(VIESSMANN, winter_day(VIESSMANN), viessmann_trouble())
+
+
+def _believed(walked: Walked, signals: tuple[str, ...]) -> list[tuple[str, float, str]]:
+    """Signal, hour after midnight and kind of each line of the ledger of these counters."""
+    ledger = walked.tables["counter_ledger"].filter(pl.col("signal").is_in(signals))
+    return [
+        (signal, (time - MIDNIGHT) / timedelta(hours=1), kind)
+        for signal, time, kind in ledger.select("signal", "time", "kind").sort("signal", "time").iter_rows()
+    ]
+
+
+def test_every_reset_is_found_and_none_invented(troubled: Walked, troubled_cloud: Walked) -> None:
+    # Heating is counted from the begin; of hot water nothing is counted before the last one.
+    heating = ("thermal_energy_heating_total", "electrical_energy_heating_total")
+    kinds = {"counter_reset": "reset", "rollback": "rollback", "swap": "handover"}
+    wanted = [(signal, hour, kinds[name]) for signal in sorted(heating) for hour, name, _ in RESETS]
+    found = _believed(troubled, heating)
+    assert [(signal, kind) for signal, _, kind in found] == [(signal, kind) for signal, _, kind in wanted]
+    assert [hour for _, hour, _ in found] == pytest.approx([hour for _, hour, _ in wanted], abs=1 / 60 + 0.001)
+    found = _believed(troubled_cloud, ("electrical_energy_total",))
+    assert [kind for _, _, kind in found] == [kinds[name] for _, name, _ in SHELLY_EVENTS]
+    assert [hour for _, hour, _ in found] == pytest.approx([hour for hour, _, _ in SHELLY_EVENTS], abs=1 / 60 + 0.001)
+    assert _believed(troubled_cloud, ("thermal_energy_heating_total", "thermal_energy_dhw_total")) == []
+
+
+def test_a_line_in_trouble_costs_polls_and_no_energy(troubled: Walked, troubled_cloud: Walked) -> None:
+    """What was counted between the last reading and a reset is not known: at most one interval each."""
+    assert troubled.polls["busy"] + troubled.polls["timeout"] > 8
+    assert troubled_cloud.polls["broken"] >= 2
+    for walked, resets, of_heat in ((troubled, len(RESETS), True), (troubled_cloud, len(SHELLY_EVENTS), False)):
+        lost_h = resets * walked.way.devices[next(iter(walked.way.devices))].every / timedelta(hours=1)
+        for column, peak_kw, may in ((HEAT, 9.0, of_heat), (ELECTRICITY, 3.0, True)):
+            true, found = walked.total(column)
+            assert -0.0025 * true - (peak_kw * lost_h if may else 0.0) <= found - true <= 0.0025 * true, column
+
+
+def test_what_was_missed_is_said(troubled: Walked) -> None:
+    day = troubled.tables["daily"].row(0, named=True)
+    missed = sum(count for outcome, count in troubled.polls.items() if outcome != "ok")
+    assert missed > 0
+    assert day["observed_s"] <= 86_400
+    assert day["outdoor_temperature_min"] > -45, "a torn sensor is no temperature"
+    assert 1 < day["cop"] < 6

@@ -209,6 +209,26 @@ def test_a_day_counter_that_falls_to_0_and_back_at_midnight_has_begun_again_once
     assert total(told(torn, DAILY, MIDNIGHTS)) == round((0.3 + 1.9) * PER_UNIT)
 
 
+@pytest.mark.parametrize("readings", [15, 30, 60, 110])
+def test_what_falls_back_and_counts_on_is_not_lost(readings: int) -> None:
+    """By less than an hour, without a silence, and then beyond where it was: once a fall, not many dips."""
+    fell_to = 30.0 + 0.03 * (99 - readings)
+    fallen = _readings(0.01, (30, _up(30.0, 100, 0.03)), (30, _up(fell_to, 250, 0.03)))
+    found = told(fallen, HEAT)
+    assert kinds(found) == ["rollback"]
+    assert total(found) == round((99 + 249) * 0.03 * PER_UNIT)
+
+
+@pytest.mark.parametrize("hours", [1.2, 2.0, 3.2])
+def test_a_fall_soon_after_a_reset_does_not_hide_the_reset(hours: float) -> None:
+    counted = round(hours * 60)
+    again = _up(0.06 * (counted - 30), 400, 0.06)
+    history = _readings(0.01, (60, _up(0.0, 370, 0.06)), (60, _up(0.0, counted, 0.06)), (60, again))
+    found = told(history, HEAT)
+    assert kinds(found) == ["reset", "rollback"]
+    assert total(found) == round((369 + counted - 1 + 399) * 0.06 * PER_UNIT)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**9))
 def test_day_counters_over_many_midnights(seed: int) -> None:

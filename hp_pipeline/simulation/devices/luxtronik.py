@@ -436,9 +436,16 @@ class LuxtronikServer:
         back = self.faults.take(LuxtronikFault.rollback)
         if back is not None:
             earlier = self.device.values(now - timedelta(seconds=back))
+            behind = self._offsets
             self._offsets = _Offsets(
-                {index: parameters[index] - earlier[0][index] for index in COUNTER_PARAMETERS},
-                {index: calculations[index] - earlier[1][index] for index in COUNTER_CALCULATIONS},
+                {
+                    index: behind.parameters.get(index, 0) + parameters[index] - earlier[0][index]
+                    for index in COUNTER_PARAMETERS
+                },
+                {
+                    index: behind.calculations.get(index, 0) + calculations[index] - earlier[1][index]
+                    for index in COUNTER_CALCULATIONS
+                },
             )
         if self.faults.take(LuxtronikFault.counter_reset) is not None:
             self._offsets = _Offsets(

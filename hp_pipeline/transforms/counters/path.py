@@ -47,6 +47,10 @@ _MOST_DOUBT = 1 + 0.5 * (FIRM - 1)
 """What it costs not to believe any number of readings between two that are believed."""
 _DOUBT_BY_TIME = 3.0
 """What it costs besides, when they say it for as long as `HORIZON`."""
+_COUNTS_ON = 10
+_DOUBT_OF_COUNTING = 1.2
+"""What it costs besides, when they count on among themselves through so many numbers: a counter that lies stands still
+or comes back soon, one that fell back counts on. Without this a fall by less than an hour would be a dip, and lost."""
 _DOUBT_OF_WHAT_FOLLOWS = 2.1
 _MOST_DOUBT_OF_WHAT_FOLLOWS = 4.3
 """What it costs not to believe one and any number of readings of a number to which the counter can have counted."""
@@ -223,8 +227,12 @@ def _doubt_between(runs: Runs, bounds: Bounds, start: int, stop: int, says: Whol
     together = np.cumsum(np.where(~follows & later, says[None, :], 0).astype(np.float64), axis=1)
     lasts = np.where(says > 0, runs.last[start:stop] - first, 0)
     by_time = _DOUBT_BY_TIME * np.cumsum(np.where(~follows & later, lasts[None, :], 0), axis=1) / HORIZON
+    on = np.zeros(size, np.int64)
+    on[1:] = (level[1:] > level[:-1]) & (level[1:] - level[:-1] <= bounds.reachable(first[1:] - first[:-1]))
+    counting = np.cumsum(np.where(~follows & later, on[None, :], 0), axis=1) >= _COUNTS_ON
+    besides = by_time + np.where(counting, _DOUBT_OF_COUNTING, 0.0)
     costs = np.zeros((size, size + 1))
-    costs[:, 1:size] = by_run[:, :-1] + _doubt(together[:, :-1], _MOST_DOUBT) + by_time[:, :-1]
+    costs[:, 1:size] = by_run[:, :-1] + _doubt(together[:, :-1], _MOST_DOUBT) + besides[:, :-1]
     last = together[:, -1]
     costs[:, size] = by_run[:, -1] + _doubt(last, np.inf).clip(max=_DOUBT_AT_END + _MORE_DOUBT_AT_END * last)
     return costs
