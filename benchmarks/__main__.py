@@ -14,6 +14,7 @@ from benchmarks.report import RESULTS, Report, console
 BENCHMARKS = (
     "accuracy",
     "whole_way",
+    "calibration",
     "year",
     "storage",
     "one_day",

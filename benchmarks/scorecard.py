@@ -86,6 +86,10 @@ GOALS: Final[Mapping[str, Sequence[Goal]]] = {
         *_accuracy(60),
         Goal("JAZ of 60 days", "%", "accuracy", "60 days · JAZ", at_most=0.1),
     ),
+    "Bands around the figures of a day": tuple(
+        Goal(f"{figure}: days held by the band of 95 %", "%", "calibration", f"{figure}: days held at 95%", at_least=95)
+        for figure in ("electricity", "heat", "COP")
+    ),
     "Accuracy of the whole way: device, collector, landing, lake, figures": tuple(
         Goal(f"{way}: gates met", "%", "whole_way", f"{name} · *", at_least=100)
         for way, name in (
