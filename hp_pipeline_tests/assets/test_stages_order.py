@@ -63,7 +63,7 @@ def _days(keys: set[str]) -> tuple[date, date]:
     return date.fromisoformat(min(keys)), date.fromisoformat(max(keys))
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False), st.sampled_from(ZONES))
 def test_updates_over_the_days_that_readings_touch_end_like_one_build(
     tmp_path: Path, random: Random, time_zone: str
