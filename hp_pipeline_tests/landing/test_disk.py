@@ -241,8 +241,9 @@ def test_a_beat_on_a_folder_that_cannot_be_written_names_it(tmp_path: Path) -> N
         " os.setuid(65534) if os.geteuid() == 0 else None\n"
         " for what, error in follow_all(house, instance).items(): print(what, '|', error)\n"
     )
-    for path in (tmp_path.parent.parent, tmp_path.parent, tmp_path, tmp_path / "house"):
-        path.chmod(0o755)
+    for path in (tmp_path / "house", *tmp_path.joinpath("house").parents):
+        if path.stat().st_uid == os.geteuid() and not path.stat().st_mode & 0o001:
+            path.chmod(0o755)
     folders = [workspace.data, *(path for path in workspace.data.rglob("*") if path.is_dir())]
     for path in folders:
         path.chmod(0o555)
