@@ -65,4 +65,4 @@ docs-check: setup-dev
 	$(BIN)/python -m hp_pipeline.cli docs --check
 
 tests: setup-dev servers
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov $(ARGS)
