@@ -24,6 +24,7 @@ from hp_pipeline.transforms.calendar import (
 )
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import UTC, conform
+from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables.costs import PRICED_USES, cost_sum_columns, quarter_energy_columns
 
@@ -75,9 +76,6 @@ def quarter_hourly(energies: pl.DataFrame, heat_pump: str) -> pl.DataFrame:
     span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
     electrical, thermal, mode = pl.col("electrical"), pl.col("thermal"), pl.col("mode")
 
-    def known_sum(amount: pl.Expr, name: str) -> pl.Expr:
-        return pl.when(amount.count() > 0).then(amount.sum()).alias(name)
-
     def of_mode(amount: pl.Expr, use: str, name: str) -> pl.Expr:
         return pl.when(amount.count() > 0).then(amount.filter((mode == use).fill_null(False)).sum()).alias(name)
 
@@ -85,12 +83,12 @@ def quarter_hourly(energies: pl.DataFrame, heat_pump: str) -> pl.DataFrame:
     sums = (
         energies.group_by(pl.col("start").dt.truncate(QUARTER).alias("quarter"))
         .agg(
-            known_sum(electrical, "electrical_energy_kwh"),
+            known_sum(electrical).alias("electrical_energy_kwh"),
             *(
                 of_mode(electrical, use, f"electrical_energy_{use}_kwh")
                 for use in ("heating", "dhw", "cooling", "standby")
             ),
-            known_sum(pl.col("immersion"), "electrical_energy_immersion_kwh"),
+            known_sum(pl.col("immersion")).alias("electrical_energy_immersion_kwh"),
             pl.when(thermal.count() > 0).then(heat.sum()).alias("thermal_energy_kwh"),
             *(of_mode(thermal, use, f"thermal_energy_{use}_kwh") for use in ("heating", "dhw")),
             span.filter(electrical.is_not_null()).sum().alias("electrical_s"),
@@ -216,7 +214,7 @@ def _added(rows: pl.DataFrame) -> pl.DataFrame:
     return (
         rows.sort("start")
         .group_by("heat_pump", "first", maintain_order=True)
-        .agg(pl.when(pl.col(n).count() > 0).then(pl.col(n).sum()).alias(n) for n in [*_MONEY, *_ENERGY, *_TIME])
+        .agg(known_sum(pl.col(n)).alias(n) for n in [*_MONEY, *_ENERGY, *_TIME])
     )
 
 

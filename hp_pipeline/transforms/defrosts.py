@@ -13,6 +13,7 @@ from datetime import timedelta
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
+from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.vocabulary.rules import Rules
 
 FRAME_COLUMNS = ["start", "end", "flow_temperature", "thermal_power"]
@@ -155,7 +156,7 @@ def _summed(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     sums = (
         exact.group_by("heat_pump", "outdoor_from")
         .agg(
-            *(pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name) for name in _ENERGIES),
+            *(known_sum(pl.col(name)).alias(name) for name in _ENERGIES),
             pl.col([*_DURATIONS, *_COUNTS]).sum(),
         )
         .sort("outdoor_from", nulls_last=True)

@@ -19,6 +19,7 @@ from hp_pipeline.transforms.boundaries import spf_columns
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy import integral
 from hp_pipeline.transforms.schema import UTC
+from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.transforms.uncertainty import Error, permissible_error, ratio_band
 from hp_pipeline.vocabulary.boundaries import BOUNDARIES
 from hp_pipeline.vocabulary.rules import Rules
@@ -91,7 +92,7 @@ def pieces(
             *_known_time("three_way_valve", "valve_space_s", pl.col("three_way_valve") == "space"),
             *(expression for kind in ("electrical", "thermal") for expression in _ways(kind)),
             pl.col("thermal_error").sum().alias("thermal_meter_error_kwh"),
-            *(_known_sum(pl.col(part), f"electrical_energy_{part}_kwh") for part in METERED_PARTS),
+            *(known_sum(pl.col(part)).alias(f"electrical_energy_{part}_kwh") for part in METERED_PARTS),
             *_known_time("electrical", "electrical_s"),
             *_known_time("thermal", "thermal_s"),
             *_known_time("immersion", "immersion_known"),
@@ -108,11 +109,7 @@ def _ways(kind: str) -> list[pl.Expr]:
     """The energy of a kind by each of both ways, and the difference of the two where both are known."""
     counter, integral = pl.col(f"{kind}_counter"), pl.col(f"{kind}_integral")
     ways = {"counter": counter, "integral": integral, "residual": counter - integral}
-    return [_known_sum(way, f"{kind}_energy_{name}_kwh") for name, way in ways.items()]
-
-
-def _known_sum(amount: pl.Expr, name: str) -> pl.Expr:
-    return pl.when(amount.count() > 0).then(amount.sum()).alias(name)
+    return [known_sum(way).alias(f"{kind}_energy_{name}_kwh") for name, way in ways.items()]
 
 
 def unobserved_pieces(energies: pl.DataFrame) -> pl.DataFrame:
@@ -210,7 +207,7 @@ def merge(rows: pl.DataFrame, by: str | None, *keep: pl.Expr) -> pl.DataFrame:
         rows.sort("start")
         .group_by(["heat_pump", *([by] if by else [])], maintain_order=True)
         .agg(
-            *(pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(name) for name in added),
+            *(known_sum(pl.col(name)).alias(name) for name in added),
             *(pl.col(f"{name}_min").min() for name in summary_signals()),
             *(pl.col(f"{name}_max").max() for name in summary_signals()),
             *(pl.col(f"{name}_first").drop_nulls().first() for name in summary_signals()),

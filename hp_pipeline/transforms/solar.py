@@ -34,6 +34,7 @@ from hp_pipeline.transforms.decode import Decoded
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.figures import Known
 from hp_pipeline.transforms.schema import UTC, conform
+from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.vocabulary.profiles import SignalMapping
 from hp_pipeline.vocabulary.rules import SolarRules
 from hp_pipeline.vocabulary.signals import signals
@@ -345,7 +346,7 @@ def _old_split(reference: pl.Expr) -> list[pl.Expr]:
 
 
 def _known_sum(name: str, alias: str | None = None) -> pl.Expr:
-    return pl.when(pl.col(name).count() > 0).then(pl.col(name).sum()).alias(alias or name)
+    return known_sum(pl.col(name)).alias(alias or name)
 
 
 def _time_where(name: str, condition: pl.Expr) -> pl.Expr:
