@@ -40,12 +40,12 @@ def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]
 
     `receipt` is kept in the footer, together with the content hash under `hp.content`; it is not part of the content.
     """
-    columns = frame.get_columns()
-    known = pl.DataFrame([column for column in columns if column.null_count() < frame.height] or columns[:1])
+    known = known_columns(frame)
     few = frame.height < _FEW
-    table = known.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    table = pa.table(known).combine_chunks()
     if few:
-        fields = [field.with_nullable(column.null_count > 0) for field, column in zip(table.schema, table, strict=True)]
+        gaps = [count > 0 for count in known.null_count().row(0)]
+        fields = map(pa.field, table.schema.names, table.schema.types, gaps)
         table = pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
     delta = [
         field.name for field in table.schema if pa.types.is_integer(field.type) or pa.types.is_temporal(field.type)
@@ -58,7 +58,9 @@ def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]
         table.schema,
         compression="none" if frame.height == 1 else "snappy" if few else "zstd",
         compression_level=9 if frame.height >= _TALL else None,
-        use_dictionary=[column.name for column in known.get_columns() if _repeats(column) and column.name not in split],
+        use_dictionary=False
+        if few
+        else [column.name for column in known.get_columns() if _repeats(column) and column.name not in split],
         column_encoding={
             **dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
             **dict.fromkeys(split, "BYTE_STREAM_SPLIT"),
@@ -76,10 +78,18 @@ def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]
     return sink.getvalue(), content
 
 
+def known_columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns of a frame that a file holds: those that know something, or the first where none does."""
+    unknown = [
+        name for name, count in zip(frame.columns, frame.null_count().row(0), strict=True) if count == frame.height
+    ]
+    if len(unknown) == frame.width:
+        unknown = unknown[1:]
+    return frame.drop(unknown) if unknown else frame
+
+
 def _repeats(column: pl.Series) -> bool:
-    """Whether a dictionary of its values is worth its place: many words, and many numbers of few different values."""
-    if column.len() < _FEW:
-        return False
+    """Whether a dictionary of its values is worth its place: words, and numbers of few different values."""
     return column.dtype == pl.String or (column.dtype == pl.Float64 and column.n_unique() * 4 < column.len())
 
 

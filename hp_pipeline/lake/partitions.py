@@ -24,7 +24,8 @@ from pathlib import Path
 
 import polars as pl
 
-from hp_pipeline.lake.encoding import content_hash, encode
+from hp_pipeline.lake.encoding import content_hash, encode, known_columns
+from hp_pipeline.lake.recent import Identity, RecentPartitions, identity
 
 _FILE = "data.parquet"
 _LOCKS = 64
@@ -92,6 +93,7 @@ class Lake:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).absolute()
+        self._recent = RecentPartitions()
 
     def path(self, asset: str, key: str) -> Path:
         """Where the partition's file is (or would be)."""
@@ -138,32 +140,46 @@ class Lake:
         Raises:
             DamagedPartitionError: a file cannot be read.
         """
-        frames = []
+        frames: list[pl.DataFrame] = []
+        unread: list[Path] = []
         for key in keys:
             path = self.path(asset, key)
-            try:
-                frame = _read(path, columns)
-            except FileNotFoundError:
+            recent = self._recent.get(path)
+            if recent is None:
+                unread.append(path)
                 continue
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise DamagedPartitionError(path, error) from error
+            frames += _read_all(unread, columns, where)
+            unread = []
+            frame = recent if columns is None else _chosen(recent, columns)
             frames.append(frame if where is None else frame.filter(where))
+        frames += _read_all(unread, columns, where)
         return pl.concat(frames, how="diagonal_relaxed") if frames else None
 
     def write(self, asset: str, key: str, frame: pl.DataFrame, inputs: str = "") -> Receipt:
         """Store a partition whole, durably. Returns its receipt."""
-        data, content = encode(frame, {"hp.inputs": inputs, "hp.rows": str(frame.height)})
-        replace_file(self.path(asset, key), data)
-        return Receipt(content, inputs, frame.height)
+        receipt, changed = self._write(asset, key, frame, inputs)
+        _sync_directories(changed)
+        return receipt
 
     def write_many(
         self, asset: str, frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]
     ) -> dict[str, Receipt]:
-        """Store several partitions of an asset; each is atomic by itself."""
+        """Store several partitions of an asset; each is atomic by itself, and all are durable when it returns."""
         jobs = {
-            key: _WRITERS.submit(self.write, asset, key, frame, inputs.get(key, "")) for key, frame in frames.items()
+            key: _WRITERS.submit(self._write, asset, key, frame, inputs.get(key, "")) for key, frame in frames.items()
         }
-        return {key: job.result() for key, job in jobs.items()}
+        done = {key: job.result() for key, job in jobs.items()}
+        # A folder in which many partitions are new is synced once, not once for each of them.
+        _sync_directories(dict.fromkeys(directory for _, changed in done.values() for directory in changed))
+        return {key: receipt for key, (receipt, _) in done.items()}
+
+    def _write(self, asset: str, key: str, frame: pl.DataFrame, inputs: str) -> tuple[Receipt, list[Path]]:
+        """Store a partition; returns its receipt, and the directories to be synced until it is durable."""
+        path = self.path(asset, key)
+        data, content = encode(frame, {"hp.inputs": inputs, "hp.rows": str(frame.height)})
+        written, changed = _replace_file(path, data)
+        self._recent.put(path, written, known_columns(frame))
+        return Receipt(content, inputs, frame.height), changed
 
     def remove(self, asset: str, key: str) -> None:
         """Take a partition away, its folder too: a folder stands for a partition."""
@@ -219,14 +235,68 @@ class Lake:
         return len(left)
 
 
+def _read_all(paths: Sequence[Path], columns: Sequence[str] | None, where: pl.Expr | None) -> list[pl.DataFrame]:
+    """The rows of those of the files that are there, in their order.
+
+    Raises:
+        DamagedPartitionError: a file cannot be read.
+    """
+    if len(paths) > 1 and (rows := _scanned(paths, columns, where)) is not None:
+        return [rows]
+    frames = []
+    for path in paths:
+        try:
+            frame = _read(path, columns)
+        except FileNotFoundError:
+            continue
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise DamagedPartitionError(path, error) from error
+        frames.append(frame if where is None else frame.filter(where))
+    return frames
+
+
+def _scanned(paths: Sequence[Path], columns: Sequence[str] | None, where: pl.Expr | None) -> pl.DataFrame | None:
+    """The rows of many files at once, at less than half the cost of one after the other.
+
+    None when that cannot be had: fewer than two of them are there, their columns differ in more than that some are
+    lacking, or one is damaged, which reading them one by one will tell by its name.
+    """
+    there, schema = [], dict[str, pl.DataType]()
+    for path in paths:
+        try:
+            stored = pl.read_parquet_schema(path)
+        except FileNotFoundError:
+            continue
+        except (pl.exceptions.PolarsError, OSError):
+            return None
+        if any(schema.setdefault(name, dtype) != dtype for name, dtype in stored.items()):
+            return None
+        there.append(path)
+    names = list(schema) if columns is None else [name for name in columns if name in schema]
+    if len(there) < 2 or not names:
+        return None
+    rows = pl.scan_parquet(
+        there, schema=schema, hive_partitioning=False, glob=False, missing_columns="insert", cache=False
+    ).select(names)
+    try:
+        found = (rows if where is None else rows.filter(where)).collect()
+    except (pl.exceptions.PolarsError, OSError):
+        return None
+    return found if columns is None else _chosen(found, columns)
+
+
 def _read(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
     if columns is None:
         return pl.read_parquet(path, hive_partitioning=False)
     stored = list(pl.read_parquet_schema(path))
     there = [name for name in columns if name in stored]
-    frame = pl.read_parquet(path, columns=there or stored[:1], hive_partitioning=False)
-    unknown = [pl.lit(None).alias(name) for name in columns if name not in there]
-    return frame.with_columns(unknown).select(columns) if unknown else frame
+    return _chosen(pl.read_parquet(path, columns=there or stored[:1], hive_partitioning=False), columns)
+
+
+def _chosen(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """These columns of a frame; one that it lacks knows nothing."""
+    unknown = [pl.lit(None).alias(name) for name in columns if name not in frame.columns]
+    return (frame.with_columns(unknown) if unknown else frame).select(columns)
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -235,6 +305,12 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         StorageError: it cannot be written; the file is as it was.
     """
+    _, changed = _replace_file(path, data)
+    _sync_directories(changed)
+
+
+def _replace_file(path: Path, data: bytes) -> tuple[Identity, list[Path]]:
+    """Replace a file; returns what tells it from others, and the directories to be synced until that is durable."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         made = _make_directories(path.parent)
@@ -243,26 +319,41 @@ def replace_file(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+                written = identity(os.fstat(file.fileno()))
             temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        for directory in (path.parent, *made):
-            _sync_directory(directory)
     except OSError as error:
         raise StorageError(path, error) from error
+    return written, [path.parent, *made]
 
 
 def _make_directories(directory: Path) -> list[Path]:
     """Make a directory; returns the directories in which a new entry appeared, to be fsynced."""
-    changed = []
-    missing = directory
-    while not missing.exists():
-        missing = missing.parent
-        changed.append(missing)
-    directory.mkdir(parents=True, exist_ok=True)
-    return changed
+    try:
+        directory.mkdir()
+    except FileExistsError:
+        return []
+    except FileNotFoundError:
+        changed = _make_directories(directory.parent)
+        directory.mkdir(exist_ok=True)
+        return [*changed, directory.parent]
+    return [directory.parent]
+
+
+def _sync_directories(directories: Iterable[Path]) -> None:
+    """Make renames in these directories durable.
+
+    Raises:
+        StorageError: one cannot be synced.
+    """
+    for directory in directories:
+        try:
+            _sync_directory(directory)
+        except OSError as error:
+            raise StorageError(directory, error) from error
 
 
 def _sync_directory(directory: Path) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from hp_pipeline.transforms.decode import Decoded
+from hp_pipeline.transforms.decode import Decoded, all_times
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.profiles import SignalMapping
 from hp_pipeline.vocabulary.rules import Rules
@@ -111,7 +111,7 @@ def _with_states_read(ticks: pl.DataFrame, decoded: Decoded, rules: Rules) -> pl
     Other readings (a meter's, with a pace of its own) say nothing of the states.
     """
     times = [series["time"] for name, series in decoded.signals.items() if signals()[name].kind == "state"]
-    read = pl.concat(times).unique().sort() if times else pl.Series([], dtype=UTC)
+    read = all_times(times) if times else pl.Series([], dtype=UTC)
     states = pl.DataFrame({"time": read, "states_read": read})
     return ticks.join_asof(states, on="time", tolerance=rules.hold, allow_exact_matches=False, check_sortedness=False)
 

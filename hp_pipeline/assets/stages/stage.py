@@ -7,6 +7,7 @@ import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 
 STRETCH_DAYS = 31
 """How many days are computed at once: it bounds the memory, not the result."""
+
+Made = Mapping[str, Mapping[str, pl.DataFrame]]
+"""The rows of partitions, by table and key."""
 
 Progress = Callable[[int], None]
 """Called with the number of partitions that have just been dealt with."""
@@ -299,10 +303,35 @@ class Stage(ABC):
         due = [key for key in wanted if force or not self._is_current(key, fingerprints[key])]
         outcome.kept = len(wanted) - len(due)
         progress(len(keys) - len(due))
-        for stretch in self.stretches(due):
-            self._make_and_store(stretch, fingerprints, outcome)
-            progress(len(stretch))
+        stretches = list(self.stretches(due))
+        if len(stretches) == 1:
+            self._make_and_store(stretches[0], fingerprints, outcome)
+            progress(len(stretches[0]))
+        elif stretches:
+            self._make_ahead(stretches, fingerprints, outcome, progress)
         return outcome
+
+    def _make_ahead(
+        self,
+        stretches: Sequence[Sequence[str]],
+        fingerprints: Mapping[str, str],
+        outcome: Outcome,
+        progress: Progress,
+    ) -> None:
+        """Make each stretch while the one before it is stored: encoding and the disk take as long as the computing."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as storing:
+            under_way: Future[None] | None = None
+            done = 0
+            for stretch in stretches:
+                made = self._made(stretch, outcome)
+                if under_way is not None:
+                    under_way.result()
+                    progress(done)
+                under_way = storing.submit(self._store_all, made, fingerprints, outcome)
+                done = len(stretch)
+            if under_way is not None:
+                under_way.result()
+                progress(done)
 
     def _remove(self, key: str, outcome: Outcome) -> None:
         for table in self.tables:
@@ -312,22 +341,30 @@ class Stage(ABC):
             self._listing.removed(self.asset(table), key)
 
     def _make_and_store(self, stretch: Sequence[str], fingerprints: Mapping[str, str], outcome: Outcome) -> None:
+        self._store_all(self._made(stretch, outcome), fingerprints, outcome)
+
+    def _made(self, stretch: Sequence[str], outcome: Outcome) -> list[tuple[Sequence[str], Made]]:
+        """What the partitions of a stretch hold; one by one where they cannot be made at once, without those that
+        cannot be made at all."""
         try:
-            made = self.make(stretch, outcome)
+            return [(stretch, self.make(stretch, outcome))]
         except Exception as error:
             if len(stretch) > 1:
-                for key in stretch:
-                    self._make_and_store([key], fingerprints, outcome)
-                return
+                return [part for key in stretch for part in self._made([key], outcome)]
             log.exception("%s of %s cannot be made", self.asset(self.tables[0]), stretch[0])
             outcome.failed[stretch[0]] = error
-            return
-        self._store(stretch, made, fingerprints, outcome)
+            return []
+
+    def _store_all(
+        self, made: Iterable[tuple[Sequence[str], Made]], fingerprints: Mapping[str, str], outcome: Outcome
+    ) -> None:
+        for stretch, tables in made:
+            self._store(stretch, tables, fingerprints, outcome)
 
     def _store(
         self,
         stretch: Sequence[str],
-        made: Mapping[str, Mapping[str, pl.DataFrame]],
+        made: Made,
         fingerprints: Mapping[str, str],
         outcome: Outcome,
     ) -> None:
