@@ -13,7 +13,6 @@ from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.stages import Outcome
 from hp_pipeline.transforms.costs import UNPRICED_SHARE
 from hp_pipeline.transforms.decode import doubts_frame
-from hp_pipeline.transforms.figures import carnot_limit
 
 COVERAGE_WANTED = 0.95
 """Less of a day known than this is worth a warning."""
@@ -137,7 +136,8 @@ def _ways_agree(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
 
 
 def _below_carnot(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
-    above = rows.filter(pl.col("cop") > carnot_limit())
+    used = pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh").fill_null(0)
+    above = rows.filter(pl.col("cop").is_not_null(), used < pl.col("electrical_energy_least_kwh"))
     withheld = rows.filter(pl.col("cop_reason").str.contains("Carnot")).height
     return above.is_empty() and withheld == 0, {"withheld": withheld, "shown_above": above.height}
 

@@ -39,6 +39,9 @@ class Rules(SettingsModel):
         0.05,
         description="When the shares covered for electricity and heat differ by more, 0 to 1, no COP is shown.",
     )
+    maximum_cop: Annotated[Number, within(5, 100)] = Field(
+        20.0, description="More heat than so many times the electricity is a sensor's fault, whatever the temperatures."
+    )
     compressor_power_w: Annotated[Number, within(0, 100_000, "W")] = Field(
         150.0,
         description="Electrical power, W, above which the compressor runs, where nothing else tells it.",

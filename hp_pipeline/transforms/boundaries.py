@@ -54,9 +54,18 @@ def _words(names: set[str]) -> str:
     return ", ".join(name.replace("_", " ") for name in sorted(names))
 
 
-def spf_columns(metering: Metering) -> tuple[dict[str, tuple[pl.Expr, pl.Expr]], str | None]:
-    """For each boundary that the meters allow, heat and electricity (kWh) as expressions over rows of figures; and why
-    the others are missing.
+@dataclass(frozen=True)
+class Ratio:
+    """A boundary's heat and electricity (kWh) as expressions over rows of figures, and the consumers with a meter of
+    their own that are in them (by the word in `electrical_energy_<word>_kwh`)."""
+
+    heat: pl.Expr
+    electricity: pl.Expr
+    apart: tuple[str, ...]
+
+
+def spf_columns(metering: Metering) -> tuple[dict[str, Ratio], str | None]:
+    """The boundaries that the meters allow, by the name of their column; and why the others are missing.
 
     Cooling is in neither.
     """
@@ -75,7 +84,9 @@ def spf_columns(metering: Metering) -> tuple[dict[str, tuple[pl.Expr, pl.Expr]],
     for boundary in BOUNDARIES:
         parts = terms(boundary, metering)
         if parts.reason is None:
-            found[f"spf_h{boundary}"] = (total(parts.thermal), total(parts.electrical))
+            columns = dict.fromkeys(name for name in (*parts.electrical, *parts.thermal) if name not in mains)
+            apart = tuple(name.removeprefix("electrical_energy_").removesuffix("_kwh") for name in columns)
+            found[f"spf_h{boundary}"] = Ratio(total(parts.thermal), total(parts.electrical), apart)
         else:
             reasons.append((f"H{boundary}", parts.reason))
     alike = dict.fromkeys(reason for _, reason in reasons)

@@ -9,7 +9,7 @@ order and any grouping, so a month is the merge of its days to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,7 +24,13 @@ from hp_pipeline.transforms.uncertainty import Error, permissible_error, ratio_b
 from hp_pipeline.vocabulary.boundaries import BOUNDARIES
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.signals import summary_signals
-from hp_pipeline.vocabulary.tables import COUNT_COLUMNS, DURATION_COLUMNS, METERED_PARTS, energy_columns
+from hp_pipeline.vocabulary.tables import (
+    COUNT_COLUMNS,
+    DURATION_COLUMNS,
+    METERED_APART_PARTS,
+    METERED_PARTS,
+    energy_columns,
+)
 
 ENERGIES = [column.name for column in energy_columns()]
 COUNTS = [column.name for column in COUNT_COLUMNS]
@@ -78,6 +84,7 @@ def pieces(
         .with_columns(piece=begins.fill_null(True).cum_sum())
         .with_columns(
             **heat,
+            least=_least(rules),
             thermal_error=(pl.col("thermal").abs() * permissible).round().cast(pl.Int64),
             **{part: integral(pl.col(f"{part}_power"), pl.col("span")) for part in METERED_PARTS},
         )
@@ -92,11 +99,13 @@ def pieces(
             *_known_time("three_way_valve", "valve_space_s", pl.col("three_way_valve") == "space"),
             *(expression for kind in ("electrical", "thermal") for expression in _ways(kind)),
             pl.col("thermal_error").sum().alias("thermal_meter_error_kwh"),
+            pl.col("least").sum(),
             *(known_sum(pl.col(part)).alias(f"electrical_energy_{part}_kwh") for part in METERED_PARTS),
             *_known_time("electrical", "electrical_s"),
             *_known_time("thermal", "thermal_s"),
-            *_known_time("immersion", "immersion_known"),
-            *_known_time("backup", "backup_known"),
+            *_known_time("immersion", "immersion_s"),
+            *_known_time("backup", "backup_heater_s"),
+            *(expression for part in METERED_PARTS for expression in _known_time(part, f"{part}_s")),
             *_known_time("compressor_running", "compressor_s", pl.col("compressor_running")),
             pl.col("compressor_start").sum().cast(pl.Int64).alias("compressor_starts"),
             *(expression for name in summary_signals() for expression in _statistics(name)),
@@ -163,8 +172,9 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         "thermal_energy_defrost_kwh": where(defrost, thermal),
         "thermal_energy_cooling_kwh": where(mode == "cooling", -thermal),
         "electrical_energy_cooling_kwh": where(mode == "cooling", electrical),
-        "electrical_energy_immersion_kwh": pl.when(pl.col("immersion_known") > 0).then("immersion"),
-        "electrical_energy_backup_heater_kwh": pl.when(pl.col("backup_known") > 0).then("backup"),
+        "electrical_energy_immersion_kwh": pl.when(pl.col("immersion_s") > 0).then("immersion"),
+        "electrical_energy_backup_heater_kwh": pl.when(pl.col("backup_heater_s") > 0).then("backup"),
+        "electrical_energy_least_kwh": where(mode.ne_missing("cooling"), pl.col("least")),
         "heat_from_tank_kwh": where(defrost & (pl.col("thermal_of_tank") < 0), -pl.col("thermal_of_tank")),
         "observed_s": pl.col("span"),
         # Milliseconds squared are the whole numbers of s² that durations have of s.
@@ -178,6 +188,7 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         books[f"electrical_energy_{name}_kwh"] = where(mode == name, electrical)
         books[f"thermal_energy_{name}_kwh"] = where(mode == name, thermal)
     for name in ("heating", "dhw"):
+        books[f"electrical_energy_least_{name}_kwh"] = where(mode == name, pl.col("least"))
         books[f"electrical_energy_{name}_defrost_kwh"] = where((mode == name) & defrost, electrical)
         books[f"thermal_energy_{name}_defrost_kwh"] = where((mode == name) & defrost, thermal)
     for name in ("heating", "dhw", "cooling", "standby"):
@@ -187,13 +198,14 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         **{f"{kind}_energy_unobserved_kwh": pl.lit(None, pl.Int64) for kind in _BOTH},
     )
     unknown = [
-        pl.when(pl.col("electrical_s" if name.startswith("electrical") else "thermal_s") > 0).then(name).alias(name)
+        pl.when(pl.col("electrical_s" if name.startswith("electrical") and "least" not in name else "thermal_s") > 0)
+        .then(name)
+        .alias(name)
         for name in ENERGIES
         if name in books and not name.startswith(("electrical_energy_immersion", "electrical_energy_backup"))
     ]
     return booked.with_columns(unknown).drop(
-        "piece", "electrical", "thermal", "immersion", "backup", "span", "thermal_of_tank", "immersion_known",
-        "backup_known",
+        "piece", "electrical", "thermal", "immersion", "backup", "span", "thermal_of_tank", "least",
     )  # fmt: skip
 
 
@@ -261,16 +273,28 @@ def shown(rows: pl.DataFrame, rules: Rules, known: Known) -> pl.DataFrame:
     return with_ratios(in_units(rows), elapsed, rules)
 
 
-def carnot_limit() -> pl.Expr:
-    """The COP that no machine exceeds between these mean temperatures; null when either is unknown.
+def carnot_share(flow: pl.Expr, source: pl.Expr, rules: Rules) -> pl.Expr:
+    """The least electricity that a machine needs for heat given at a flow temperature, as a share of that heat.
 
-    T_flow / (T_flow - T_source) in kelvin; the source is what the machine draws from, else the outdoor air. Where the
-    flow is hardly warmer than the source the limit is high and says nothing.
+    1 - T_source / T_flow in kelvin (Carnot), and 1 / `maximum_cop` where the flow is hardly warmer than the source or a
+    temperature is unknown.
     """
+    share = (flow - source) / (flow + 273.15)
+    return pl.max_horizontal(share, pl.lit(1 / rules.maximum_cop))
+
+
+def carnot_limit(rules: Rules) -> pl.Expr:
+    """The COP that no machine exceeds between the mean temperatures of a short stretch of time."""
     source = pl.coalesce("source_in_temperature_mean", "outdoor_temperature_mean")
-    lift = pl.max_horizontal(pl.col("flow_temperature_mean") - source, pl.lit(1.0))
-    limit = (pl.col("flow_temperature_mean") + 273.15) / lift
-    return pl.when(source.is_not_null()).then(limit)
+    return 1 / carnot_share(pl.col("flow_temperature_mean"), source, rules)
+
+
+def _least(rules: Rules) -> pl.Expr:
+    """The least electricity (mJ) for the heat that a frame gave; the source is what the machine draws from, else the
+    outdoor air."""
+    source = pl.coalesce("source_in_temperature", "outdoor_temperature")
+    share = carnot_share(pl.col("flow_temperature"), source, rules)
+    return (pl.col("thermal").clip(0) * share).round().cast(pl.Int64)
 
 
 def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.DataFrame:
@@ -279,62 +303,98 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     `cop_reason` says why there is none: no electricity or heat known, coverage too low or unlike for both, too little
     electricity, no heat, or more heat than Carnot allows. The other COPs are null for the same reasons.
     """
-    rows = rows.with_columns(
-        electrical_coverage=(pl.col("electrical_s") / elapsed_s).clip(0, 1),
-        thermal_coverage=(pl.col("thermal_s") / elapsed_s).clip(0, 1),
-    )
-    electrical = pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh")
+    covered = {
+        part: (pl.col(f"{part}_s") / elapsed_s).clip(0, 1) for part in ("electrical", "thermal", *METERED_APART_PARTS)
+    }
+    rows = rows.with_columns(electrical_coverage=covered["electrical"], thermal_coverage=covered["thermal"])
+    electrical = pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh").fill_null(0)
     thermal = pl.col("thermal_energy_kwh")
     lowest = pl.min_horizontal("electrical_coverage", "thermal_coverage")
     unlike = (pl.col("electrical_coverage") - pl.col("thermal_coverage")).abs() > rules.maximum_coverage_mismatch
-    percent = (lowest * 100).round(0).cast(pl.Int64)
-    reason = (
-        pl.when((pl.col("electrical_s") <= 0) | electrical.is_null())
+    lack = (
+        pl.when(pl.col("observed_s") <= 0, pl.any_horizontal(pl.col(f"{kind}_s") > 0 for kind in _BOTH))
+        .then(pl.lit("only counted, over a silence"))
+        .when((pl.col("electrical_s") <= 0) | electrical.is_null())
         .then(pl.lit("no electricity known"))
         .when((pl.col("thermal_s") <= 0) | thermal.is_null())
         .then(pl.lit("no heat known"))
         .when(lowest < rules.minimum_coverage)
-        .then(pl.format("known for only {} % of the time", percent))
+        .then(pl.format("known for only {} % of the time", _percent(lowest)))
         .when(unlike)
         .then(pl.lit("electricity and heat are known for different times"))
-        .when(pl.col("heating_s") + pl.col("dhw_s") <= 0)
-        .then(pl.lit("neither heating nor hot water in it"))
-        .when(electrical < rules.minimum_electrical_energy_kwh)
-        .then(pl.format("less than {} kWh of electricity", pl.lit(rules.minimum_electrical_energy_kwh)))
-        .when(thermal <= 0)
-        .then(pl.lit("no heat given"))
-        .when(thermal / electrical > carnot_limit())
-        .then(pl.lit("above the Carnot limit: a sensor is wrong"))
     )
-    rows = rows.with_columns(cop_reason=reason, **{f"{kind}_method": _method(kind) for kind in _BOTH})
-    bears = pl.col("cop_reason").is_null() | pl.col("cop_reason").str.contains("kWh of|no heat given|neither|Carnot")
+    unused = pl.when(pl.col("heating_s") + pl.col("dhw_s") <= 0).then(pl.lit("neither heating nor hot water in it"))
+    # What was counted over a silence was given at temperatures that nobody knows.
+    silent = pl.col("thermal_energy_unobserved_kwh").fill_null(0).clip(0) / rules.maximum_cop
+    least = {part: pl.col(f"electrical_energy_least{part}_kwh").fill_null(0) for part in ("", "_heating", "_dhw")}
+    least[""] = least[""] + silent
+    rows = rows.with_columns(
+        lack=lack,
+        cop_reason=pl.coalesce(lack, unused, _not_borne(thermal, electrical, least[""], rules)),
+        **{f"{kind}_method": _method(kind) for kind in _BOTH},
+    )
 
-    def ratio(heat: pl.Expr, power: pl.Expr) -> pl.Expr:
-        cop = heat / power
-        shows = (power >= rules.minimum_electrical_energy_kwh) & (heat > 0)
-        return pl.when(bears & shows & (cop <= carnot_limit()).fill_null(True)).then(cop)
+    def ratio(heat: pl.Expr, power: pl.Expr, use: str = "") -> pl.Expr:
+        borne = pl.col("lack").is_null() & _not_borne(heat, power, least[use], rules).is_null()
+        return pl.when(borne).then(heat / power)
 
     parts = {
         name: (pl.col(f"thermal_energy{name}_kwh"), pl.col(f"electrical_energy{name}_kwh"))
         for name in ("_heating", "_dhw", "_defrost", "_heating_defrost", "_dhw_defrost")
     }
     immersion = pl.col("electrical_energy_immersion_kwh").fill_null(0)
+    if "immersion_heater" in rules.metering.apart:
+        immersion = pl.when(_apart_reason("immersion", covered, rules).is_null()).then(immersion)
     dhw_heat, dhw_power = parts["_dhw"]
     return rows.with_columns(
         cop=pl.when(pl.col("cop_reason").is_null()).then(thermal / electrical),
-        cop_heating=ratio(*parts["_heating"]),
-        cop_dhw=ratio(*parts["_dhw"]),
+        cop_heating=ratio(*parts["_heating"], "_heating"),
+        cop_dhw=ratio(*parts["_dhw"], "_dhw"),
         cop_without_defrost=ratio(thermal - parts["_defrost"][0], electrical - parts["_defrost"][1]),
         cop_heating_without_defrost=ratio(
-            parts["_heating"][0] - parts["_heating_defrost"][0], parts["_heating"][1] - parts["_heating_defrost"][1]
+            parts["_heating"][0] - parts["_heating_defrost"][0],
+            parts["_heating"][1] - parts["_heating_defrost"][1],
+            "_heating",
         ),
-        cop_dhw_without_defrost=ratio(dhw_heat - parts["_dhw_defrost"][0], dhw_power - parts["_dhw_defrost"][1]),
+        cop_dhw_without_defrost=ratio(
+            dhw_heat - parts["_dhw_defrost"][0], dhw_power - parts["_dhw_defrost"][1], "_dhw"
+        ),
         cop_without_standby=ratio(parts["_heating"][0] + parts["_dhw"][0], parts["_heating"][1] + parts["_dhw"][1]),
         cop_gross=ratio(thermal - pl.col("thermal_energy_defrost_kwh").clip(upper_bound=0), electrical),
-        **_boundaries(rules, ratio),
-        **_bands(rules, electrical),
+        **_boundaries(rules, least[""], covered),
+        **_bands(rules, electrical, _edges(rows)),
         cop_with_immersion=ratio(thermal + immersion, electrical + immersion),
-        cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion),
+        cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion, "_dhw"),
+    ).drop("lack")
+
+
+def _percent(share: pl.Expr) -> pl.Expr:
+    return (share * 100).round(0).cast(pl.Int64)
+
+
+def _not_borne(heat: pl.Expr, power: pl.Expr, least: pl.Expr, rules: Rules) -> pl.Expr:
+    """Why these energies (kWh) bear no ratio, in words; null where they do."""
+    return (
+        pl.when(heat.is_null() | power.is_null())
+        .then(pl.lit("not known"))
+        .when(power < rules.minimum_electrical_energy_kwh)
+        .then(pl.format("less than {} kWh of electricity", pl.lit(rules.minimum_electrical_energy_kwh)))
+        .when(heat <= 0)
+        .then(pl.lit("no heat given"))
+        .when((power < least) | (heat > power * rules.maximum_cop))
+        .then(pl.lit("above the Carnot limit: a sensor is wrong"))
+    )
+
+
+def _apart_reason(part: str, covered: Mapping[str, pl.Expr], rules: Rules) -> pl.Expr:
+    """Why the energy of a consumer with a meter of its own cannot be set against the heat pump's; null where it can."""
+    share, words = covered[part], METERED_APART_PARTS[part]
+    unlike = (share - covered["electrical"]).abs() > rules.maximum_coverage_mismatch
+    return (
+        pl.when(share.fill_null(0) <= 0)
+        .then(pl.lit(f"the meter of the {words} tells nothing"))
+        .when((share < rules.minimum_coverage) | unlike)
+        .then(pl.format("the meter of the {} is known for only {} % of the time", pl.lit(words), _percent(share)))
     )
 
 
@@ -357,22 +417,31 @@ _SAME_KWH = 1e-9
 """Nearer than this two energies are the same number."""
 
 
-def _boundaries(rules: Rules, ratio: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> dict[str, pl.Expr]:
-    """SPF H1 to H4 as far as the meters allow, and why the others are missing."""
+def _boundaries(rules: Rules, least: pl.Expr, covered: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:
+    """SPF H1 to H4 as far as the meters allow and the data bear them, and why the others are missing."""
     told, why = spf_columns(rules.metering)
-    spf = {name: ratio(heat, electricity) for name, (heat, electricity) in told.items()}
-    silent = pl.any_horizontal((heat - electricity).is_null() for heat, electricity in told.values()) if told else False
-    reason = (
-        pl.when(pl.col("cop_reason").is_not_null())
-        .then("cop_reason")
-        .when(silent)
-        .then(pl.lit("a consumer's own meter tells nothing"))
-        .otherwise(pl.lit(why, pl.String))
-    )
+    spf, reasons = {}, [] if why is None else [pl.lit(why)]
+    for name, terms in told.items():
+        missing = pl.coalesce(
+            "cop_reason",
+            *(_apart_reason(part, covered, rules) for part in terms.apart),
+            _not_borne(terms.heat, terms.electricity, least, rules),
+        )
+        spf[name] = pl.when(missing.is_null()).then(terms.heat / terms.electricity)
+        reasons.append(pl.format("{}: {}", pl.lit(name.removeprefix("spf_").upper()), missing))
+    listed = pl.concat_str(reasons, separator="; ", ignore_nulls=True) if reasons else pl.lit(None, pl.String)
+    reason = pl.coalesce("cop_reason", pl.when(listed != "").then(listed))
     return {**{f"spf_h{number}": pl.lit(None, pl.Float64) for number in BOUNDARIES}, **spf, "spf_reason": reason}
 
 
-def _bands(rules: Rules, electrical_of_cop: pl.Expr) -> dict[str, pl.Expr]:
+def _edges(rows: pl.DataFrame) -> pl.Expr:
+    """The squares of the times (s²) in which the edges of rows lie. That at which an event ends is the first of what
+    follows it, and as uncertain as the one at which it begins."""
+    edges = pl.col("edge_uncertainty_s2")
+    return edges + pl.col("end_uncertainty_s").fill_null(0) ** 2 if "end_uncertainty_s" in rows.columns else edges
+
+
+def _bands(rules: Rules, electrical_of_cop: pl.Expr, edges: pl.Expr) -> dict[str, pl.Expr]:
     """The bands around electricity, heat and `cop`."""
     metering = rules.metering
 
@@ -384,7 +453,7 @@ def _bands(rules: Rules, electrical_of_cop: pl.Expr) -> dict[str, pl.Expr]:
             energy=energy,
             meter=meter,
             quantum=pl.when(counted).then(quantum).otherwise(0.0),
-            sampling=pl.when(counted).then(0.0).otherwise(power * (pl.col("edge_uncertainty_s2") / 12).sqrt()),
+            sampling=pl.when(counted).then(0.0).otherwise(power * (edges / 12).sqrt()),
             lacking=pl.when(coverage > 0).then(energy.abs() * (1 / coverage - 1)),
         )
 

@@ -131,6 +131,6 @@ def _reason(name: str, rules: Rules) -> pl.Expr:
         .then(pl.format("less than {} W of electricity", pl.lit(rules.compressor_power_w)))
         .when(pl.col(f"{name}_mj") <= 0)
         .then(pl.lit("no heat given"))
-        .when(_cop(name) > carnot_limit())
+        .when(_cop(name) > carnot_limit(rules))
         .then(pl.lit("above the Carnot limit"))
     )

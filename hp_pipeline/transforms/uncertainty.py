@@ -64,8 +64,9 @@ class Error:
 
     @property
     def low(self) -> pl.Expr:
-        """The lower end of the band, kWh."""
-        return self.energy - LEVEL * self.deviation
+        """The lower end of the band, kWh. What is not negative cannot have been."""
+        low = self.energy - LEVEL * self.deviation
+        return pl.when(self.energy >= 0).then(low.clip(0)).otherwise(low)
 
     @property
     def high(self) -> pl.Expr:

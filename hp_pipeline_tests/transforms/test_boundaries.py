@@ -61,7 +61,7 @@ def row(metering: Metering) -> pl.DataFrame:
 
 def spfs(metering: Metering) -> dict[str, float]:
     found, _ = spf_columns(metering)
-    ratios = {name: heat / power for name, (heat, power) in found.items()}
+    ratios = {name: terms.heat / terms.electricity for name, terms in found.items()}
     shown = row(metering).with_columns(**ratios).row(0, named=True)
     return {name: shown[name] for name in ratios}
 

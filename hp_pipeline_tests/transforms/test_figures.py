@@ -15,6 +15,7 @@ from hp_pipeline.transforms import figures
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.figures import Known
 from hp_pipeline.transforms.schema import empty
+from hp_pipeline.vocabulary.boundaries import Metering
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables import RATIO_COLUMNS
 
@@ -39,6 +40,12 @@ def hour(**amounts: Any) -> pl.DataFrame:
         "outdoor_temperature_mean": 5.0,
         "outdoor_temperature_s": 3600.0,
     } | amounts
+    heat, flow, outdoor = (
+        given_amounts[name] for name in ("thermal_energy_kwh", "flow_temperature_mean", "outdoor_temperature_mean")
+    )
+    if None not in (heat, flow, outdoor):
+        least = max(heat, 0) * max((flow - outdoor) / (flow + 273.15), 1 / Rules().maximum_cop)
+        given_amounts = {"electrical_energy_least_kwh": least} | given_amounts
     return figures.exact(_override(_ZEROS, given_amounts))
 
 
@@ -110,6 +117,125 @@ def test_time_before_the_first_reading_is_not_missed() -> None:
     assert shown(known=Known(until=START + timedelta(minutes=30)), **half)["thermal_coverage"] == 1.0
 
 
+def test_without_temperatures_no_machine_gives_twenty_times_its_electricity() -> None:
+    unknown = {"flow_temperature_mean": None, "flow_temperature_s": 0.0}
+    assert shown(**unknown, thermal_energy_kwh=19.0)["cop"] == 19.0
+    found = shown(**unknown, thermal_energy_kwh=21.0)
+    assert found["cop"] is None and found["cop_reason"] == "above the Carnot limit: a sensor is wrong"
+
+
+def test_what_was_only_counted_over_a_silence_has_no_ratio_of_its_own() -> None:
+    silence = {"observed_s": 0.0, "heating_s": 0.0, "electrical_energy_cooling_kwh": None}
+    found = shown(**silence, electrical_energy_unobserved_kwh=1.0, thermal_energy_unobserved_kwh=3.0)
+    assert found["cop"] is None and found["cop_reason"] == "only counted, over a silence"
+
+
+def test_bands_of_what_cannot_be_negative_are_not() -> None:
+    uncounted = {"electrical_energy_counter_kwh": None, "thermal_energy_counter_kwh": None}
+    small = {"electrical_energy_kwh": 0.001, "thermal_energy_kwh": 0.002, "edge_uncertainty_s2": 1e6}
+    found = shown(**uncounted, **small, compressor_s=60.0)
+    assert found["electrical_energy_low_kwh"] == found["thermal_energy_low_kwh"] == 0.0
+
+
+METERED = Metering(
+    electrical=("compressor", "controls"),
+    thermal=("compressor",),
+    apart={
+        "fan": "electrical_energy_fan_kwh",
+        "immersion_heater": "electrical_energy_immersion_kwh",
+        "circulation_pump": "electrical_energy_circulation_pump_kwh",
+    },
+    installed=("compressor", "controls", "fan", "immersion_heater", "circulation_pump"),
+)
+"""Of a house whose fan, immersion heater and pump have meters of their own."""
+
+APART = {
+    "electrical_energy_fan_kwh": 0.1, "fan_s": 3600.0,
+    "electrical_energy_immersion_kwh": 1.0, "immersion_s": 3600.0,
+    "electrical_energy_circulation_pump_kwh": 0.2, "circulation_pump_s": 3600.0,
+}  # fmt: skip
+
+
+def test_a_boundary_is_shown_only_where_all_of_its_meters_are_known() -> None:
+    rules = Rules(metering=METERED)
+    whole = shown(rules, **APART)
+    assert whole["spf_h1"] == 3.0 and whole["spf_h2"] == pytest.approx(3.0 / 1.1)
+    assert whole["spf_h3"] == pytest.approx(4.0 / 2.1) and whole["spf_h4"] == pytest.approx(4.0 / 2.3)
+    assert whole["spf_reason"] is None and whole["cop_with_immersion"] == 2.0
+    partly = shown(rules, **APART | {"immersion_s": 360.0})
+    assert (partly["spf_h1"], partly["spf_h2"]) == (whole["spf_h1"], whole["spf_h2"])
+    assert partly["spf_h3"] is partly["spf_h4"] is partly["cop_with_immersion"] is None
+    assert partly["spf_reason"] == (
+        "H3: the meter of the immersion heater is known for only 10 % of the time; "
+        "H4: the meter of the immersion heater is known for only 10 % of the time"
+    )
+
+
+@given(
+    st.fixed_dictionaries({name: st.floats(0, 5) for name in APART if name.endswith("kwh")}),
+    st.fixed_dictionaries(
+        {name: st.sampled_from([0.0, 900.0, 3500.0, 3600.0]) for name in APART if name.endswith("_s")}
+    ),
+    st.sampled_from([0.0, 0.01, 1.0]),
+    st.sampled_from([-1.0, 0.0, 3.0, 30.0]),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_boundary_without_a_figure_has_a_reason(
+    energies: dict[str, float], times: dict[str, float], electricity: float, heat: float
+) -> None:
+    amounts = {"electrical_energy_kwh": electricity, "thermal_energy_kwh": heat}
+    found = shown(Rules(metering=METERED), **energies, **times, **amounts)
+    for boundary in (1, 2, 3, 4):
+        spf = found[f"spf_h{boundary}"]
+        assert (spf is None) == (found["cop_reason"] is not None or f"H{boundary}: " in (found["spf_reason"] or ""))
+        assert spf is None or 0 < spf <= Rules().maximum_cop
+
+
+def test_heat_of_a_short_charge_is_held_against_the_temperatures_of_the_charge() -> None:
+    """Ten minutes of hot water at 55 °C outdoors 25 °C and a COP of 15: the cold water of the rest of the hour, which
+    would let it pass, was not heated."""
+    minutes = [START + timedelta(minutes=number) for number in range(60)]
+    charging = [number < 10 for number in range(60)]
+    frames = empty("frames").clear(60).with_columns(
+        heat_pump=pl.lit("hp"), start=pl.Series(minutes),
+        end=pl.Series([minute + timedelta(minutes=1) for minute in minutes]),
+        flow_temperature=pl.Series([55.0 if on else 24.0 for on in charging]), outdoor_temperature=pl.lit(25.0),
+    )  # fmt: skip
+    operation = empty("operation").clear(60).with_columns(
+        heat_pump=pl.lit("hp"), start=frames["start"], end=frames["end"],
+        mode=pl.Series(["dhw" if on else "standby" for on in charging]),
+        gap=False, session_start=pl.Series([number in (0, 10) for number in range(60)]),
+        cycle_start=pl.Series([number in (0, 10) for number in range(60)]), defrost_start=False,
+        defrost=False, compressor_running=pl.Series(charging), provisional=False,
+    )  # fmt: skip
+
+    def cop(heat_kwh: float) -> dict[str, Any]:
+        energies = pl.DataFrame(
+            {
+                "start": frames["start"], "end": frames["end"], "mode": operation["mode"],
+                **{
+                    name: pl.Series([round(3_600_000_000 * kwh / 10) if on else 0 for on in charging])
+                    for name, kwh in {
+                        "electrical": 1.0, "electrical_integral": 1.0, "thermal": heat_kwh, "thermal_integral": heat_kwh
+                    }.items()
+                },
+                **{name: pl.Series([None] * 60, dtype=pl.Int64)
+                   for name in ("immersion", "backup", "electrical_counter", "thermal_counter")},
+            }
+        )  # fmt: skip
+        rows = figures.pieces(frames, operation, energies, pl.col("start").dt.truncate("1h"), Rules())
+        ends = pl.col("end").last()
+        hour = figures.merge(rows, "cut", ends).rename({"cut": "start"})
+        return figures.shown(hour, Rules(), Known()).row(0, named=True)
+
+    limit = (55 + 273.15) / 30
+    assert cop(limit - 0.1)["cop"] == pytest.approx(limit - 0.1)
+    assert cop(limit - 0.1)["cop_dhw"] == pytest.approx(limit - 0.1)
+    beyond = cop(limit + 0.1)
+    assert beyond["cop"] is beyond["cop_dhw"] is None
+    assert beyond["cop_reason"] == "above the Carnot limit: a sensor is wrong"
+
+
 def test_cooling_is_no_part_of_the_cop() -> None:
     found = shown(electrical_energy_kwh=1.5, electrical_energy_cooling_kwh=0.5, cooling_s=600.0)
     assert found["cop"] == 3.0
@@ -146,11 +272,11 @@ def test_no_cop_is_ever_negative_infinite_or_above_carnot(
     energies: dict[str, float | None], times: dict[str, float], flow: float | None, outdoor: float | None
 ) -> None:
     found = shown(**energies, **times, flow_temperature_mean=flow, outdoor_temperature_mean=outdoor)
-    limit = math.inf
-    if flow is not None and outdoor is not None:
-        limit = (flow + 273.15) / max(flow - outdoor, 1)
     for name in COPS:
-        assert found[name] is None or (0 < found[name] <= limit * (1 + 1e-9) and math.isfinite(found[name])), name
+        cop = found[name]
+        assert cop is None or (0 < cop <= Rules().maximum_cop * (1 + 1e-9) and math.isfinite(cop)), name
+        if cop is not None and name == "cop":
+            assert cop * (found["electrical_energy_least_kwh"] or 0) <= found["thermal_energy_kwh"] * (1 + 1e-9)
     assert (found["cop"] is None) == (found["cop_reason"] is not None)
     for name in ("electrical_coverage", "thermal_coverage"):
         assert 0 <= found[name] <= 1

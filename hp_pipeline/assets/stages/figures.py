@@ -26,7 +26,7 @@ class FiguresStage(Stage):
     """
 
     tables = ("segments", "hourly", "quarter_hourly", "heat_by_temperature")
-    version = 4
+    version = 5
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)

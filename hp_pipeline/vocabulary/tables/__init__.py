@@ -18,6 +18,7 @@ from hp_pipeline.vocabulary.tables.faults import FAULT_KINDS, fault_tables
 from hp_pipeline.vocabulary.tables.figures import (
     COUNT_COLUMNS,
     DURATION_COLUMNS,
+    METERED_APART_PARTS,
     METERED_PARTS,
     RATIO_COLUMNS,
     STATISTICS,
@@ -53,6 +54,7 @@ __all__ = [
     "HOUSE_SUM_COLUMNS",
     "INCREMENT_KINDS",
     "LEDGER_KINDS",
+    "METERED_APART_PARTS",
     "METERED_PARTS",
     "MODES",
     "RATIO_COLUMNS",

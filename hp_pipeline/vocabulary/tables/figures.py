@@ -27,6 +27,13 @@ METERED_PARTS: dict[str, str] = {
 }
 """Consumers that are part of the heat pump's electricity and may have a meter of their own."""
 
+METERED_APART_PARTS: dict[str, str] = {
+    "immersion": "immersion heater",
+    "backup_heater": "backup heater",
+    **METERED_PARTS,
+}
+"""Every consumer that may have a meter of its own, by the word in `electrical_energy_<word>_kwh`."""
+
 _WAYS: dict[str, str] = {
     "counter": " as its counter tells, where one does",
     "integral": " as the integral of its power tells, where that is known",
@@ -77,6 +84,15 @@ def energy_columns() -> tuple[Column, ...]:
             Column(f"electrical_energy_{part}_kwh", "DOUBLE", "kWh", f"Electricity of the {words}, where metered")
             for part, words in METERED_PARTS.items()
         ),
+        *(
+            Column(
+                _named("electrical_energy_least", part, "kwh"),
+                "DOUBLE",
+                "kWh",
+                f"Least electricity for which any machine could have given its heat {_PARTS[part]} (Carnot)",
+            )
+            for part in ("", "heating", "dhw")
+        ),
         Column(
             "thermal_meter_error_kwh",
             "DOUBLE",
@@ -97,6 +113,10 @@ DURATION_COLUMNS = (
     Column("observed_s", "DOUBLE", "s", "Time covered by frames: something was read"),
     Column("electrical_s", "DOUBLE", "s", "Time for which the electrical power is known"),
     Column("thermal_s", "DOUBLE", "s", "Time for which the thermal power is known"),
+    *(
+        Column(f"{part}_s", "DOUBLE", "s", f"Time for which the electricity of the {words} is known")
+        for part, words in METERED_APART_PARTS.items()
+    ),
     Column("heating_s", "DOUBLE", "s", "Time in mode heating"),
     Column("dhw_s", "DOUBLE", "s", "Time in mode dhw"),
     Column("cooling_s", "DOUBLE", "s", "Time in mode cooling"),

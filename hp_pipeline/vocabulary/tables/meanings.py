@@ -82,7 +82,11 @@ _HOUSE = "house_.*"
 _DEFROSTS = "defrost_(monthly|seasonal)"
 _EFFICIENCY = "efficiency|efficiency_seasonal|temperature_bins"
 
-_AS_COP = "`cop_reason` names a lack of data; or less than `minimum_electrical_energy_kwh`, no heat, or above Carnot"
+_AS_COP = (
+    "`cop_reason` names a lack of data; or less than `minimum_electrical_energy_kwh`, no heat, or above Carnot "
+    "(`electrical_energy_least_kwh`, of its mode)"
+)
+_APART_KNOWN = "the immersion heater has a meter that is known for too little of the time, or for another time"
 _PLANT = "what the meter of `electrical_power` includes (`meters:` in the settings), without cooling"
 _WATER = "heat into the water at the machine, what defrosts took subtracted, without cooling"
 _HEAT_AND_POWER = f"electricity: {_PLANT}; heat: {_WATER}"
@@ -128,20 +132,22 @@ MEANINGS: Final = (
         "cop_with_immersion", _FIGURES, "cop",
         "(thermal_energy_kwh + coalesce(electrical_energy_immersion_kwh, 0))"
         f" / ({_USED} + coalesce(electrical_energy_immersion_kwh, 0))",
-        boundary="as `cop`, and the immersion heater, whose heat is its electricity", null_when=_AS_COP,
+        boundary="as `cop`, and the immersion heater, whose heat is its electricity",
+        null_when=f"{_AS_COP}; {_APART_KNOWN}",
     ),
     Meaning(
         "cop_dhw_with_immersion", _FIGURES, "cop",
         "(thermal_energy_dhw_kwh + coalesce(electrical_energy_immersion_kwh, 0))"
         " / (electrical_energy_dhw_kwh + coalesce(electrical_energy_immersion_kwh, 0))",
-        boundary="as `cop_dhw`, and the immersion heater", null_when=_AS_COP,
+        boundary="as `cop_dhw`, and the immersion heater", null_when=f"{_AS_COP}; {_APART_KNOWN}",
     ),
     Meaning(
         "spf_h([1-4])", _FIGURES, "cop",
         method="heat ÷ electricity; a consumer that the main meter includes and the boundary does not is subtracted, "
         "one that the boundary includes and the main meter does not is added, each by its own meter",
         boundary="H{0} of SEPEMO; consumers of the house: `meters:` and `consumers:` in the settings",
-        null_when="`spf_reason` says why: `cop_reason`, or a consumer between two boundaries has no meter of its own",
+        null_when="`spf_reason` says why: `cop_reason`, or a consumer between two boundaries has no meter of its own, or "
+        "its meter is known for too little of the time, or for another time",
     ),
     # ---- energies
     Meaning(
@@ -187,6 +193,12 @@ MEANINGS: Final = (
         f"{_FIGURES}|quarter_hourly", "energies", method="its own counter or integral", null_when=_NOT_TOLD,
     ),
     Meaning(
+        "electrical_energy_least(_heating|_dhw)?_kwh", _FIGURES, "energies",
+        method="sum over the frames of heat × (1 − T_source ÷ T_flow) in kelvin, at least heat ÷ `maximum_cop`: also where "
+        "a temperature is unknown; the source is `source_in_temperature`, else the outdoor air",
+        boundary="positive heat alone", null_when="no heat is known",
+    ),
+    Meaning(
         "heat_from_tank_kwh", _FIGURES, "energies",
         method="negative heat of defrosts while the valve leads to the tank, as a positive number",
         null_when="no heat is known",
@@ -217,6 +229,10 @@ MEANINGS: Final = (
     Meaning("edge_uncertainty_s2", _FIGURES, "coverage", null_when="no cycle begins in the row"),
     # ---- time and temperatures
     Meaning("(observed|electrical|thermal|heating|dhw|cooling|standby|defrost|compressor)_s", _FIGURES, "time"),
+    Meaning(
+        "(immersion|backup_heater|circulation_pump|brine_pump|fan|crankcase_heater)_s", _FIGURES, "time",
+        method="time of the frames in which its own counter or power is known",
+    ),
     Meaning("compressor_starts|defrosts|heating_sessions|dhw_sessions", _FIGURES, "time",
             method="those that begin in the row"),
     Meaning(
