@@ -140,8 +140,9 @@ _PAGE = """\
 
 `*_low_kwh`, `*_high_kwh`, `cop_low` and `cop_high` are the ends of a band that holds the truth in 95 of 100 cases. What
 it is made of, and from which standards, is in `hp_pipeline/transforms/uncertainty.py` and `vocabulary/meters.py`; the
-class of a meter is stated under `meters` in the settings. A machine's own word has a band of ±10 % (electricity) and
-±15 % (heat), as nobody vouches for it.
+class of a meter is stated under `meters` in the settings, and holds for what that meter tells. A machine's own word has
+a band of ±10 % (electricity) and ±15 % (heat), as nobody vouches for it; heat that is calculated has [wider
+ones](figures.md#the-ways-to-an-energy).
 
 ![share of days held over the level of the band](uncertainty.svg)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -13,12 +13,14 @@ from typing import ClassVar
 
 from hp_pipeline.lake import Column, Lake, Table, publish_catalogue
 from hp_pipeline.settings import FilesSource, HeatPump, Meter, Settings, SolarSystem
-from hp_pipeline.transforms.energy import COUNTERS
+from hp_pipeline.transforms.energy import COUNTERS, POWERS, SIGNALS
+from hp_pipeline.transforms.reckoned import Reckoned
 from hp_pipeline.vocabulary.boundaries import MAIN_METERS, METERED_APART, Metering
-from hp_pipeline.vocabulary.meters import DEVICE_ELECTRICITY, DEVICE_HEAT, electricity_meter, heat_meter
+from hp_pipeline.vocabulary.meters import MeterError, electricity_meter, heat_meter
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
 from hp_pipeline.vocabulary.rules import Rules, SolarRules
 from hp_pipeline.vocabulary.tables import tables
+from hp_pipeline.vocabulary.ways import DEVICE_COUNTER, DEVICE_POWER, FLOW, METER_COUNTER, METER_POWER
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +117,20 @@ class Workspace:
         return SolarPlant(self, self.settings.solar_system(solar_system))
 
 
+def _first_of(mappings: Iterable[tuple[str, SignalMapping]]) -> dict[str, SignalMapping]:
+    """By signal the first of its mappings."""
+    found: dict[str, SignalMapping] = {}
+    for name, mapping in mappings:
+        found.setdefault(name, mapping)
+    return found
+
+
+def _error_of(kind: str, meter: Meter) -> MeterError:
+    if kind == "electrical":
+        return electricity_meter(meter.accuracy)
+    return heat_meter(meter.accuracy, meter.nominal_flow_l_per_h, meter.least_spread_k)
+
+
 def _included(meters: Sequence[Meter]) -> tuple[str, ...] | None:
     """What meters include together; None where there is none."""
     return tuple(sorted(set(chain.from_iterable(meter.includes for meter in meters)))) if meters else None
@@ -166,17 +182,59 @@ class Plant:
 
     @cached_property
     def inputs(self) -> tuple[tuple[str, Profile], ...]:
-        """Its sources with their profiles, in order of precedence."""
+        """Its sources with their profiles, in order of precedence; the profiles say what of them is a meter's."""
         settings = self.workspace.settings
-        return tuple((entry.source, settings.profile_of(entry)) for entry in self.part.inputs)
+        loaded = [(entry.source, settings.profile_of(entry)) for entry in self.part.inputs]
+        metered: list[set[str]] = [set() for _ in loaded]
+        for kind in SIGNALS:
+            for index in self._metering_inputs(kind, loaded):
+                metered[index] |= SIGNALS[kind] & set(loaded[index][1].mappings)
+        return tuple(
+            (source, replace(profile, metered=frozenset(names)))
+            for (source, profile), names in zip(loaded, metered, strict=True)
+        )
+
+    def _stated_meters(self, kind: str) -> list[Meter]:
+        """What the settings state of the meters of a kind of energy. Where some name their source, those alone; and of
+        these, where some have a class, those alone: what a machine tells itself is no meter beside one."""
+        stated = [meter for meter in self.workspace.settings.meters_of(self.id) if meter.signal in SIGNALS[kind]]
+        named = [meter for meter in stated if meter.source]
+        return [meter for meter in named if meter.is_classed] or named or stated
+
+    def _metering_inputs(self, kind: str, loaded: Sequence[tuple[str, Profile]]) -> list[int]:
+        """The inputs whose energy of a kind is a meter's: those of the sources that the settings name, or all of them
+        where a class is stated without a source, else those that are meters by their profile.
+
+        Where some of them are meters by their profile, those alone: a source may be read by two profiles.
+        """
+        telling = [index for index, (_, profile) in enumerate(loaded) if SIGNALS[kind] & set(profile.mappings)]
+        stated = self._stated_meters(kind)
+        sources = {meter.source for meter in stated if meter.source}
+        if sources:
+            telling = [index for index in telling if loaded[index][0] in sources]
+        by_profile = [index for index in telling if loaded[index][1].is_meter]
+        claimed = bool(sources) or any(meter.is_classed for meter in stated)
+        return by_profile or (telling if claimed else [])
+
+    @cached_property
+    def meter_mappings(self) -> Mapping[str, SignalMapping]:
+        """Of the energies that a meter tells the mapping that takes precedence, by signal."""
+        return _first_of((name, profile.mappings[name]) for _, profile in self.inputs for name in profile.metered)
+
+    @cached_property
+    def own_mappings(self) -> Mapping[str, SignalMapping]:
+        """Of all that is no meter's the mapping that takes precedence, by signal."""
+        return _first_of(
+            (name, mapping)
+            for _, profile in self.inputs
+            for name, mapping in profile.mappings.items()
+            if name not in profile.metered
+        )
 
     @cached_property
     def mappings(self) -> Mapping[str, SignalMapping]:
-        """By signal the mapping that takes precedence."""
-        merged: dict[str, SignalMapping] = {}
-        for _, profile in self.inputs:
-            merged = {**profile.mappings, **merged}
-        return merged
+        """By signal the mapping that takes precedence: a meter's before any other."""
+        return {**self.own_mappings, **self.meter_mappings}
 
     @cached_property
     def tells_dhw(self) -> bool:
@@ -192,34 +250,64 @@ class Plant:
         return None if self.heat_pump.auto_zero else "the settings do not say auto_zero"
 
     @cached_property
+    def reckoned(self) -> Reckoned | None:
+        """What heat is calculated from without a flow rate; None where an input tells heat or a flow rate."""
+        pump = self.heat_pump
+        if (SIGNALS["thermal"] | {"flow_rate"}) & set(self.mappings):
+            return None
+        rated = pump.rated_power_kw if "compressor_modulation" in self.mappings else None
+        spread = "delta_t" in self.mappings or {"flow_temperature", "return_temperature"} <= set(self.mappings)
+        flow = pump.assumed_flow_rate_l_per_h if spread else None
+        return None if rated is None and flow is None else Reckoned(rated, flow)
+
+    @cached_property
     def _metering(self) -> Metering:
         """What its figures include, by the settings' statement of its meters."""
         meters = self.workspace.settings.meters_of(self.id)
         stated = chain.from_iterable(meter.includes for meter in meters)
-        electrical, thermal = ([meter for meter in meters if meter.signal in MAIN_METERS[kind]] for kind in MAIN_METERS)
+        main = {
+            kind: [meter for meter in self._stated_meters(kind) if meter.signal in MAIN_METERS[kind]]
+            for kind in MAIN_METERS
+        }
         return Metering(
-            electrical=_included(electrical),
-            thermal=_included(thermal),
+            electrical=_included(main["electrical"]),
+            thermal=_included(main["thermal"]),
             apart={
                 consumer: column
                 for consumer, (signals, column) in METERED_APART.items()
                 if any(signal in self.mappings for signal in signals)
             },
             installed=tuple(sorted({"compressor", *stated, *self.heat_pump.consumers})),
-            electrical_error=electricity_meter(electrical[0].accuracy) if electrical else DEVICE_ELECTRICITY,
-            thermal_error=heat_meter(thermal[0].accuracy, thermal[0].nominal_flow_l_per_h, thermal[0].least_spread_k)
-            if thermal
-            else DEVICE_HEAT,
-            electrical_quantum_kwh=self._quantum("electrical"),
-            thermal_quantum_kwh=self._quantum("thermal"),
+            errors={kind: self._errors(kind, main[kind]) for kind in MAIN_METERS},
+            quanta_kwh={kind: self._quanta(kind) for kind in MAIN_METERS},
         )
 
-    def _quantum(self, kind: str) -> float:
-        """The step of the counters of a kind of energy, kWh; of several that are added their root sum of squares."""
+    def _errors(self, kind: str, stated: Sequence[Meter]) -> dict[str, MeterError]:
+        """The errors that the settings state, by way: of a meter its class, of a machine's own word what it is said to
+        be worth. A class of a heat meter that no input tells is that of flow meter and sensors together."""
+        if not stated:
+            return {}
+        told = SIGNALS[kind] & set(self.mappings)
+        metered = SIGNALS[kind] & set(self.meter_mappings)
+        ordered = sorted(stated, key=lambda meter: not meter.is_classed)
+        counts = [meter for meter in ordered if meter.signal != POWERS[kind]] or ordered
+        powers = [meter for meter in ordered if meter.signal == POWERS[kind]] or ordered
+        counter, power = (_error_of(kind, meters[0]) for meters in (counts, powers))
+        if metered:
+            return {METER_COUNTER: counter, METER_POWER: power}
+        by_flow = {FLOW: power} if kind == "thermal" and not told and powers[0].accuracy != "device" else {}
+        return {DEVICE_COUNTER: counter, DEVICE_POWER: power, **by_flow}
+
+    def _quanta(self, kind: str) -> dict[str, float]:
+        """By way the step of the counters of a kind of energy, kWh; of several that are added their root sum of
+        squares."""
         total, purposes = COUNTERS[kind]
-        rules = [self.mappings[name].counter for name in ([total] if total in self.mappings else purposes)
-                 if name in self.mappings]  # fmt: skip
-        return math.sqrt(sum((rule.resolution or 0.0) ** 2 for rule in rules if rule))
+        steps = {}
+        for way, mappings in ((METER_COUNTER, self.meter_mappings), (DEVICE_COUNTER, self.own_mappings)):
+            rules = [mappings[name].counter for name in ([total] if total in mappings else purposes)
+                     if name in mappings]  # fmt: skip
+            steps[way] = math.sqrt(sum((rule.resolution or 0.0) ** 2 for rule in rules if rule))
+        return steps
 
     @cached_property
     def readings(self) -> tuple[str, ...]:
@@ -238,6 +326,10 @@ class SolarPlant(Plant):
     frames: ClassVar[str] = "solar_frames"
     hours: ClassVar[str] = "solar_hourly"
     days: ClassVar[str] = "solar_daily"
+
+    def _metering_inputs(self, kind: str, loaded: Sequence[tuple[str, Profile]]) -> list[int]:
+        """None: the balance of a tank takes every reading as it comes."""
+        return []
 
     @property
     def solar_system(self) -> SolarSystem:

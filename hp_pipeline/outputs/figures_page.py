@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hp_pipeline.vocabulary.tables import tables
 from hp_pipeline.vocabulary.tables.meanings import GROUPS, Meaning, meanings
 from hp_pipeline.vocabulary.tables.table import Column
+from hp_pipeline.vocabulary.ways import WAYS
 
 _HEAD = """\
 # What the figures mean
@@ -28,13 +29,28 @@ def figures_page() -> str:
         places.setdefault((column, meaning), []).append(table.name)
     for (column, meaning), within in places.items():
         blocks[meaning.group].setdefault(tuple(within), []).append((column, meaning))
-    parts = [_HEAD]
+    parts = [_HEAD, _ways()]
     for group, title in GROUPS.items():
         parts.append(f"## {title}\n")
         # What stands in most tables is what people look for first.
         for names, entries in sorted(blocks[group].items(), key=lambda block: -len(block[0])):
             parts.append(f"In {' '.join(f'`{name}`' for name in names)}:\n\n{_rows(entries)}")
     return "\n".join(parts)
+
+
+def _ways() -> str:
+    lines = [
+        "## The ways to an energy\n",
+        "Of each moment the first that is known is chosen. `electrical_method` and `thermal_method` list the ways that",
+        "a figure is made of; the others stand beside it. The error is the permissible one where `meters:` states no",
+        "class. The last two are made only where a heat pump tells no heat and no flow rate at all.\n",
+        "| | way | what it is | error of electricity | error of heat |",
+        "|---|---|---|---|---|",
+    ]
+    for rank, way in enumerate(WAYS, start=1):
+        errors = (f"{way.error(kind).share:.0%}" if way.tells(kind) else "" for kind in ("electrical", "thermal"))
+        lines.append(f"| {rank} | {way.word} | {way.meaning} | {' | '.join(errors)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _rows(entries: Sequence[Entry]) -> str:

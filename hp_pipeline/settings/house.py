@@ -140,6 +140,11 @@ class HeatPump(SettingsModel):
     rated_power_kw: Annotated[Number, within(0.1, 1000, "kW")] | None = Field(
         None, description="Rated thermal power, kW."
     )
+    assumed_flow_rate_l_per_h: Annotated[Number, within(10, 20_000, "l/h")] | None = Field(
+        None,
+        description="Flow rate, l/h, of a pump of constant speed, with which heat is made from flow and return "
+        "temperature while the compressor runs, where no input tells heat, a flow rate or a modulation: a last resort.",
+    )
     frame_interval: Annotated[Duration, between("10s", "60s"), AfterValidator(_divides_quarter)] = Field(
         timedelta(seconds=30),
         description="Finest interval of the frames, 10s to 60s; it must divide 15min.",
@@ -186,6 +191,11 @@ class Meter(SettingsModel):
     heat_pump: Identifier = Field(description="Id of the heat pump that is measured.")
     measures: Literal["electrical", "thermal"] = Field(description="electrical: energy in; thermal: energy out.")
     signal: Identifier = Field(description="The signal that it gives, such as electrical_power.")
+    source: Identifier | None = Field(
+        None,
+        description="Id of the source whose readings are this meter's: they come before what machines tell of "
+        "themselves. Default: what its profile says.",
+    )
     includes: tuple[Consumer, ...] = Field(min_length=1, description="What the measured energy includes.")
     accuracy: MeterAccuracy = Field(
         "device",
@@ -198,6 +208,11 @@ class Meter(SettingsModel):
     least_spread_k: Annotated[Number, within(0.1, 20, "K")] = Field(
         3.0, description="Least spread of flow and return temperature of a heat meter, K."
     )
+
+    @property
+    def is_classed(self) -> bool:
+        """Whether it has the class of a meter of its own."""
+        return self.accuracy not in {"device", "calculated"}
 
     @classmethod
     def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:

@@ -240,16 +240,37 @@ def _add_unknown_words(document: Document, directory: Path) -> None:
     metered = {name: signal for name, signal in signals().items() if signal.unit in _METERED_UNITS}
     for index, meter in mappings(written, "meters"):
         name = meter.get("signal")
-        if not isinstance(name, str) or name in metered:
+        if not isinstance(name, str):
+            continue
+        given = [found for found in _given_by_source(written, meter, directory) if found in metered]
+        if name in (given or metered):
             continue
         path = ("meters", index, "signal")
+        whose = f" that the source {meter['source']} gives" if given else ""
         document.add(
             document.position(path),
             path,
             _found(document, path),
-            f"a signal of power or energy: {', '.join(metered)}",
-            nearest_word(name, metered),
+            f"a signal of power or energy{whose}: {', '.join(given or metered)}",
+            nearest_word(name, given or metered),
         )
+
+
+def _given_by_source(written: Mapping[str, Any], meter: Mapping[str, Any], directory: Path) -> list[str]:
+    """The signals that a meter's source gives its heat pump; none where it names no source, or its profiles cannot be
+    read: that is a mistake of its own."""
+    given: dict[str, None] = {}
+    for _, pump in mappings(written, "heat_pumps"):
+        for _, item in mappings(pump, "inputs"):
+            whose = (pump.get("id"), item.get("source"))
+            profile = item.get("profile")
+            if None in whose or whose != (meter.get("heat_pump"), meter.get("source")) or not isinstance(profile, str):
+                continue
+            try:
+                given |= dict.fromkeys(load_profile(profile, mapping(item, "signals"), directory).mappings)
+            except (ProfileError, TypeError, ValueError):
+                return []
+    return list(given)
 
 
 def _add_profile_mistakes(document: Document, path: KeyPath, item: Mapping[str, Any], directory: Path) -> None:

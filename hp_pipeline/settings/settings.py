@@ -210,6 +210,20 @@ def _dangling(written: Mapping[str, Any]) -> Iterator[Inconsistency]:
                 f"the id of a heat pump: {', '.join(heat_pumps)}",
                 nearest=nearest_word(owner, heat_pumps),
             )
+        read = [
+            item.get("source")
+            for _, pump in mappings(written, "heat_pumps")
+            if pump.get("id") == owner
+            for _, item in mappings(pump, "inputs")
+        ]
+        own = list(dict.fromkeys(source for source in read if isinstance(source, str)))
+        source = meter.get("source")
+        if own and isinstance(source, str) and source not in own:
+            yield Inconsistency(
+                ("meters", index, "source"),
+                f"the source of an input of {owner}: {', '.join(own)}",
+                nearest=nearest_word(source, own),
+            )
 
 
 def _shared_folders(written: Mapping[str, Any]) -> Iterator[Inconsistency]:

@@ -1,5 +1,8 @@
 """Native points → canonical signals, by a profile: units, words, and what is not believed.
 
+Of a signal of energy what a meter tells stands apart from what machines tell of themselves (`Profile.metered`): the two
+are never mixed into one series.
+
 A reading that is not believed (outside the signal's range, on the profile's reject list, a spike) counts as not made:
 the value before it is held on, up to its maximum age. A word that the profile does not know makes the state unknown
 from there on. Each of them is counted.
@@ -19,19 +22,34 @@ DECODED = pl.Schema({"time": UTC, "value": pl.Float64()})
 """Readings of one signal: canonical number, or the index of the state among the signal's values; null is unknown."""
 
 
+@dataclass(frozen=True)
+class Metered:
+    """What meters tell of one signal of energy.
+
+    Attributes:
+        series: its readings, as those of other signals.
+        read: every time at which anything of these meters' sources was read, ascending.
+    """
+
+    series: pl.DataFrame
+    read: pl.Series
+
+
 @dataclass
 class Decoded:
     """The readings of a heat pump by canonical signal.
 
     Attributes:
         signals: per signal `time`, `value` (float; for states the index among the signal's values; for text a word),
-            sorted by time, one row a time.
+            sorted by time, one row a time; without what meters tell of energies.
+        meters: what meters tell, by signal.
         times: every time at which something that the profiles know was read, ascending.
         doubts: what was not believed or not understood: signal, point, reason, example, count.
         ambiguous: signals that one selector finds in several points, with those points.
     """
 
     signals: dict[str, pl.DataFrame] = field(default_factory=dict)
+    meters: dict[str, Metered] = field(default_factory=dict)
     times: pl.Series = field(default_factory=lambda: pl.Series("time", [], UTC))
     doubts: list[tuple[str, str, str, str, int]] = field(default_factory=list)
     ambiguous: dict[str, list[str]] = field(default_factory=dict)
@@ -42,10 +60,12 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
 
     Where several sources or points give the same signal at the same time, the earlier input and the earlier selector
     take precedence; otherwise their readings interleave by time. Points that a profile sums become one series first.
+    Readings of meters interleave among themselves, and so do those of machines.
     """
     result = Decoded()
-    found: dict[str, list[pl.DataFrame]] = {}
-    mappings: dict[str, SignalMapping] = {}
+    found: dict[tuple[str, bool], list[pl.DataFrame]] = {}
+    mappings: dict[tuple[str, bool], SignalMapping] = {}
+    read: dict[str, list[pl.Series]] = {}
     times = []
     for readings, profile in inputs:
         series = by_point(readings)
@@ -55,15 +75,21 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
             by_signal.setdefault(mapping.signal.name, []).append(
                 _canonical(series[point], mapping, point, result.doubts)
             )
-            mappings.setdefault(mapping.signal.name, mapping)
+            mappings.setdefault((mapping.signal.name, mapping.signal.name in profile.metered), mapping)
             used.add(point)
         for name, own in by_signal.items():
-            found.setdefault(name, []).extend(
+            found.setdefault((name, name in profile.metered), []).extend(
                 [_sum(own, profile.mappings[name])] if profile.mappings[name].summed else own
             )
+            if name in profile.metered:
+                read.setdefault(name, []).append(readings["time"])
         times += [series[point]["time"] for point in sorted(used)]
-    for name, parts in found.items():
-        result.signals[name] = _one_series(parts, mappings[name], result.doubts)
+    for (name, metered), parts in found.items():
+        merged = _one_series(parts, mappings[name, metered], result.doubts)
+        if metered:
+            result.meters[name] = Metered(merged, pl.concat(read[name]).unique().sort())
+        else:
+            result.signals[name] = merged
     if times:
         result.times = all_times(times)
     return result

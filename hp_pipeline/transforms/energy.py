@@ -1,10 +1,14 @@
-"""Two ways to every energy: by a counter, and by the integral of a power.
+"""Two ways to every energy: by a counter, and by the integral of a power; and what a meter tells before the rest.
 
 A counter tells exactly how much, but only in steps, and not when within a step; the integral of a power tells when.
 So the increment of a counter is spread over the frames since the step before it, in proportion to the integral where
 there is one for all that ran, else to the time for which the machine ran (for a counter of one purpose: ran for that
 purpose), else to time. What a counter counted while its source was silent belongs to the silence, and is spread over
 it by time.
+
+For each moment the first way that is known is chosen, in the order of `vocabulary.ways`: a meter's counter, the
+integral of its power, the machine's own counter, the integral of whatever else its power is known by. Over a silence of
+the meter the others come first; where they tell nothing, what its counter counted meanwhile is taken.
 
 Energies are whole millijoules, and the parts of an increment are differences of rounded running sums: they add up to
 the increment exactly, however frames are cut, and in whatever batches days are made.
@@ -22,6 +26,7 @@ import polars as pl
 from hp_pipeline.transforms.calendar import hour_start
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import UTC
+from hp_pipeline.vocabulary.ways import BITS, DEVICE_COUNTER, DEVICE_POWER, METER_COUNTER, METER_POWER
 
 REACH: Final = timedelta(hours=6)
 """An increment is spread over no more than this before the reading that shows it, so that a day's figures follow from
@@ -59,10 +64,18 @@ POWERS: Final[Mapping[str, str]] = {
     "backup": "backup_heater_power",
 }
 
+SIGNALS: Final[Mapping[str, frozenset[str]]] = {
+    kind: frozenset((POWERS[kind], total, *purposes)) for kind, (total, purposes) in COUNTERS.items()
+}
+"""By kind of energy its power and its counters."""
+
 COUNTER_SIGNALS: Final = frozenset(name for total, purposes in COUNTERS.values() for name in (total, *purposes))
 """Every counter of energy that figures are made of."""
 
-FRAME_COLUMNS: Final = ("start", "end", *POWERS.values())
+WAYS_OF: Final[Mapping[str, str]] = {"electrical": "electrical_way", "thermal": "thermal_way"}
+"""The kinds of energy of which the way is told, with the column of the frames that tells it of the power."""
+
+FRAME_COLUMNS: Final = ("start", "end", *POWERS.values(), *WAYS_OF.values())
 """What is read of the frames."""
 
 _MJ_PER_KWH = 3_600_000_000
@@ -94,9 +107,11 @@ class Energies:
         self._rows = rows.with_columns(
             span=span, **{f"{kind}_integral": integral(pl.col(power), span) for kind, power in POWERS.items()}
         )
+        read = {*counters["signal"].unique(), *states["signal"].unique()} & COUNTER_SIGNALS
+        found = {signal: _counters_of(signal, counters, states) for signal in read}
         self._counters = {
-            signal: _counters_of(signal, counters, states)
-            for signal in {*counters["signal"].unique(), *states["signal"].unique()} & COUNTER_SIGNALS
+            by_meter: {signal: groups for signal, ranks in found.items() if (groups := ranks[by_meter])}
+            for by_meter in (True, False)
         }
         self._runs: dict[tuple[str, str | None], _Running] = {}
 
@@ -104,48 +119,76 @@ class Energies:
         """What each frame used and gave, whole millijoules, null where it is not known.
 
         Returns:
-            `start`, `end`, `mode`; for each of `KINDS` the chosen energy (by the counter, else by the integral); for
-            `electrical` and `thermal` also `…_counter` and `…_integral`.
+            `start`, `end`, `mode`; for each of `KINDS` the energy by the best way that is known; for `electrical` and
+            `thermal` also `…_counter`, `…_integral`, and in `…_way` the bit of the way that was chosen
+            (`vocabulary.ways.BITS`).
         """
         starts, ends = self._rows["start"], self._rows["end"]
-        counted = {f"{kind}_counter": self._counted(kind, starts, ends) for kind in KINDS}
-        unknown = pl.lit(None, pl.Int64)
-        rows = self._rows.with_columns(
-            (unknown if series is None else series).alias(name) for name, series in counted.items()
-        )
-        return rows.select(
-            "start",
-            "end",
-            "mode",
-            *(pl.coalesce(f"{kind}_counter", f"{kind}_integral").alias(kind) for kind in KINDS),
-            *(f"{kind}_{way}" for kind in ("electrical", "thermal") for way in ("counter", "integral")),
-        )
+        rows = self._rows.select("start", "end", "mode", *(f"{kind}_integral" for kind in KINDS), *WAYS_OF.values())
+        chosen = []
+        for kind in KINDS:
+            meter, device = (self._counted(kind, starts, ends, by_meter) for by_meter in (True, False))
+            silent = None if meter is None else self._is_silent(kind, starts, ends)
+            rows = rows.with_columns(
+                series.alias(name)
+                for name, series in ((f"{kind} meter", meter), (f"{kind} device", device), (f"{kind} silent", silent))
+                if series is not None
+            )
+            chosen += _chosen(kind, meter is not None, device is not None)
+        named = (f"{kind}_{what}" for kind in WAYS_OF for what in ("counter", "integral", "way"))
+        return rows.with_columns(chosen).select("start", "end", "mode", *KINDS, *named)
 
     def unobserved(self, start: datetime, end: datetime, heat_pump: str, time_zone: str) -> pl.DataFrame:
         """What counters counted within [start, end) where there are no frames: energies of hours, and of no session.
 
         Returns:
             `heat_pump`, `start`, `end` (within a quarter of an hour), `cut` (begin of its local hour), `electrical`,
-            `thermal` (mJ, null where no counter tells), only where something was counted.
+            `thermal` (mJ, null where no counter tells), `electrical_way`, `thermal_way` (bits), only where something
+            was counted.
         """
-        holes = _holes(self._rows, start, end) if self._counters else pl.DataFrame(schema=_UNOBSERVED)
+        counts = any(self._counters.values())
+        holes = _holes(self._rows, start, end) if counts else pl.DataFrame(schema=_UNOBSERVED)
         unknown = pl.lit(None, pl.Int64)
-        counted = {kind: self._counted(kind, holes["start"], holes["end"], True) for kind in ("electrical", "thermal")}
+        for kind in WAYS_OF:
+            ranks = {
+                word: self._counted(kind, holes["start"], holes["end"], by_meter, True)
+                for by_meter, word in ((True, METER_COUNTER), (False, DEVICE_COUNTER))
+            }
+            known = {BITS[word]: series for word, series in ranks.items() if series is not None}
+            holes = holes.with_columns(
+                pl.coalesce(*known.values(), unknown).alias(kind),
+                pl.coalesce(
+                    *(pl.when(series.is_not_null()).then(pl.lit(bit, pl.Int64)) for bit, series in known.items()),
+                    unknown,
+                ).alias(WAYS_OF[kind]),
+            )
         return (
-            holes.with_columns((unknown if part is None else part).alias(kind) for kind, part in counted.items())
-            .filter((pl.col("electrical").fill_null(0) != 0) | (pl.col("thermal").fill_null(0) != 0))
+            holes.filter((pl.col("electrical").fill_null(0) != 0) | (pl.col("thermal").fill_null(0) != 0))
             .with_columns(heat_pump=pl.lit(heat_pump), cut=hour_start("start", time_zone))
             .select(_UNOBSERVED.names())
         )
 
-    def _counted(self, kind: str, starts: pl.Series, ends: pl.Series, silent: bool = False) -> pl.Series | None:
-        """What the counters of a kind say of each stretch; None where there are none."""
+    def _is_silent(self, kind: str, starts: pl.Series, ends: pl.Series) -> pl.Series:
+        """Whether each stretch lies within a silence over which a meter's counter of the kind counted."""
         total, purposes = COUNTERS[kind]
-        ways = [self._summed(group, kind, None, starts, ends, silent) for group in self._counters.get(total, [])]
+        found = starts.is_null()
+        for signal in (total, *purposes):
+            for group in self._counters[True].get(signal, []):
+                for counter in group:
+                    found = found | counter.over_silence(starts, ends)
+        return found
+
+    def _counted(
+        self, kind: str, starts: pl.Series, ends: pl.Series, by_meter: bool, silent: bool = False
+    ) -> pl.Series | None:
+        """What the counters of a kind, of meters or of the machine, say of each stretch; None where there are none."""
+        total, purposes = COUNTERS[kind]
+        counters = self._counters[by_meter]
+        ways = [self._summed(group, kind, None, starts, ends, silent) for group in counters.get(total, [])]
         parts = []
         for signal, purpose in purposes.items():
             of_purpose = [
-                self._summed(group, kind, purpose, starts, ends, silent) for group in self._counters.get(signal, [])
+                self._summed(group, kind, purpose, starts, ends, silent) for group in counters.get(signal, [])
             ]
             if of_purpose:
                 sign = -1 if (kind, purpose) == ("thermal", "cooling") else 1
@@ -177,6 +220,32 @@ class Energies:
             counted = steps.until(ends) - steps.until(starts)
             parts.append(pl.select(pl.when(known).then(counted)).to_series())
         return _sum(parts)
+
+
+def _chosen(kind: str, has_meter: bool, has_device: bool) -> list[pl.Expr]:
+    """The energy of a kind, its `…_counter` and its `…_way`, from what counters and the integral tell of a frame."""
+    power, unknown = pl.col(f"{kind}_integral"), pl.lit(None, pl.Int64)
+    by = pl.col(WAYS_OF[kind]) if kind in WAYS_OF else pl.lit(DEVICE_POWER)
+    meter = pl.col(f"{kind} meter") if has_meter else unknown
+    heard = pl.when(~pl.col(f"{kind} silent")).then(meter) if has_meter else unknown
+    device = pl.col(f"{kind} device") if has_device else unknown
+    ways = [
+        *([(heard, METER_COUNTER)] if has_meter else []),
+        *([(pl.when(by == METER_POWER).then(power), METER_POWER)] if has_meter or has_device else []),
+        *([(device, DEVICE_COUNTER)] if has_device else []),
+        (power, None),
+        *([(meter, METER_COUNTER)] if has_meter else []),
+    ]
+    found = [pl.coalesce(*(amount for amount, _ in ways)).alias(kind)]
+    if kind not in WAYS_OF:
+        return found
+    of_power = by.replace_strict(dict(BITS), default=BITS[DEVICE_POWER], return_dtype=pl.Int64)
+    bits = [
+        pl.when(amount.is_not_null()).then(of_power if word is None else pl.lit(BITS[word], pl.Int64))
+        for amount, word in ways
+    ]
+    counter = pl.coalesce(heard, device, meter) if has_meter else device
+    return [*found, counter.alias(f"{kind}_counter"), pl.coalesce(*bits).alias(WAYS_OF[kind])]
 
 
 def _sum(parts: Sequence[pl.Series]) -> pl.Series:
@@ -224,8 +293,9 @@ class _Counter:
         return (place >= 0) & (ends <= gaps["hi"].gather(place.clip(0)))
 
 
-def _counters_of(signal: str, counters: pl.DataFrame, states: pl.DataFrame) -> list[list[_Counter]]:
-    """The counters of a signal, in order of precedence; those that are summed stand in one list."""
+def _counters_of(signal: str, counters: pl.DataFrame, states: pl.DataFrame) -> dict[bool, list[list[_Counter]]]:
+    """The counters of a signal, of meters (True) and of the machine, in order of precedence; those that are summed
+    stand in one list."""
     rows = counters.filter(pl.col("signal") == signal)
     stood = states.filter(pl.col("signal") == signal)
     found: dict[int, list[_Counter]] = {}
@@ -236,7 +306,7 @@ def _counters_of(signal: str, counters: pl.DataFrame, states: pl.DataFrame) -> l
         first = [moment for moment in (mine["start"].min(), its["since"].min()) if isinstance(moment, datetime)]
         if first:
             found.setdefault(precedence, []).append(_Counter(min(first), _until(its), _between(mine)))
-    return [found[precedence] for precedence in sorted(found)]
+    return {by_meter: [found[rank] for rank in sorted(found) if (rank < 0) == by_meter] for by_meter in (True, False)}
 
 
 def _until(states: pl.DataFrame) -> pl.DataFrame:
@@ -356,7 +426,15 @@ class _Steps:
 
 
 _UNOBSERVED = pl.Schema(
-    {"heat_pump": pl.String(), "start": UTC, "end": UTC, "cut": UTC, "electrical": pl.Int64(), "thermal": pl.Int64()}
+    {
+        "heat_pump": pl.String(),
+        "start": UTC,
+        "end": UTC,
+        "cut": UTC,
+        "electrical": pl.Int64(),
+        "thermal": pl.Int64(),
+        **{way: pl.Int64() for way in WAYS_OF.values()},
+    }
 )
 
 

@@ -3,8 +3,9 @@
 All tables of figures (hours to years, sessions, cycles, defrosts) have the same columns and come from the same three
 steps: `pieces` (per frame, summed over the smallest stretches of one mode, state and hour), `merge` (add rows), and
 `shown` (to the units that people read). Between them, sums are whole numbers in the *exact* form: energies in
-millijoules, durations in microseconds, a mean as value times microseconds. Whole numbers add to the same sum in any
-order and any grouping, so a month is the merge of its days to the last bit.
+millijoules, durations in microseconds, a mean as value times microseconds; the ways to an energy are a set of bits.
+Whole numbers add to the same sum, and bits to the same set, in any order and any grouping, so a month is the merge of
+its days to the last bit.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import polars as pl
 
 from hp_pipeline.transforms.boundaries import spf_columns
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.energy import integral
+from hp_pipeline.transforms.energy import WAYS_OF, integral
 from hp_pipeline.transforms.schema import UTC
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.transforms.uncertainty import Error, permissible_error, ratio_band
@@ -31,12 +32,15 @@ from hp_pipeline.vocabulary.tables import (
     METERED_PARTS,
     energy_columns,
 )
+from hp_pipeline.vocabulary.ways import BITS, COUNTED, DEVICE_COUNTER, METER_COUNTER, WAYS, WORDS
 
 ENERGIES = [column.name for column in energy_columns()]
 COUNTS = [column.name for column in COUNT_COLUMNS]
 KNOWN = [f"{name}_s" for name in summary_signals()]
 DURATIONS = [*(column.name for column in DURATION_COLUMNS), *KNOWN]
 MEANS = [f"{name}_mean" for name in summary_signals()]
+METHODS = {f"{kind}_method": way for kind, way in WAYS_OF.items()}
+"""The ways to each energy, with the column of `energy.Energies` that they come from."""
 
 _MJ_PER_KWH = 3_600_000_000
 _US_PER_S = 1_000_000
@@ -69,7 +73,7 @@ def pieces(
         .join(operation.drop("heat_pump", "end", "raw_mode"), on="start", how="inner", maintain_order="left")
         .join(energies.drop("end", "mode"), on="start", how="inner", maintain_order="left")
     )
-    permissible = permissible_error(rules.metering.thermal_error, pl.col("flow_rate"), pl.col("delta_t"))
+    errors = {f"{kind}_error": (pl.col(kind).abs() * _permissible(kind, joined, rules)).round() for kind in WAYS_OF}
     # Heat that is taken from the house while cooling has a column of its own.
     heat = {
         name: pl.when(pl.col("mode").ne_missing("cooling")).then(name)
@@ -85,7 +89,7 @@ def pieces(
         .with_columns(
             **heat,
             least=_least(rules),
-            thermal_error=(pl.col("thermal").abs() * permissible).round().cast(pl.Int64),
+            **{name: error.cast(pl.Int64) for name, error in errors.items()},
             **{part: integral(pl.col(f"{part}_power"), pl.col("span")) for part in METERED_PARTS},
         )
         .group_by("piece", maintain_order=True)
@@ -98,7 +102,8 @@ def pieces(
             *_known_time("three_way_valve", "valve_dhw_s", pl.col("three_way_valve") == "dhw"),
             *_known_time("three_way_valve", "valve_space_s", pl.col("three_way_valve") == "space"),
             *(expression for kind in ("electrical", "thermal") for expression in _ways(kind)),
-            pl.col("thermal_error").sum().alias("thermal_meter_error_kwh"),
+            *(pl.col(way).bitwise_or().alias(method) for method, way in METHODS.items()),
+            *(pl.col(f"{kind}_error").sum().alias(f"{kind}_meter_error_kwh") for kind in WAYS_OF),
             pl.col("least").sum(),
             *(known_sum(pl.col(part)).alias(f"electrical_energy_{part}_kwh") for part in METERED_PARTS),
             *_known_time("electrical", "electrical_s"),
@@ -114,6 +119,24 @@ def pieces(
     return _by_mode(rows)
 
 
+def _permissible(kind: str, rows: pl.DataFrame, rules: Rules) -> pl.Expr:
+    """The maximum permissible error of an energy, as a share, by the way that was chosen for it in each row."""
+    errors = rules.metering.errors_of(kind)
+    bits = pl.col(WAYS_OF[kind])
+    least, most = rows.select(bits.min().alias("least"), bits.max().alias("most")).row(0)
+    at = {
+        BITS[word]: permissible_error(error, pl.col("flow_rate"), pl.col("delta_t"))
+        for word, error in errors.items()
+        if least is not None and least <= BITS[word] <= most
+    }
+    if len({errors[way.word] for way in WAYS if BITS[way.word] in at}) <= 1:
+        return next(iter(at.values()), pl.lit(0.0))
+    found = pl.lit(0.0)
+    for bit, share in at.items():
+        found = pl.when(bits == bit).then(share).otherwise(found)
+    return found
+
+
 def _ways(kind: str) -> list[pl.Expr]:
     """The energy of a kind by each of both ways, and the difference of the two where both are known."""
     counter, integral = pl.col(f"{kind}_counter"), pl.col(f"{kind}_integral")
@@ -121,8 +144,10 @@ def _ways(kind: str) -> list[pl.Expr]:
     return [known_sum(way).alias(f"{kind}_energy_{name}_kwh") for name, way in ways.items()]
 
 
-def unobserved_pieces(energies: pl.DataFrame) -> pl.DataFrame:
+def unobserved_pieces(energies: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Energies that were counted over silences (`energy.Energies.unobserved`) → pieces that have nothing else."""
+    energies = energies.with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("flow_rate", "delta_t"))
+    errors = {f"{kind}_meter_error_kwh": pl.col(kind).abs() * _permissible(kind, energies, rules) for kind in _BOTH}
     span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
     none = {name: pl.lit(0, pl.Int64) for name in (*DURATIONS, *COUNTS)}
     known = {f"{kind}_s": pl.when(pl.col(kind).is_not_null()).then(span).otherwise(0) for kind in _BOTH}
@@ -132,7 +157,8 @@ def unobserved_pieces(energies: pl.DataFrame) -> pl.DataFrame:
         "end",
         "cut",
         *(pl.col(kind).alias(f"{kind}_energy{way}_kwh") for kind in _BOTH for way in ("", "_counter", "_unobserved")),
-        **{**none, **known},
+        *(pl.col(way).alias(method) for method, way in METHODS.items()),
+        **{**none, **known, **{name: error.round().cast(pl.Int64) for name, error in errors.items()}},
     )
 
 
@@ -220,6 +246,7 @@ def merge(rows: pl.DataFrame, by: str | None, *keep: pl.Expr) -> pl.DataFrame:
         .group_by(["heat_pump", *([by] if by else [])], maintain_order=True)
         .agg(
             *(known_sum(pl.col(name)).alias(name) for name in added),
+            pl.col(*METHODS).bitwise_or(),
             *(pl.col(f"{name}_min").min() for name in summary_signals()),
             *(pl.col(f"{name}_max").max() for name in summary_signals()),
             *(pl.col(f"{name}_first").drop_nulls().first() for name in summary_signals()),
@@ -229,12 +256,17 @@ def merge(rows: pl.DataFrame, by: str | None, *keep: pl.Expr) -> pl.DataFrame:
     )
 
 
+_WORDS_OF = {bits: words for bits, words in enumerate(WORDS) if words}
+_BITS_OF = {words: bits for bits, words in _WORDS_OF.items()}
+
+
 def exact(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows as they are shown and stored → the exact form, so that they can be merged."""
     return rows.with_columns(
         *((pl.col(name) * pl.col(f"{name.removesuffix('_mean')}_s") * _US_PER_S).alias(name) for name in MEANS),
         *((pl.col(name) * _MJ_PER_KWH).alias(name) for name in ENERGIES),
         *((pl.col(name) * _US_PER_S).alias(name) for name in DURATIONS),
+        pl.col(*METHODS).replace_strict(_BITS_OF, default=None, return_dtype=pl.Int64),
     ).with_columns(pl.col([*MEANS, *ENERGIES, *DURATIONS]).round().cast(pl.Int64))
 
 
@@ -246,7 +278,8 @@ def in_units(rows: pl.DataFrame) -> pl.DataFrame:
         .alias(name)
         for name in MEANS
     ]
-    return rows.with_columns(weighted).with_columns(
+    words = pl.col(*METHODS).replace_strict(_WORDS_OF, default=None, return_dtype=pl.String)
+    return rows.with_columns(*weighted, words).with_columns(
         *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in ENERGIES),
         *(divided(pl.col(name), _US_PER_S).alias(name) for name in DURATIONS),
     )
@@ -329,9 +362,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     least = {part: pl.col(f"electrical_energy_least{part}_kwh").fill_null(0) for part in ("", "_heating", "_dhw")}
     least[""] = least[""] + silent
     rows = rows.with_columns(
-        lack=lack,
-        cop_reason=pl.coalesce(lack, unused, _not_borne(thermal, electrical, least[""], rules)),
-        **{f"{kind}_method": _method(kind) for kind in _BOTH},
+        lack=lack, cop_reason=pl.coalesce(lack, unused, _not_borne(thermal, electrical, least[""], rules))
     )
 
     def ratio(heat: pl.Expr, power: pl.Expr, use: str = "") -> pl.Expr:
@@ -398,25 +429,6 @@ def _apart_reason(part: str, covered: Mapping[str, pl.Expr], rules: Rules) -> pl
     )
 
 
-def _method(kind: str) -> pl.Expr:
-    """The way to the chosen energy, in words."""
-    chosen, counter = pl.col(f"{kind}_energy_kwh"), pl.col(f"{kind}_energy_counter_kwh")
-    integral = pl.col(f"{kind}_energy_integral_kwh")
-    alike = (chosen - counter).abs() < _SAME_KWH
-    return (
-        pl.when(alike.fill_null(False))
-        .then(pl.lit("counter"))
-        .when(counter.is_not_null() & integral.is_not_null())
-        .then(pl.lit("counter, integral where it is missing"))
-        .when(integral.is_not_null())
-        .then(pl.lit("integral"))
-    )
-
-
-_SAME_KWH = 1e-9
-"""Nearer than this two energies are the same number."""
-
-
 def _boundaries(rules: Rules, least: pl.Expr, covered: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:
     """SPF H1 to H4 as far as the meters allow and the data bear them, and why the others are missing."""
     told, why = spf_columns(rules.metering)
@@ -445,27 +457,31 @@ def _bands(rules: Rules, electrical_of_cop: pl.Expr, edges: pl.Expr) -> dict[str
     """The bands around electricity, heat and `cop`."""
     metering = rules.metering
 
-    def error(kind: str, energy: pl.Expr, meter: pl.Expr, quantum: float) -> Error:
-        counted = pl.col(f"{kind}_method").str.starts_with("counter").fill_null(False)
+    def error(kind: str, energy: pl.Expr, meter: pl.Expr) -> Error:
+        method = pl.col(f"{kind}_method")
+        quanta = metering.quanta_kwh.get(kind, {})
+        steps = [
+            pl.when(method.str.contains(word, literal=True)).then(quanta.get(word, 0.0)).otherwise(0.0)
+            for word in (METER_COUNTER, DEVICE_COUNTER)
+        ]
+        # Whatever is no counter knows an edge only as well as it is sampled.
+        sampled = ~method.is_in(COUNTED).fill_null(False)
         power = pl.when(pl.col("compressor_s") > 0).then(energy.abs() / pl.col("compressor_s")).otherwise(0)
         coverage = pl.col(f"{kind}_coverage")
         return Error(
             energy=energy,
             meter=meter,
-            quantum=pl.when(counted).then(quantum).otherwise(0.0),
-            sampling=pl.when(counted).then(0.0).otherwise(power * (edges / 12).sqrt()),
+            quantum=pl.max_horizontal(steps).fill_null(0.0),
+            sampling=pl.when(sampled).then(power * (edges / 12).sqrt()).otherwise(0.0),
             lacking=pl.when(coverage > 0).then(energy.abs() * (1 / coverage - 1)),
         )
 
-    share = metering.electrical_error.share
-    heat = pl.col("thermal_energy_kwh")
-    heat_error = pl.col("thermal_meter_error_kwh").fill_null(0) + (
-        pl.col("thermal_energy_unobserved_kwh").fill_null(0).abs() * metering.thermal_error.at_plate
-    )
-    used = pl.col("electrical_energy_kwh")
-    electricity = error("electrical", used, used * share, metering.electrical_quantum_kwh)
-    of_cop = error("electrical", electrical_of_cop, electrical_of_cop * share, metering.electrical_quantum_kwh)
-    warmth = error("thermal", heat, heat_error, metering.thermal_quantum_kwh)
+    used, heat = pl.col("electrical_energy_kwh"), pl.col("thermal_energy_kwh")
+    used_error, heat_error = (pl.col(f"{kind}_meter_error_kwh").fill_null(0) for kind in _BOTH)
+    part = pl.when(used != 0).then(electrical_of_cop / used).otherwise(1.0)
+    electricity = error("electrical", used, used_error)
+    of_cop = error("electrical", electrical_of_cop, used_error * part)
+    warmth = error("thermal", heat, heat_error)
     low, high = ratio_band(warmth, of_cop)
     shown = pl.col("cop_reason").is_null()
     return {

@@ -5,10 +5,14 @@ an hour while frames go on, and where a gauge becomes known or unknown; it is va
 In it a gauge is the time-weighted mean of the held readings, or unknown all through, so power times time is the energy;
 a state is what holds from its start, so an edge keeps its time. A reading is held until the next one of its signal, at
 most its maximum age, that of a gauge not over a silence of everything longer than `session_gap`. Unknown is null.
+
+What a meter tells of an energy holds while it is known, and not over a silence of the meter itself that is longer than
+`session_gap`; else what the machine tells of itself does. A frame is cut where the one begins and the other ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -18,6 +22,13 @@ from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.profiles import SignalMapping
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.signals import signals
+from hp_pipeline.vocabulary.ways import DEVICE_POWER, FLOW, METER_POWER, WAYS
+
+WAY_OF = {"electrical_power": "electrical_way", "thermal_power": "thermal_way"}
+"""The powers of which a frame says by which way they are known, with the column that says it."""
+
+SILENCE_SHOWS = timedelta(hours=1)
+"""That a meter is silent shows when something else is read so soon after it should have been read again."""
 
 QUARTER = timedelta(minutes=15)
 """Frames never cross a quarter of an hour: every time zone's hours and midnights fall on one."""
@@ -31,6 +42,7 @@ def build_frames(
     end: datetime,
     rules: Rules,
     more_follows: bool,
+    metered: Mapping[str, SignalMapping] | None = None,
 ) -> pl.DataFrame:
     """The frames of one heat pump that start within [start, end) (whole UTC days).
 
@@ -39,6 +51,7 @@ def build_frames(
         mappings: how long each signal may be held (`max_age`).
         more_follows: whether anything was read on the days after the newest reading before `end`; if not, the newest
             frame is as long as the frame interval, because nothing says that it lasted longer.
+        metered: the mappings of what meters tell; `mappings` where they are the same.
 
     Returns:
         Table `frames`, sorted by start.
@@ -49,6 +62,9 @@ def build_frames(
     ticks = _with_back_since(ticks, decoded.times, rules)
     for name, series in decoded.signals.items():
         ticks = _held(ticks, series, name, mappings[name].max_age)
+    for name, meter in decoded.meters.items():
+        ends = _silences(meter.read, decoded.times, rules.session_gap)
+        ticks = _metered(ticks, meter.series, ends, name, (metered or mappings)[name].max_age)
     ticks = _derive(_with_states_read(ticks, decoded, rules), rules).filter(
         pl.col("time") >= start, pl.col("time") < end
     )
@@ -105,6 +121,38 @@ def _held(ticks: pl.DataFrame, series: pl.DataFrame, name: str, max_age: timedel
     return joined.drop("told_at")
 
 
+def _silences(read: pl.Series, times: pl.Series, session_gap: timedelta) -> pl.Series:
+    """When a meter was read for the last time before a silence of its own: longer than `session_gap`, while something
+    else is read within `SILENCE_SHOWS` behind that."""
+    reads = pl.DataFrame({"time": read}).with_columns(next=pl.col("time").shift(-1), until=pl.col("time") + session_gap)
+    alone = reads.filter((pl.col("next") > pl.col("until")).fill_null(True)).join_asof(
+        times.to_frame("shows"), left_on="until", right_on="shows", strategy="forward", tolerance=SILENCE_SHOWS,
+        allow_exact_matches=False, check_sortedness=False,
+    )  # fmt: skip
+    return alone.filter((pl.col("shows") < pl.col("next")).fill_null(pl.col("shows").is_not_null()))["time"]
+
+
+def _metered(ticks: pl.DataFrame, series: pl.DataFrame, ends: pl.Series, name: str, max_age: timedelta) -> pl.DataFrame:
+    """Put what a meter tells of a signal in the place of what the machine tells of it, wherever the meter is known.
+
+    A gauge read before a silence of the meter (`ends`) says nothing of what follows.
+    """
+    if signals()[name].kind == "gauge":
+        unknown = pl.DataFrame({"time": ends}).with_columns(value=pl.lit(None, pl.Float64))
+        series = pl.concat([unknown, series]).unique("time", keep="first", maintain_order=True).sort("time")
+    told = _held(ticks.select("time", "back_since"), series, name, max_age)[name]
+    known = told.is_not_null()
+    if name in ticks.columns:
+        told = pl.select(pl.coalesce(told, ticks[name])).to_series()
+    ticks = ticks.with_columns(told.alias(name))
+    return ticks.with_columns(known.alias(_by_meter(name))) if name in WAY_OF else ticks
+
+
+def _by_meter(power: str) -> str:
+    """The column of ticks that says whether a power is a meter's."""
+    return f"{power} by meter"
+
+
 def _with_states_read(ticks: pl.DataFrame, decoded: Decoded, rules: Rules) -> pl.DataFrame:
     """Add when any state was last read before each tick, within `hold`: between the two an edge may lie.
 
@@ -119,21 +167,39 @@ def _with_states_read(ticks: pl.DataFrame, decoded: Decoded, rules: Rules) -> pl
 def _derive(ticks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Add what follows from other signals where it is not measured, before anything is averaged.
 
-    Spread = flow - return temperature. Thermal power = volume flow · density · specific heat · spread.
+    Spread = flow - return temperature. Thermal power = volume flow · density · specific heat · spread. And by which way
+    the powers are known (`WAY_OF`): its rank among `WAYS`.
     """
     missing = [
         pl.lit(None, pl.Float64).alias(name)
-        for name in ("flow_temperature", "return_temperature", "delta_t", "flow_rate", "thermal_power")
+        for name in ("flow_temperature", "return_temperature", "delta_t", "flow_rate", *WAY_OF)
         if name not in ticks.columns
     ]
+    unmetered = [pl.lit(False).alias(_by_meter(name)) for name in WAY_OF if _by_meter(name) not in ticks.columns]
     heat_per_l_per_h_and_k = rules.density_kg_per_l * rules.specific_heat_kj_per_kg_k / 3.6
     return (
-        ticks.with_columns(missing)
+        ticks.with_columns(*missing, *unmetered)
         .with_columns(delta_t=pl.coalesce("delta_t", pl.col("flow_temperature") - pl.col("return_temperature")))
         .with_columns(
-            thermal_power=pl.coalesce("thermal_power", pl.col("flow_rate") * pl.col("delta_t") * heat_per_l_per_h_and_k)
+            thermal_power=pl.coalesce(
+                "thermal_power", pl.col("flow_rate") * pl.col("delta_t") * heat_per_l_per_h_and_k
+            ),
+            **{way: _told(name) for name, way in WAY_OF.items()},
+        )
+        .with_columns(
+            thermal_way=pl.coalesce("thermal_way", pl.when(pl.col("thermal_power").is_not_null()).then(_rank(FLOW)))
         )
     )
+
+
+def _told(power: str) -> pl.Expr:
+    """The rank of the way by which a power is told; null where it is not."""
+    rank = pl.when(pl.col(_by_meter(power))).then(_rank(METER_POWER)).otherwise(_rank(DEVICE_POWER))
+    return pl.when(pl.col(power).is_not_null()).then(rank)
+
+
+def _rank(word: str) -> pl.Expr:
+    return pl.lit(next(rank for rank, way in enumerate(WAYS) if way.word == word), pl.Int8)
 
 
 def _of_kind(frame: pl.DataFrame, *kinds: str) -> list[str]:
@@ -142,7 +208,7 @@ def _of_kind(frame: pl.DataFrame, *kinds: str) -> list[str]:
 
 def _coarsen(ticks: pl.DataFrame, interval: timedelta) -> pl.DataFrame:
     """One row a frame: ticks of one frame interval and one set of states, merged by exact time weights."""
-    states = _of_kind(ticks, "state")
+    states = [*_of_kind(ticks, "state"), *WAY_OF.values()]
     gauges = _of_kind(ticks, "gauge")
     held = _of_kind(ticks, "counter", "text")
     begins = pl.col("time").dt.truncate(interval) != pl.col("time").shift(1).dt.truncate(interval)
@@ -192,7 +258,8 @@ _SCALE = 1000
 
 def _in_words(frames: pl.DataFrame) -> pl.DataFrame:
     """Index of a state → its word, or true and false for a flag."""
-    words = []
+    ways = dict(enumerate(way.word for way in WAYS))
+    words = [pl.col(name).replace_strict(ways, default=None, return_dtype=pl.String) for name in WAY_OF.values()]
     for name in _of_kind(frames, "state"):
         signal = signals()[name]
         index = pl.col(name)

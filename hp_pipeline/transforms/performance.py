@@ -2,7 +2,8 @@
 
 A: modulation × rated power. B: flow rate × density × specific heat × spread. Each is set against the electricity of the
 same time, averaged over the five minutes. They are estimates: what they are worth is seen where they stand side by side
-(or beside the device's own heat), and no figure of another table is made of them.
+(or beside the device's own heat). No figure of another table is made of this one; where a heat pump tells nothing
+better at all, its heat is calculated frame by frame (`reckoned`).
 """
 
 from __future__ import annotations

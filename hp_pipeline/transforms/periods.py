@@ -44,7 +44,7 @@ def hourly(
     if pieces.is_empty() and unobserved.is_empty():
         return conform(None, "hourly")
     if not unobserved.is_empty():
-        pieces = pl.concat([pieces, unobserved_pieces(unobserved)], how="diagonal")
+        pieces = pl.concat([pieces, unobserved_pieces(unobserved, rules)], how="diagonal")
     rows = merge(pieces, "cut").rename({"cut": "start"}).filter(pl.col("start") >= start, pl.col("start") < end)
     rows = rows.with_columns(end=pl.Series([hour_end(begin, time_zone) for begin in rows["start"]], dtype=UTC))
     local = pl.Series("local_start", local_iso(rows["start"], time_zone), pl.String)

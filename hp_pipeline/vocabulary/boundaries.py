@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from hp_pipeline.vocabulary.meters import DEVICE_ELECTRICITY, DEVICE_HEAT, MeterError
+from hp_pipeline.vocabulary.meters import MeterError
+from hp_pipeline.vocabulary.ways import WAYS
 
 BOUNDARIES: Final = (1, 2, 3, 4)
 
@@ -60,18 +61,22 @@ class Metering:
             it is measured; None when the settings do not say it.
         apart: consumers with a meter of their own, each with its column of energy.
         installed: all consumers of the house's heat pump.
-        electrical_error, thermal_error: how far the meters may be from the truth.
-        electrical_quantum_kwh, thermal_quantum_kwh: the steps of the counters; 0 where none is known.
+        errors: by kind of energy (`electrical`, `thermal`) and way how far it may be from the truth, where the settings
+            say another error of it than `WAYS`.
+        quanta_kwh: by kind of energy and way the step of its counters, where one is known.
     """
 
     electrical: tuple[str, ...] | None = None
     thermal: tuple[str, ...] | None = None
     apart: Mapping[str, str] = field(default_factory=dict)
     installed: tuple[str, ...] = ("compressor",)
-    electrical_error: MeterError = DEVICE_ELECTRICITY
-    thermal_error: MeterError = DEVICE_HEAT
-    electrical_quantum_kwh: float = 0.0
-    thermal_quantum_kwh: float = 0.0
+    errors: Mapping[str, Mapping[str, MeterError]] = field(default_factory=dict)
+    quanta_kwh: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def errors_of(self, kind: str) -> Mapping[str, MeterError]:
+        """How far each way to a kind of energy may be from the truth, the best way first."""
+        stated = self.errors.get(kind, {})
+        return {way.word: stated.get(way.word) or way.error(kind) for way in WAYS if way.tells(kind)}
 
 
 UNSTATED: Final = Metering()

@@ -123,12 +123,20 @@ def _without_zeros(word: str) -> str:
 
 @dataclass(frozen=True)
 class Profile:
-    """The mappings of one device, by signal. `tells_events`: its points `event/…` are faults and switch-offs."""
+    """The mappings of one device, by signal.
+
+    Attributes:
+        tells_events: its points `event/…` are faults and switch-offs.
+        is_meter: the device is a meter and no machine that tells of itself.
+        metered: the signals of energy that are a meter's in the heat pump that it is read for.
+    """
 
     name: str
     description: str
     mappings: Mapping[str, SignalMapping]
     tells_events: bool = False
+    is_meter: bool = False
+    metered: frozenset[str] = frozenset()
 
     def selectors(self) -> list[Selector]:
         """Every selector of the profile, each once."""
@@ -136,7 +144,8 @@ class Profile:
 
     def fingerprint_data(self) -> list[str]:
         """Everything that decides what a reading becomes, in a stable order, for a hash."""
-        return [repr(self.mappings[name]) for name in sorted(self.mappings)]
+        metered = [f"metered: {' '.join(sorted(self.metered))}"] if self.metered else []
+        return [repr(self.mappings[name]) for name in sorted(self.mappings)] + metered
 
 
 @cache
@@ -189,6 +198,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None, base: Pa
         name=name,
         description=str(raw.get("description", "")),
         tells_events=raw.get("tells_events") is True,
+        is_meter=raw.get("meter") is True,
         mappings={signal: _mapping(signal, entry) for signal, entry in entries.items()},
     )
 

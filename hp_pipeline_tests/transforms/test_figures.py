@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from hp_pipeline.transforms import figures
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import empty
 from hp_pipeline.vocabulary.boundaries import Metering
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables import RATIO_COLUMNS
+from hp_pipeline.vocabulary.ways import BITS, COUNTED, WAYS, words_of
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR_US = 3_600_000_000
@@ -256,6 +258,23 @@ def test_the_heat_of_the_immersion_heater_is_its_electricity() -> None:
     assert found["cop"] == 3.0 and found["cop_with_immersion"] == 2.0
 
 
+def test_a_band_is_as_wide_as_what_the_ways_of_the_row_cost() -> None:
+    """A counter has its step, whatever is no counter what sampling costs, and both what their error permits."""
+    rules = Rules(metering=Metering(quanta_kwh={"thermal": {"meter counter": 0.1, "device counter": 1.0}}))
+    sampled = {"edge_uncertainty_s2": 12 * 600.0**2, "compressor_s": 3600.0, "thermal_meter_error_kwh": 0.3}
+
+    def reach(method: str) -> float:
+        found = shown(rules, thermal_method=method, **sampled)
+        return float((found["thermal_energy_high_kwh"] - found["thermal_energy_kwh"]) / 1.96)
+
+    meter, sampling = 0.3 / 3**0.5, 3 / 6
+    assert reach("meter counter") == pytest.approx(math.hypot(meter, 0.1 / 6**0.5))
+    assert reach("device power") == reach("modulation × rated power") == pytest.approx(math.hypot(meter, sampling))
+    assert reach("meter counter, device counter") == pytest.approx(math.hypot(meter, 1 / 6**0.5))
+    assert reach("device counter, flow rate × spread") == pytest.approx(math.hypot(meter, 1 / 6**0.5, sampling))
+    assert set(COUNTED) == {"meter counter", "device counter", "meter counter, device counter"}
+
+
 amount = st.one_of(st.none(), st.floats(-5, 50), st.sampled_from([0.0, 1e-9, 0.05]))
 time = st.one_of(st.just(0.0), st.floats(0, 3600), st.just(3600.0))
 temperature = st.one_of(st.none(), st.floats(-25, 70))
@@ -315,6 +334,31 @@ def test_merging_in_any_grouping_and_through_the_stored_form_gives_the_same_bits
     sums = ["electrical_energy_kwh", "electrical_s", "observed_s"]
     assert figures.merge(stored, None).select(sums).equals(at_once.select(sums))
     assert at_once["electrical_energy_kwh"][0] == sum(rows["electrical_energy_kwh"])
+
+
+ways = st.lists(st.one_of(st.none(), st.sets(st.sampled_from(sorted(BITS)), min_size=1)), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ways, st.randoms(use_true_random=False))
+def test_the_ways_of_a_sum_are_those_of_its_parts_in_any_grouping_and_order(
+    parts: list[set[str] | None], random: Any
+) -> None:
+    """Hours → days → months name the same ways as all frames at once, the best first."""
+    words = [None if part is None else words_of(sum(BITS[way] for way in part)) for part in parts]
+    rows = figures.exact(
+        pl.concat([_ZEROS] * len(parts)).with_columns(
+            pl.Series("start", [START + timedelta(hours=number) for number in range(len(parts))]).cast(UTC_TIME),
+            pl.Series("thermal_method", words, pl.String),
+            group=pl.Series([random.randrange(3) for _ in parts]),
+        )
+    )
+    shuffled = rows.sample(fraction=1, shuffle=True, seed=random.randrange(1000))
+    stepwise = figures.in_units(figures.merge(shuffled, "group", pl.col("start").first()))
+    merged = figures.in_units(figures.merge(figures.exact(stepwise), None)).row(0, named=True)
+    found = set().union(*(part or set() for part in parts))
+    assert merged["thermal_method"] == (", ".join(way.word for way in WAYS if way.word in found) or None)
+    assert merged["electrical_method"] is None
 
 
 def test_division_gives_one_row_the_bits_that_it_has_among_many() -> None:

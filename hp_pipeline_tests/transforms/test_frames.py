@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -180,7 +181,7 @@ def test_a_value_is_held_up_to_its_maximum_age_and_then_unknown() -> None:
 def test_unknown_is_null_and_never_zero() -> None:
     found = frames(said("power", (0, 500.0)))
     row = found.row(0, named=True)
-    known = {"heat_pump", "start", "end", "last_read", "states_read", "electrical_power"}
+    known = {"heat_pump", "start", "end", "last_read", "states_read", "electrical_power", "electrical_way"}
     assert {name for name, value in row.items() if value is not None} <= known
     assert frames(said("a stranger", (0, 500.0))).is_empty()
 
@@ -287,3 +288,56 @@ def test_points_that_one_selector_cannot_tell_apart_are_named() -> None:
     read = decoded(said("power a", (0, 1.0)), said("power b", (30, 2.0)), by=by)
     assert read.ambiguous == {"electrical_power": ["power a", "power b"]}
     assert read.signals["electrical_power"]["value"].to_list() == [1000.0, 2000.0]
+
+
+METER = replace(
+    profile(**dict.fromkeys(set(SIGNALS) - {"electrical_power"})),
+    metered=frozenset({"electrical_power"}),
+)
+
+
+def beside_a_meter(
+    meter: list[tuple[float, float]], own: list[tuple[float, float]], swapped: bool = False
+) -> pl.DataFrame:
+    """The day's frames of a machine that tells its power and its flow rate, and of a meter."""
+    beats = said("flow", *((at, 1.0) for at, _ in own))
+    inputs = [
+        (said("power", *meter), METER),
+        (pl.concat([said("power", *own), beats]).sort("point", "time"), profile()),
+    ]
+    both = decode(inputs[::-1] if swapped else inputs)
+    end = DAY + timedelta(days=1)
+    return build_frames(both, dict(profile().mappings), "hp", DAY, end, Rules(session_gap=timedelta(minutes=10)), False)
+
+
+def test_a_meter_and_a_machine_never_alternate() -> None:
+    found = beside_a_meter([(60.0 * i, 1000.0) for i in range(60)], [(60.0 * i + 25, 1200.0) for i in range(60)])
+    assert set(found["electrical_power"]) == {1000.0} and set(found["electrical_way"]) == {"meter power"}
+
+
+def test_over_a_silence_of_the_meter_the_machine_is_heard_from_its_last_reading_on() -> None:
+    meter = [(60.0 * i, 1000.0) for i in range(60) if not 20 < i < 40]
+    found = beside_a_meter(meter, [(60.0 * i + 25, 1200.0) for i in range(60)])
+    own = found.filter(pl.col("electrical_way") == "device power")
+    assert (seconds(own["start"])[0], seconds(own["end"])[-1]) == (1200, 2400)
+    assert set(own["electrical_power"]) == {1200.0} and own.height >= 19
+    assert energy_kwh(found) == pytest.approx((1000 * (3565 + 30 - 1200) + 1200 * 1200) / 3.6e6, abs=1e-3)
+
+
+reads = st.lists(st.integers(0, 90 * 60), min_size=1, max_size=60, unique=True).map(sorted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(reads, reads)
+def test_in_any_order_a_meter_holds_while_it_is_known_and_the_machine_else(meter: list[int], own: list[int]) -> None:
+    told = [(float(at), 1000.0) for at in meter], [(float(at), 1200.0) for at in own]
+    found = beside_a_meter(*told)
+    assert found.equals(beside_a_meter(*told, swapped=True))
+    ways = {"meter power": 1000.0, "device power": 1200.0, None: None}
+    assert all(ways[row["electrical_way"]] == row["electrical_power"] for row in found.to_dicts())
+    known = found.filter(pl.col("electrical_way") == "meter power")
+    for begin in seconds(known["start"]):
+        assert any(0 <= begin - at <= 600 for at in meter), "a meter is held no longer than its maximum age"
+    silent = found.filter(pl.col("electrical_power").is_null())
+    for begin in seconds(silent["start"]):
+        assert not any(0 <= begin - at <= 300 for at in own), "where the machine tells its power, it is known"

@@ -12,7 +12,7 @@ import polars as pl
 from hp_pipeline.assets.stages.stage import Listing, Outcome, Stage, between, by_day, day_of, midnight, shifted
 from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
-from hp_pipeline.transforms import calendar, costs, efficiency, energy, events, figures, periods, standstill
+from hp_pipeline.transforms import calendar, costs, efficiency, energy, events, figures, periods, reckoned, standstill
 from hp_pipeline.transforms.schema import conform
 
 _COUNTERS, _STATES = "counters", "counter_states"
@@ -111,7 +111,7 @@ class FiguresStage(Stage):
             yield from ((self.asset(_STATES), shifted(key, days)) for days in (-1, 0, 1))
 
     def shape(self, key: str) -> str:
-        return repr((self.plant.rules, self.plant.time_zone, self._zeroes, self._known(key)))
+        return repr((self.plant.rules, self.plant.time_zone, self._zeroes, self.plant.reckoned, self._known(key)))
 
     @property
     def _zeroes(self) -> bool:
@@ -128,6 +128,8 @@ class FiguresStage(Stage):
         if self._zeroes:
             offsets = conform(self.lake.read(self.asset("sensor_offsets"), beside), "sensor_offsets")
             seen = standstill.zeroed(seen, modes, offsets, self.plant.rules)
+        if self.plant.reckoned:
+            seen = reckoned.with_heat(seen, modes, self.plant.reckoned, self.plant.rules)
         energies = energy.Energies(seen, modes, *self._counted(keys))
         zone, own = self.plant.time_zone, self.plant.id
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))

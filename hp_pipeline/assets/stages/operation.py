@@ -27,7 +27,7 @@ class FramesStage(Stage):
     """Readings of all inputs → table `frames`."""
 
     tables = ("frames",)
-    version = 2
+    version = 3
 
     @cached_property
     def _newest_key(self) -> str:
@@ -62,12 +62,13 @@ class FramesStage(Stage):
         newest = decoded.times.filter(decoded.times < end).max()
         built = frames.build_frames(
             decoded,
-            dict(self.plant.mappings),
+            dict(self.plant.own_mappings),
             self.plant.id,
             start,
             end,
             self.plant.rules,
             isinstance(newest, datetime) and self._more_follows(newest.date().isoformat()),
+            self.plant.meter_mappings,
         )
         outcome.doubts += decoded.doubts
         outcome.ambiguous |= decoded.ambiguous
@@ -91,7 +92,9 @@ class FramesStage(Stage):
 
     @property
     def _margin(self) -> timedelta:
-        """How far behind a day readings still matter to it."""
+        """How far behind a day readings still matter to it: they may show that a meter is silent."""
+        if self.plant.meter_mappings:
+            return self.plant.rules.session_gap + frames.SILENCE_SHOWS
         return self.plant.rules.hold
 
     @property

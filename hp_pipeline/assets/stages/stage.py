@@ -153,7 +153,7 @@ class Stage(ABC):
     @cached_property
     def held_days(self) -> int:
         """How many days on a reading may still be held, or may tell that one before it was a spike."""
-        mappings = self.plant.mappings.values()
+        mappings = chain.from_iterable(profile.mappings.values() for _, profile in self.plant.inputs)
         longest = max((mapping.max_age for mapping in mappings), default=timedelta())
         return max(1, -(-longest // timedelta(days=1)))
 

@@ -82,8 +82,8 @@ def compare(truth: pl.DataFrame, daily: pl.DataFrame, measured: Mapping[str, Seq
     Args:
         truth: see `true_energy`.
         daily: the table `daily` of the heat pump.
-        measured: by energy of the table (`electrical_energy_kwh`) what of the truth it should be: where its method is
-            `counter`, and else.
+        measured: by energy of the table (`electrical_energy_kwh`) what of the truth it should be: where it
+            was made of counters alone, and else.
 
     Returns:
         `period`, and for each energy `<energy>`, `<energy>_true` (kWh) and `<energy>_error_percent`; null where
@@ -93,7 +93,8 @@ def compare(truth: pl.DataFrame, daily: pl.DataFrame, measured: Mapping[str, Seq
     methods = {f"_{energy}_method": pl.col(f"{energy.partition('_')[0]}_method") for energy in measured}
     seen = daily.select(period=pl.col("period").cast(pl.String).str.to_date(), **found, **methods)
     both = truth.filter("complete").join(seen, on="period", how="left").sort("period")
-    by_counter = {energy: pl.col(f"_{energy}_method").cast(pl.String) == "counter" for energy in measured}
+    counters = r"^\w+ counter(, \w+ counter)*$"
+    by_counter = {energy: pl.col(f"_{energy}_method").cast(pl.String).str.contains(counters) for energy in measured}
     compared = both.select(
         "period",
         *(pl.col(f"_{energy}").alias(energy) for energy in measured),

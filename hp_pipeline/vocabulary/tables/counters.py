@@ -42,12 +42,15 @@ _COUNTER = (
     Column("signal", "VARCHAR", None, "Canonical signal"),
     Column("point", "VARCHAR", None, "The source's own name of the counter"),
 )
+FIRST_OF_METERS = -1000
+"""Precedence of the first counter of a meter: machines' own counters begin at 0."""
+
 _PRECEDENCE = Column(
     "precedence",
     "BIGINT",
     None,
     "Order among the counters of this signal of the heat pump: the least counts, others beside it compare; those that "
-    "are summed share one",
+    "are summed share one. Below 0 it is a meter's, else the machine's own",
 )
 
 

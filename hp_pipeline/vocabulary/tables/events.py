@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hp_pipeline.vocabulary.tables.figures import RATIO_COLUMNS, figure_columns
+from hp_pipeline.vocabulary.tables.figures import METHOD_COLUMNS, RATIO_COLUMNS, figure_columns
 from hp_pipeline.vocabulary.tables.table import INTERVAL, PROVISIONAL, TIME, Column, Table
 
 
@@ -26,6 +26,7 @@ def event_tables() -> tuple[Table, ...]:
                 Column("valve_dhw_s", "DOUBLE", "s", "Time for which the three-way valve led to the tank"),
                 Column("valve_space_s", "DOUBLE", "s", "Time for which the three-way valve led to the house"),
                 PROVISIONAL,
+                *METHOD_COLUMNS,
                 *figures[len(RATIO_COLUMNS) :],
             ),
         ),

@@ -6,6 +6,7 @@ from functools import cache
 
 from hp_pipeline.vocabulary.signals import signals, summary_signals
 from hp_pipeline.vocabulary.tables.table import Column
+from hp_pipeline.vocabulary.ways import WAYS
 
 _PARTS: dict[str, str] = {
     "": "in all modes",
@@ -94,10 +95,17 @@ def energy_columns() -> tuple[Column, ...]:
             for part in ("", "heating", "dhw")
         ),
         Column(
+            "electrical_meter_error_kwh",
+            "DOUBLE",
+            "kWh",
+            "Maximum permissible error of the electricity, by the way that each part of it is made in",
+        ),
+        Column(
             "thermal_meter_error_kwh",
             "DOUBLE",
             "kWh",
-            "Maximum permissible error of the heat by its meter's class, at the flow and spread of each frame",
+            "Maximum permissible error of the heat, by the way that each part of it is made in; of a heat meter by its "
+            "class, at the flow and spread of each frame",
         ),
         Column(
             "heat_from_tank_kwh",
@@ -159,11 +167,21 @@ def statistic_columns() -> tuple[Column, ...]:
     return tuple(columns)
 
 
+METHOD_COLUMNS = tuple(
+    Column(
+        f"{kind}_method",
+        "VARCHAR",
+        None,
+        f"Ways that `{kind}_energy_kwh` is made of, the best first: "
+        + ", ".join(way.word for way in WAYS if way.tells(kind)),
+    )
+    for kind in ("electrical", "thermal")
+)
+
 RATIO_COLUMNS = (
     Column("electrical_coverage", "DOUBLE", None, "Share of the time for which the electrical power is known, 0…1"),
     Column("thermal_coverage", "DOUBLE", None, "Share of the time for which the thermal power is known, 0…1"),
-    Column("electrical_method", "VARCHAR", None, "Way to `electrical_energy_kwh`: counter, integral of power, or both"),
-    Column("thermal_method", "VARCHAR", None, "Way to `thermal_energy_kwh`: counter, integral of power, or both"),
+    *METHOD_COLUMNS,
     Column(
         "cop", "DOUBLE", None, "Heat ÷ electricity, all of the heat pump but cooling: standby and defrosts included"
     ),

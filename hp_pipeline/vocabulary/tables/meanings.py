@@ -152,13 +152,14 @@ MEANINGS: Final = (
     # ---- energies
     Meaning(
         "electrical_energy_kwh", f"{_FIGURES}|quarter_hourly", "energies",
-        method="the counter's increments, spread over the time in which it ran; the integral of power where none is",
+        method="of each moment by the best way that is known (`electrical_method`, see the ways above); a counter's "
+        "increments are spread over the time in which it ran",
         boundary="what the meter of `electrical_power` includes, cooling too; the immersion heater is apart",
         null_when=_NOTHING_KNOWN,
     ),
     Meaning(
         "thermal_energy_kwh", f"{_FIGURES}|quarter_hourly", "energies",
-        method="heat meter or counter of the device; else flow rate × 4.1868 kJ/(kg K) × (flow − return)",
+        method="of each moment by the best way that is known (`thermal_method`, see the ways above)",
         boundary=_WATER, null_when=_NOTHING_KNOWN,
     ),
     Meaning(
@@ -173,7 +174,8 @@ MEANINGS: Final = (
     ),
     Meaning(
         "(electrical|thermal)_energy_counter_kwh", _FIGURES, "energies",
-        method="increments of the classified counter (`counters`), spread over the frames since the step before",
+        method="increments of the classified counter (`counters`), a meter's first, spread over the frames since the "
+        "step before",
         null_when="no counter of it is read",
     ),
     Meaning(
@@ -206,18 +208,22 @@ MEANINGS: Final = (
     Meaning(
         "cop_(modulation|delta_t)", "performance_5min", "cop",
         method="heat of this method ÷ electricity of the same time", null_when="`cop_{0}_reason` says why",
-        boundary="five minutes in which the compressor ran; in no other figure",
+        boundary="five minutes in which the compressor ran; no other figure is made of it",
     ),
     # ---- coverage and uncertainty
     Meaning(
         "(electrical|thermal)_coverage", _FIGURES, "coverage",
         method="`{0}_s` ÷ length of the row, of what lies between the first and the last reading there are",
     ),
-    Meaning("(electrical|thermal)_method", _FIGURES, "coverage", null_when="the energy is not known"),
+    Meaning(
+        "(electrical|thermal)_method", _FIGURES, "coverage", null_when="the energy is not known",
+        method="of each moment the first way that is known; the list has each that any moment of the row was made in",
+    ),
     Meaning(
         "(electrical|thermal)_energy_(low|high)_kwh", _FIGURES, "coverage",
-        method="energy ∓ 1.96 standard deviations: meter (permissible error ÷ √3), counter's step (÷ √6), "
-        "edges between readings, as squares; the upper end also holds what the time without readings may have had",
+        method="energy ∓ 1.96 standard deviations: permissible error (`{0}_meter_error_kwh` ÷ √3), counter's step "
+        "(÷ √6), edges between readings, as squares; the upper end also holds what the time without readings may have "
+        "had",
         null_when="the energy is not known",
     ),
     Meaning(
@@ -225,7 +231,11 @@ MEANINGS: Final = (
         method="relative deviations of heat and electricity added as squares, × 1.96, and half of what lacks",
         null_when="there is no `cop`",
     ),
-    Meaning("thermal_meter_error_kwh", _FIGURES, "coverage", null_when="no heat is known"),
+    Meaning(
+        "(electrical|thermal)_meter_error_kwh", _FIGURES, "coverage", null_when="nothing is known of the energy",
+        method="sum of energy × the permissible error of its way: the class that `meters:` states of a meter, else "
+        "that of the ways above",
+    ),
     Meaning("edge_uncertainty_s2", _FIGURES, "coverage", null_when="no cycle begins in the row"),
     # ---- time and temperatures
     Meaning("(observed|electrical|thermal|heating|dhw|cooling|standby|defrost|compressor)_s", _FIGURES, "time"),
@@ -402,7 +412,7 @@ MEANINGS: Final = (
     Meaning("(electrical|thermal)_energy_kwh", _DEFROSTS, "events",
             boundary="hours of that mean outdoor temperature, without cooling", null_when=_NOTHING_KNOWN),
     Meaning("thermal_power_(modulation|delta_t)_mean", "performance_5min", "energies",
-            boundary="five minutes in which the compressor ran; in no other figure",
+            boundary="five minutes in which the compressor ran; no other figure is made of it",
             null_when="it is not known together with the electrical power"),
     Meaning("(running_)?hours|(running_)?(electrical|thermal)_energy_kwh", _EFFICIENCY, "house",
             boundary="moments for which electricity and heat are both known; without cooling"),

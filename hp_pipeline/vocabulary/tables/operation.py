@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from hp_pipeline.vocabulary.signals import signals
 from hp_pipeline.vocabulary.tables.table import INTERVAL, PROVISIONAL, TIME, Column, Table
+from hp_pipeline.vocabulary.ways import DEVICE_POWER, FLOW, METER_POWER
 
 MODES = ("standby", "heating", "dhw", "cooling")
 """What a heat pump does for the house; a defrost is an overlay."""
@@ -45,6 +46,10 @@ def operation_tables() -> tuple[Table, ...]:
                 Column(
                     "states_read", TIME, None, "Last time that a state was read before its start; null if too long ago"
                 ),
+                Column(
+                    "electrical_way", "VARCHAR", None, f"Way to `electrical_power`: {METER_POWER} or {DEVICE_POWER}"
+                ),
+                Column("thermal_way", "VARCHAR", None, f"Way to `thermal_power`: these, or {FLOW}"),
                 *_frame_columns(),
             ),
         ),

@@ -32,7 +32,7 @@ def performance_tables() -> tuple[Table, ...]:
         Table(
             "performance_5min",
             "Heat by two named methods against the electrical power averaged over the same five minutes, only while "
-            "the compressor runs: to compare the methods, in no other figure",
+            "the compressor runs: to compare the methods; no other table is made of it",
             (
                 *INTERVAL,
                 Column("mode", "VARCHAR", None, "Mode while the compressor ran; null when it changed or is unknown"),

@@ -117,7 +117,7 @@ def test_the_truth_of_every_day_is_kept_and_compared(street: Street) -> None:
     assert energy["electrical_energy_kwh"].sum() == pytest.approx(whole)
     first = energy["period"][0]
     electricity = energy["electrical_energy_kwh"][0]
-    for method, true in (("counter", electricity), ("integral", electricity / 2)):
+    for method, true in (("device counter", electricity), ("device power", electricity / 2)):
         daily = pl.DataFrame(
             {"period": [str(first)], "electrical_energy_kwh": [electricity * 1.1], "electrical_method": [method]}
         )
