@@ -280,6 +280,7 @@ class Plant:
             installed=tuple(sorted({"compressor", *stated, *self.heat_pump.consumers})),
             errors={kind: self._errors(kind, main[kind]) for kind in MAIN_METERS},
             quanta_kwh={kind: self._quanta(kind) for kind in MAIN_METERS},
+            net_counters=self._net_counters,
         )
 
     def _errors(self, kind: str, stated: Sequence[Meter]) -> dict[str, MeterError]:
@@ -297,6 +298,18 @@ class Plant:
             return {METER_COUNTER: counter, METER_POWER: power}
         by_flow = {FLOW: power} if kind == "thermal" and not told and powers[0].accuracy != "device" else {}
         return {DEVICE_COUNTER: counter, DEVICE_POWER: power, **by_flow}
+
+    @property
+    def _net_counters(self) -> tuple[str, ...]:
+        """The ways whose counters of heat count what defrosts take."""
+        ways = {METER_COUNTER: self.meter_mappings, DEVICE_COUNTER: self.own_mappings}
+        return tuple(
+            way
+            for way, mappings in ways.items()
+            if any(
+                (rule := mappings[name].counter) and rule.counts_negative for name in SIGNALS["thermal"] & {*mappings}
+            )
+        )
 
     def _quanta(self, kind: str) -> dict[str, float]:
         """By way the step of the counters of a kind of energy, kWh; of several that are added their root sum of

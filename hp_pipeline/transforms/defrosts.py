@@ -32,7 +32,7 @@ _MJ_PER_KWH = 3_600_000_000
 
 
 def with_recovery(defrosts: pl.DataFrame, frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """Table `defrosts` with `heat_taken_kwh`, `heat_again_s`, `recovery_s` and `recovery_reason`.
+    """Table `defrosts` with `heat_again_s`, `recovery_s` and `recovery_reason`.
 
     Args:
         defrosts: the table without these columns.
@@ -63,12 +63,8 @@ def with_recovery(defrosts: pl.DataFrame, frames: pl.DataFrame, rules: Rules) ->
     )
     inside = pl.col("start") < pl.col("over")
     since_over = pl.col("start") - pl.col("over")
-    span_us = (pl.col("end") - pl.col("start")).dt.total_microseconds()
-    taken = divided(-pl.col("thermal_power").clip(upper_bound=0.0) * span_us, 1000).round().cast(pl.Int64)
-    heat_is_known = inside & pl.col("thermal_power").is_not_null()
     is_back = ~inside & (pl.col("flow_temperature") >= pl.col("before") - BACK_WITHIN_K)
     found = around.group_by("begin").agg(
-        heat_taken_kwh=pl.when(heat_is_known.any()).then(divided(taken.filter(heat_is_known).sum(), _MJ_PER_KWH)),
         heat_again_s=_seconds(since_over.filter(~inside & (pl.col("thermal_power") > 0)).min()),
         recovery_s=_seconds(since_over.filter(is_back).min()),
         seen_s=_seconds(pl.col("end").max() - pl.col("over").first()),
@@ -85,7 +81,7 @@ def with_recovery(defrosts: pl.DataFrame, frames: pl.DataFrame, rules: Rules) ->
         .then(pl.lit("the flow temperature after it is unknown"))
         .otherwise(pl.lit(f"the flow was not as warm again within {SEARCHED // timedelta(minutes=1)} min"))
     )
-    columns = ["heat_taken_kwh", "heat_again_s", "recovery_s", "recovery_reason"]
+    columns = ["heat_again_s", "recovery_s", "recovery_reason"]
     return defrosts.drop(columns, strict=False).join(
         missing.select("begin", *columns), left_on="start", right_on="begin", how="left", maintain_order="left"
     )

@@ -16,7 +16,7 @@ the increment exactly, however frames are cut, and in whatever batches days are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,7 +26,15 @@ import polars as pl
 from hp_pipeline.transforms.calendar import hour_start
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import UTC
-from hp_pipeline.vocabulary.ways import BITS, DEVICE_COUNTER, DEVICE_POWER, METER_COUNTER, METER_POWER
+from hp_pipeline.vocabulary.ways import (
+    ASSUMED_FLOW,
+    BITS,
+    DEVICE_COUNTER,
+    DEVICE_POWER,
+    FLOW,
+    METER_COUNTER,
+    METER_POWER,
+)
 
 REACH: Final = timedelta(hours=6)
 """An increment is spread over no more than this before the reading that shows it, so that a day's figures follow from
@@ -75,7 +83,7 @@ COUNTER_SIGNALS: Final = frozenset(name for total, purposes in COUNTERS.values()
 WAYS_OF: Final[Mapping[str, str]] = {"electrical": "electrical_way", "thermal": "thermal_way"}
 """The kinds of energy of which the way is told, with the column of the frames that tells it of the power."""
 
-FRAME_COLUMNS: Final = ("start", "end", *POWERS.values(), *WAYS_OF.values())
+FRAME_COLUMNS: Final = ("start", "end", *POWERS.values(), "thermal_power_by_flow", *WAYS_OF.values())
 """What is read of the frames."""
 
 _MJ_PER_KWH = 3_600_000_000
@@ -95,17 +103,30 @@ class Energies:
         operation: table `operation` of the same frames.
         counters: table `counters`, all rows whose increment reaches into these frames.
         states: table `counter_states` with a column `day`, of these days and the days beside them.
+        net_counters: the ways whose heat counter counts what defrosts take.
     """
 
     def __init__(
-        self, frames: pl.DataFrame, operation: pl.DataFrame, counters: pl.DataFrame, states: pl.DataFrame
+        self,
+        frames: pl.DataFrame,
+        operation: pl.DataFrame,
+        counters: pl.DataFrame,
+        states: pl.DataFrame,
+        net_counters: Iterable[str] = (),
     ) -> None:
+        self._net = [BITS[way] for way in net_counters]
         span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
+        by_spread = pl.when(pl.col("thermal_way").is_in([FLOW, ASSUMED_FLOW])).then("thermal_power")
         rows = frames.select(FRAME_COLUMNS).join(
-            operation.select("start", "mode", "compressor_running"), on="start", how="inner", maintain_order="left"
+            operation.select("start", "mode", "compressor_running", "defrost"),
+            on="start",
+            how="inner",
+            maintain_order="left",
         )
         self._rows = rows.with_columns(
-            span=span, **{f"{kind}_integral": integral(pl.col(power), span) for kind, power in POWERS.items()}
+            span=span,
+            by_flow=integral(pl.coalesce("thermal_power_by_flow", by_spread), span),
+            **{f"{kind}_integral": integral(pl.col(power), span) for kind, power in POWERS.items()},
         )
         read = {*counters["signal"].unique(), *states["signal"].unique()} & COUNTER_SIGNALS
         found = {signal: _counters_of(signal, counters, states) for signal in read}
@@ -120,11 +141,16 @@ class Energies:
 
         Returns:
             `start`, `end`, `mode`; for each of `KINDS` the energy by the best way that is known; for `electrical` and
-            `thermal` also `…_counter`, `…_integral`, and in `…_way` the bit of the way that was chosen
-            (`vocabulary.ways.BITS`).
+            `thermal` also `…_counter`, `…_integral`, their difference `…_residual`, and in `…_way` the bit of the way
+            that was chosen (`vocabulary.ways.BITS`). Heat is net: `thermal_taken` is what a defrost took of it
+            (negative; null while one is on and nothing shows it).
         """
         starts, ends = self._rows["start"], self._rows["end"]
-        rows = self._rows.select("start", "end", "mode", *(f"{kind}_integral" for kind in KINDS), *WAYS_OF.values())
+        rows = self._rows.select(
+            *("start", "end", "mode", "defrost", "by_flow"),
+            *(f"{kind}_integral" for kind in KINDS),
+            *WAYS_OF.values(),
+        )
         chosen = []
         for kind in KINDS:
             meter, device = (self._counted(kind, starts, ends, by_meter) for by_meter in (True, False))
@@ -135,8 +161,29 @@ class Energies:
                 if series is not None
             )
             chosen += _chosen(kind, meter is not None, device is not None)
-        named = (f"{kind}_{what}" for kind in WAYS_OF for what in ("counter", "integral", "way"))
-        return rows.with_columns(chosen).select("start", "end", "mode", *KINDS, *named)
+        named = (f"{kind}_{what}" for kind in WAYS_OF for what in ("counter", "integral", "residual", "way"))
+        rows = rows.with_columns(chosen).with_columns(self._net_heat())
+        return rows.select("start", "end", "mode", *KINDS, *named, "thermal_taken")
+
+    def _net_heat(self) -> list[pl.Expr]:
+        """Heat with what defrosts took subtracted, that alone, and what counter and integral differ by."""
+        defrosts = pl.col("defrost").fill_null(False)
+        heat, integral_of_power = pl.col("thermal"), pl.col("thermal_integral")
+        counts_it = pl.col("thermal_way").is_in(self._net)
+        shown = pl.col("by_flow").clip(upper_bound=0)
+        # A way that falls below 0 shows by itself what is taken; one that does not needs the water's word.
+        taken = pl.when(heat.is_null()).then(None).when(~defrosts).then(0).when(heat < 0).then(heat).otherwise(shown)
+        gross = pl.when(defrosts).then(integral_of_power.clip(0)).otherwise(integral_of_power)
+        compared = gross if not self._net else integral_of_power
+        return [
+            pl.when(defrosts & (heat >= 0) & ~counts_it)
+            .then(heat + taken.fill_null(0))
+            .otherwise(heat)
+            .alias("thermal"),
+            taken.alias("thermal_taken"),
+            (pl.col("thermal_counter") - compared).alias("thermal_residual"),
+            (pl.col("electrical_counter") - pl.col("electrical_integral")).alias("electrical_residual"),
+        ]
 
     def unobserved(self, start: datetime, end: datetime, heat_pump: str, time_zone: str) -> pl.DataFrame:
         """What counters counted within [start, end) where there are no frames: energies of hours, and of no session.

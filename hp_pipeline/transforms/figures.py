@@ -77,7 +77,7 @@ def pieces(
     # Heat that is taken from the house while cooling has a column of its own.
     heat = {
         name: pl.when(pl.col("mode").ne_missing("cooling")).then(name)
-        for name in ("thermal_counter", "thermal_integral")
+        for name in ("thermal_counter", "thermal_integral", "thermal_residual")
     }
     begins = pl.col("gap") | pl.col("session_start") | pl.col("cycle_start") | pl.col("defrost_start")
     for name in ("cut", "mode", "state", "defrost"):
@@ -98,7 +98,11 @@ def pieces(
             pl.col("session_start", "cycle_start", "defrost_start", "unseen_s").first(),
             pl.col("end", "provisional").last(),
             pl.col("electrical", "thermal", "immersion", "backup", "span").sum(),
-            pl.col("thermal").filter(pl.col("three_way_valve") == "dhw").sum().alias("thermal_of_tank"),
+            known_sum(-pl.col("thermal_taken")).alias("heat_taken_kwh"),
+            -pl.col("thermal_taken").filter(pl.col("three_way_valve") == "dhw").sum().alias("heat_from_tank_kwh"),
+            *_known_time(
+                "thermal", "defrost_unmeasured_s", pl.col("thermal").is_not_null() & pl.col("thermal_taken").is_null()
+            ),
             *_known_time("three_way_valve", "valve_dhw_s", pl.col("three_way_valve") == "dhw"),
             *_known_time("three_way_valve", "valve_space_s", pl.col("three_way_valve") == "space"),
             *(expression for kind in ("electrical", "thermal") for expression in _ways(kind)),
@@ -139,9 +143,8 @@ def _permissible(kind: str, rows: pl.DataFrame, rules: Rules) -> pl.Expr:
 
 def _ways(kind: str) -> list[pl.Expr]:
     """The energy of a kind by each of both ways, and the difference of the two where both are known."""
-    counter, integral = pl.col(f"{kind}_counter"), pl.col(f"{kind}_integral")
-    ways = {"counter": counter, "integral": integral, "residual": counter - integral}
-    return [known_sum(way).alias(f"{kind}_energy_{name}_kwh") for name, way in ways.items()]
+    ways = ("counter", "integral", "residual")
+    return [known_sum(pl.col(f"{kind}_{way}")).alias(f"{kind}_energy_{way}_kwh") for way in ways]
 
 
 def unobserved_pieces(energies: pl.DataFrame, rules: Rules) -> pl.DataFrame:
@@ -201,7 +204,8 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         "electrical_energy_immersion_kwh": pl.when(pl.col("immersion_s") > 0).then("immersion"),
         "electrical_energy_backup_heater_kwh": pl.when(pl.col("backup_heater_s") > 0).then("backup"),
         "electrical_energy_least_kwh": where(mode.ne_missing("cooling"), pl.col("least")),
-        "heat_from_tank_kwh": where(defrost & (pl.col("thermal_of_tank") < 0), -pl.col("thermal_of_tank")),
+        "heat_taken_kwh": pl.col("heat_taken_kwh"),
+        "heat_from_tank_kwh": pl.col("heat_from_tank_kwh"),
         "observed_s": pl.col("span"),
         # Milliseconds squared are the whole numbers of s² that durations have of s.
         "edge_uncertainty_s2": where(pl.col("cycle_start"), (pl.col("unseen_s").fill_null(0) * 1000).round() ** 2),
@@ -231,7 +235,7 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         if name in books and not name.startswith(("electrical_energy_immersion", "electrical_energy_backup"))
     ]
     return booked.with_columns(unknown).drop(
-        "piece", "electrical", "thermal", "immersion", "backup", "span", "thermal_of_tank", "least",
+        "piece", "electrical", "thermal", "immersion", "backup", "span", "least",
     )  # fmt: skip
 
 
@@ -391,9 +395,9 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
             dhw_heat - parts["_dhw_defrost"][0], dhw_power - parts["_dhw_defrost"][1], "_dhw"
         ),
         cop_without_standby=ratio(parts["_heating"][0] + parts["_dhw"][0], parts["_heating"][1] + parts["_dhw"][1]),
-        cop_gross=ratio(thermal - pl.col("thermal_energy_defrost_kwh").clip(upper_bound=0), electrical),
+        cop_gross=ratio(thermal + pl.col("heat_taken_kwh").fill_null(0), electrical),
         **_boundaries(rules, least[""], covered),
-        **_bands(rules, electrical, _edges(rows)),
+        **_bands(rules, electrical, least[""], _edges(rows)),
         cop_with_immersion=ratio(thermal + immersion, electrical + immersion),
         cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion, "_dhw"),
     ).drop("lack")
@@ -453,8 +457,8 @@ def _edges(rows: pl.DataFrame) -> pl.Expr:
     return edges + pl.col("end_uncertainty_s").fill_null(0) ** 2 if "end_uncertainty_s" in rows.columns else edges
 
 
-def _bands(rules: Rules, electrical_of_cop: pl.Expr, edges: pl.Expr) -> dict[str, pl.Expr]:
-    """The bands around electricity, heat and `cop`."""
+def _bands(rules: Rules, electrical_of_cop: pl.Expr, least: pl.Expr, edges: pl.Expr) -> dict[str, pl.Expr]:
+    """The bands around electricity, heat and `cop`; that of `cop` ends where Carnot does."""
     metering = rules.metering
 
     def error(kind: str, energy: pl.Expr, meter: pl.Expr) -> Error:
@@ -474,6 +478,7 @@ def _bands(rules: Rules, electrical_of_cop: pl.Expr, edges: pl.Expr) -> dict[str
             quantum=pl.max_horizontal(steps).fill_null(0.0),
             sampling=pl.when(sampled).then(power * (edges / 12).sqrt()).otherwise(0.0),
             lacking=pl.when(coverage > 0).then(energy.abs() * (1 / coverage - 1)),
+            surplus=power * pl.col("defrost_unmeasured_s") if kind == "thermal" else pl.lit(0.0),
         )
 
     used, heat = pl.col("electrical_energy_kwh"), pl.col("thermal_energy_kwh")
@@ -483,6 +488,7 @@ def _bands(rules: Rules, electrical_of_cop: pl.Expr, edges: pl.Expr) -> dict[str
     of_cop = error("electrical", electrical_of_cop, used_error * part)
     warmth = error("thermal", heat, heat_error)
     low, high = ratio_band(warmth, of_cop)
+    limit = pl.min_horizontal(rules.maximum_cop, pl.when(least > 0).then(heat / least))
     shown = pl.col("cop_reason").is_null()
     return {
         "electrical_energy_low_kwh": electricity.low,
@@ -490,5 +496,5 @@ def _bands(rules: Rules, electrical_of_cop: pl.Expr, edges: pl.Expr) -> dict[str
         "thermal_energy_low_kwh": warmth.low,
         "thermal_energy_high_kwh": warmth.high,
         "cop_low": pl.when(shown).then(low),
-        "cop_high": pl.when(shown).then(high),
+        "cop_high": pl.when(shown).then(pl.min_horizontal(high, limit)),
     }

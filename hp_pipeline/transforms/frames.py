@@ -167,8 +167,9 @@ def _with_states_read(ticks: pl.DataFrame, decoded: Decoded, rules: Rules) -> pl
 def _derive(ticks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Add what follows from other signals where it is not measured, before anything is averaged.
 
-    Spread = flow - return temperature. Thermal power = volume flow · density · specific heat · spread. And by which way
-    the powers are known (`WAY_OF`): its rank among `WAYS`.
+    Spread = flow - return temperature. Thermal power = volume flow · density · specific heat · spread, which stands as
+    `thermal_power_by_flow` beside a thermal power that is told. And by which way the powers are known (`WAY_OF`): its
+    rank among `WAYS`.
     """
     missing = [
         pl.lit(None, pl.Float64).alias(name)
@@ -181,13 +182,15 @@ def _derive(ticks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         ticks.with_columns(*missing, *unmetered)
         .with_columns(delta_t=pl.coalesce("delta_t", pl.col("flow_temperature") - pl.col("return_temperature")))
         .with_columns(
-            thermal_power=pl.coalesce(
-                "thermal_power", pl.col("flow_rate") * pl.col("delta_t") * heat_per_l_per_h_and_k
-            ),
+            thermal_power_by_flow=pl.col("flow_rate") * pl.col("delta_t") * heat_per_l_per_h_and_k,
             **{way: _told(name) for name, way in WAY_OF.items()},
         )
         .with_columns(
-            thermal_way=pl.coalesce("thermal_way", pl.when(pl.col("thermal_power").is_not_null()).then(_rank(FLOW)))
+            thermal_power=pl.coalesce("thermal_power", "thermal_power_by_flow"),
+            thermal_power_by_flow=pl.when(pl.col("thermal_way").is_not_null()).then("thermal_power_by_flow"),
+            thermal_way=pl.coalesce(
+                "thermal_way", pl.when(pl.col("thermal_power_by_flow").is_not_null()).then(_rank(FLOW))
+            ),
         )
     )
 

@@ -5,6 +5,7 @@ Bands hold the truth in 95 of 100 cases. Parts that have nothing to do with each
 - the meter: its maximum permissible error, within which every true value is as likely (standard deviation MPE / √3);
 - quantisation: an energy that is the difference of two readings of a counter with steps of r has r / √6;
 - sampling: an edge seen with a delay of up to dt has P · dt / √12, P being the power while running;
+- defrosts: where nothing shows what they take from the water, the lower end lacks as much as is given in that time;
 - coverage: energy of the time in which nothing is known is not in the figure; the band's upper end has it, at the mean
   power of the time known.
 """
@@ -48,6 +49,7 @@ class Error:
         quantum: the step of the counter that the energy is counted with; 0 for an integral of power.
         sampling: the standard deviation due to sampling.
         lacking: energy that the time without readings may have had.
+        surplus: energy that the figure may hold too much, because nothing showed it being taken back.
     """
 
     energy: pl.Expr
@@ -55,6 +57,7 @@ class Error:
     quantum: pl.Expr
     sampling: pl.Expr
     lacking: pl.Expr
+    surplus: pl.Expr
 
     @property
     def deviation(self) -> pl.Expr:
@@ -65,7 +68,7 @@ class Error:
     @property
     def low(self) -> pl.Expr:
         """The lower end of the band, kWh. What is not negative cannot have been."""
-        low = self.energy - LEVEL * self.deviation
+        low = self.energy - LEVEL * self.deviation - self.surplus.fill_null(0)
         return pl.when(self.energy >= 0).then(low.clip(0)).otherwise(low)
 
     @property
@@ -81,4 +84,5 @@ def ratio_band(heat: Error, electricity: Error) -> tuple[pl.Expr, pl.Expr]:
     relative = ((heat.deviation / heat.energy) ** 2 + (electricity.deviation / electricity.energy) ** 2).sqrt()
     missing = pl.max_horizontal(heat.lacking / heat.energy, electricity.lacking / electricity.energy).fill_null(0)
     reach = LEVEL * relative + missing / 2 / (1 + missing)
-    return ratio * (1 - reach).clip(0), ratio * (1 + reach)
+    taken = (heat.surplus / heat.energy).fill_null(0)
+    return ratio * (1 - reach - taken).clip(0), ratio * (1 + reach)

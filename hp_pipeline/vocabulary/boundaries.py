@@ -63,6 +63,7 @@ class Metering:
         installed: all consumers of the house's heat pump.
         errors: by kind of energy (`electrical`, `thermal`) and way how far it may be from the truth, where the settings
             say another error of it than `WAYS`.
+        net_counters: the ways whose heat counter counts what defrosts take; all others only count up.
         quanta_kwh: by kind of energy and way the step of its counters, where one is known.
     """
 
@@ -72,6 +73,7 @@ class Metering:
     installed: tuple[str, ...] = ("compressor",)
     errors: Mapping[str, Mapping[str, MeterError]] = field(default_factory=dict)
     quanta_kwh: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    net_counters: tuple[str, ...] = ()
 
     def errors_of(self, kind: str) -> Mapping[str, MeterError]:
         """How far each way to a kind of energy may be from the truth, the best way first."""

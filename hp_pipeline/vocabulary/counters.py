@@ -20,6 +20,8 @@ class CounterRule:
         most_per_hour: what it can at most count in an hour.
         resolution: its smallest step; None when it is not known.
         resets: when it begins again at 0.
+        counts_negative: a heat counter that falls while a defrost takes heat from the water. Most only count up, and
+            what defrosts take is subtracted from what they counted.
         rolls_over_at: the number behind which it begins again at 0; None when it has none, or it is not known.
     """
 
@@ -27,3 +29,4 @@ class CounterRule:
     resolution: float | None = None
     resets: Resets = "any"
     rolls_over_at: float | None = None
+    counts_negative: bool = False

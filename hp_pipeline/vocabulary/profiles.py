@@ -204,7 +204,7 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None, base: Pa
 
 
 _KEYS = ("select", "combine", "unit", "scale", "values", "reject", "spike", "max_age")
-_COUNTER_KEYS = ("resolution", "resets", "rolls_over_at", "most_per_hour")
+_COUNTER_KEYS = ("resolution", "resets", "rolls_over_at", "most_per_hour", "counts_negative")
 _COMBINATIONS = ("first", "sum")
 _SELECTOR_KEYS = ("point", "measurement", "field", "tags", "scale")
 
@@ -262,6 +262,10 @@ def _counter(signal: Signal, entry: Mapping[str, Any], factor: float, step: floa
                 f"`resets` is one of {', '.join(RESETS)}", (signal.name, "resets"), RESETS, str(entry["resets"])
             )
         said["resets"] = entry["resets"]
+    if "counts_negative" in entry:
+        if not isinstance(entry["counts_negative"], bool):
+            raise ProfileError("`counts_negative` is true or false", (signal.name, "counts_negative"))
+        said["counts_negative"] = entry["counts_negative"]
     if "resolution" not in said and step is not None:
         said["resolution"] = step
     return replace(signal.counter, **said)

@@ -70,10 +70,19 @@ def read_through(ticks: Sequence[dict[str, Any]], until: datetime = END, since: 
     return conform(pl.DataFrame(rows) if rows else None, "counter_states").with_columns(days["day"])
 
 
-def energies(rows: pl.DataFrame, ticks: Sequence[dict[str, Any]], states: pl.DataFrame | None = None) -> Energies:
-    modes = rows.select("start", "mode", "compressor_running")
+def energies(
+    rows: pl.DataFrame,
+    ticks: Sequence[dict[str, Any]],
+    states: pl.DataFrame | None = None,
+    net_counters: Sequence[str] = (),
+) -> Energies:
+    defrosts = [name for name in ("defrost",) if name in rows.columns]
+    modes = rows.select("start", "mode", "compressor_running", *defrosts)
+    if not defrosts:
+        modes = modes.with_columns(defrost=pl.lit(False))
     counters = conform(pl.DataFrame(ticks) if ticks else None, "counters")
-    return Energies(conform(rows, "frames"), modes, counters, read_through(ticks) if states is None else states)
+    stood = read_through(ticks) if states is None else states
+    return Energies(conform(rows, "frames"), modes, counters, stood, net_counters)
 
 
 def silent(found: Energies, start: datetime = DAY, end: datetime = END) -> pl.DataFrame:
@@ -105,6 +114,61 @@ def test_a_frame_that_ran_unmetered_gets_its_share() -> None:
     """Power that is known for a part of the running time says nothing of the rest of it."""
     states: list[State] = [("heating", True, 6000.0, True), ("heating", True, None, True)]
     assert thermal(states, tick(at(0), at(10), 1.0)) == [MJ // 2, MJ // 2]
+
+
+def with_defrost(by_flow: float | None, told: float | None = None) -> pl.DataFrame:
+    """Heating, five minutes of a defrost, heating; the water shows `by_flow` in it, the device tells `told`."""
+    heating: State = ("heating", True, 6000.0, True)
+    rows = frames_of([heating, ("heating", True, told, True), heating])
+    middle = pl.int_range(3) == 1
+    return rows.with_columns(
+        defrost=middle,
+        thermal_power_by_flow=pl.when(middle).then(by_flow).otherwise(6000.0),
+        thermal_way=pl.when(middle & (pl.lit(told is None))).then(None).otherwise(pl.lit("device power")),
+    )
+
+
+@pytest.mark.parametrize("told", [None, 0.0])
+def test_what_a_defrost_takes_is_subtracted_from_a_counter_that_only_counts_up(told: float | None) -> None:
+    """1 kWh was given, 4.8 kW × 5 min = 0.4 kWh were taken back: 0.6 kWh net, wherever the increment is booked."""
+    found = energies(with_defrost(-4800.0, told), [tick(at(0), at(15), 1.0)]).of_frames()
+    assert found["thermal_counter"].sum() == MJ
+    assert found["thermal"].sum() == round(0.6 * MJ) and found["thermal"][1] < 0
+    assert found["thermal_taken"].to_list() == [0, -round(0.4 * MJ), 0]
+    compared = found.filter(pl.col("thermal_integral").is_not_null())
+    given = [1_800_000_000, 0, 1_800_000_000]
+    assert found["thermal_residual"].drop_nulls().to_list() == [
+        counted - (given[0] if power > 0 else given[1])
+        for counted, power in compared.select("thermal_counter", "thermal_integral").iter_rows()
+    ]
+
+
+def test_what_is_given_at_the_begin_of_a_defrost_is_not_set_against_what_it_takes() -> None:
+    powers = (6000.0, 600.0, -6000.0, -600.0, 3000.0)
+    rows = frames_of([("heating", True, power, True) for power in powers]).with_columns(
+        defrost=pl.Series([False, True, True, True, False]), thermal_way=pl.lit("flow rate × spread")
+    )
+    found = energies(rows, []).of_frames()
+    assert found["thermal"].to_list() == [round(power * 300_000) for power in powers]
+    assert -found["thermal_taken"].sum() == round(6600 * 300_000)
+
+
+def test_a_power_that_knows_nothing_below_zero_does_not_hide_what_a_defrost_takes() -> None:
+    found = energies(with_defrost(-4800.0, 0.0), []).of_frames()
+    assert found["thermal"].to_list() == [1_800_000_000, -round(0.4 * MJ), 1_800_000_000]
+
+
+def test_a_counter_that_falls_in_defrosts_is_taken_at_its_word() -> None:
+    counter = [tick(at(0), at(15), 0.6)]
+    found = energies(with_defrost(-4800.0), counter, net_counters=["device counter"]).of_frames()
+    assert found["thermal"].sum() == round(0.6 * MJ)
+    assert found["thermal_taken"].to_list() == [0, -round(0.4 * MJ), 0]
+
+
+def test_where_nothing_shows_what_a_defrost_took_that_is_said_and_nothing_made_up() -> None:
+    found = energies(with_defrost(None), [tick(at(0), at(15), 1.0)]).of_frames()
+    assert found["thermal"].sum() == MJ
+    assert found["thermal_taken"].to_list() == [0, None, 0]
 
 
 def test_a_purpose_gets_its_own_counter_and_the_others_nothing() -> None:

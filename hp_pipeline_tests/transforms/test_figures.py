@@ -19,7 +19,7 @@ from hp_pipeline.transforms.schema import empty
 from hp_pipeline.vocabulary.boundaries import Metering
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables import RATIO_COLUMNS
-from hp_pipeline.vocabulary.ways import BITS, COUNTED, WAYS, words_of
+from hp_pipeline.vocabulary.ways import BITS, COUNTED, DEVICE_POWER, WAYS, words_of
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR_US = 3_600_000_000
@@ -222,7 +222,10 @@ def test_heat_of_a_short_charge_is_held_against_the_temperatures_of_the_charge()
                     }.items()
                 },
                 **{name: pl.Series([None] * 60, dtype=pl.Int64)
-                   for name in ("immersion", "backup", "electrical_counter", "thermal_counter")},
+                   for name in ("immersion", "backup", *(f"{kind}_{what}" for kind in ("electrical", "thermal")
+                                                         for what in ("counter", "residual")))},
+                **{f"{kind}_way": pl.Series([BITS[DEVICE_POWER]] * 60) for kind in ("electrical", "thermal")},
+                "thermal_taken": pl.Series([0] * 60),
             }
         )  # fmt: skip
         rows = figures.pieces(frames, operation, energies, pl.col("start").dt.truncate("1h"), Rules())
@@ -293,7 +296,8 @@ def test_no_cop_is_ever_negative_infinite_or_above_carnot(
     found = shown(**energies, **times, flow_temperature_mean=flow, outdoor_temperature_mean=outdoor)
     for name in COPS:
         cop = found[name]
-        assert cop is None or (0 < cop <= Rules().maximum_cop * (1 + 1e-9) and math.isfinite(cop)), name
+        assert cop is None or (0 <= cop <= Rules().maximum_cop * (1 + 1e-9) and math.isfinite(cop)), name
+        assert cop != 0 or name == "cop_low"
         if cop is not None and name == "cop":
             assert cop * (found["electrical_energy_least_kwh"] or 0) <= found["thermal_energy_kwh"] * (1 + 1e-9)
     assert (found["cop"] is None) == (found["cop_reason"] is not None)

@@ -27,7 +27,7 @@ class FramesStage(Stage):
     """Readings of all inputs → table `frames`."""
 
     tables = ("frames",)
-    version = 3
+    version = 4
 
     @cached_property
     def _newest_key(self) -> str:

@@ -63,12 +63,6 @@ def event_tables() -> tuple[Table, ...]:
                 *INTERVAL,
                 Column("mode", "VARCHAR", None, "Mode of the session that it interrupts and that is charged for it"),
                 Column("kind", "VARCHAR", None, "Where its heat came from: tank, space, or both; null when unknown"),
-                Column(
-                    "heat_taken_kwh",
-                    "DOUBLE",
-                    "kWh",
-                    "Heat that it took out of the water (positive), what was given meanwhile not set against it",
-                ),
                 Column("heat_again_s", "DOUBLE", "s", "Time from its end until heat was given again; null if unseen"),
                 Column(
                     "recovery_s",

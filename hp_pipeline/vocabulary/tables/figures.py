@@ -108,11 +108,9 @@ def energy_columns() -> tuple[Column, ...]:
             "class, at the flow and spread of each frame",
         ),
         Column(
-            "heat_from_tank_kwh",
-            "DOUBLE",
-            "kWh",
-            "Heat that defrosts took from the hot water tank (positive; part of the negative heat of the defrosts)",
+            "heat_taken_kwh", "DOUBLE", "kWh", "Heat that defrosts took from the water (positive): gross less net heat"
         ),
+        Column("heat_from_tank_kwh", "DOUBLE", "kWh", "Of it from the hot water tank"),
     ]
     return (*electrical, *thermal, *ways, *extra)
 
@@ -130,6 +128,12 @@ DURATION_COLUMNS = (
     Column("cooling_s", "DOUBLE", "s", "Time in mode cooling"),
     Column("standby_s", "DOUBLE", "s", "Time in mode standby"),
     Column("defrost_s", "DOUBLE", "s", "Time spent defrosting, in any mode"),
+    Column(
+        "defrost_unmeasured_s",
+        "DOUBLE",
+        "s",
+        "Time of defrosts for which nothing shows the heat that they took: it is not subtracted",
+    ),
     Column("compressor_s", "DOUBLE", "s", "Time the compressor ran"),
     Column(
         "edge_uncertainty_s2",

@@ -125,7 +125,7 @@ MEANINGS: Final = (
         boundary="as `cop`, standby left out of both", null_when=_AS_COP,
     ),
     Meaning(
-        "cop_gross", _FIGURES, "cop", f"(thermal_energy_kwh - least(thermal_energy_defrost_kwh, 0)) / {_USED}",
+        "cop_gross", _FIGURES, "cop", f"(thermal_energy_kwh + coalesce(heat_taken_kwh, 0)) / {_USED}",
         boundary="as `cop`, what defrosts took from the water not subtracted", null_when=_AS_COP,
     ),
     Meaning(
@@ -146,8 +146,8 @@ MEANINGS: Final = (
         method="heat ÷ electricity; a consumer that the main meter includes and the boundary does not is subtracted, "
         "one that the boundary includes and the main meter does not is added, each by its own meter",
         boundary="H{0} of SEPEMO; consumers of the house: `meters:` and `consumers:` in the settings",
-        null_when="`spf_reason` says why: `cop_reason`, or a consumer between two boundaries has no meter of its own, or "
-        "its meter is known for too little of the time, or for another time",
+        null_when="`spf_reason` says why: `cop_reason`, or a consumer between two boundaries has no meter of its own, "
+        "or its meter is known for too little of the time, or for another time",
     ),
     # ---- energies
     Meaning(
@@ -196,13 +196,18 @@ MEANINGS: Final = (
     ),
     Meaning(
         "electrical_energy_least(_heating|_dhw)?_kwh", _FIGURES, "energies",
-        method="sum over the frames of heat × (1 − T_source ÷ T_flow) in kelvin, at least heat ÷ `maximum_cop`: also where "
-        "a temperature is unknown; the source is `source_in_temperature`, else the outdoor air",
+        method="sum over the frames of heat × (1 − T_source ÷ T_flow) in kelvin, at least heat ÷ `maximum_cop`: also "
+        "where a temperature is unknown; the source is `source_in_temperature`, else the outdoor air",
         boundary="positive heat alone", null_when="no heat is known",
     ),
     Meaning(
-        "heat_from_tank_kwh", _FIGURES, "energies",
-        method="negative heat of defrosts while the valve leads to the tank, as a positive number",
+        "heat_taken_kwh", _FIGURES, "energies",
+        method="negative heat of defrosts, as a positive number: of flow rate × spread where what tells the heat only "
+        "counts up (`counts_negative` of a counter in the profile says otherwise)",
+        boundary="the time of believable defrosts, without `defrost_unmeasured_s`", null_when="no heat is known",
+    ),
+    Meaning(
+        "heat_from_tank_kwh", _FIGURES, "energies", method="`heat_taken_kwh` while the valve leads to the tank",
         null_when="no heat is known",
     ),
     Meaning(
@@ -223,7 +228,7 @@ MEANINGS: Final = (
         "(electrical|thermal)_energy_(low|high)_kwh", _FIGURES, "coverage",
         method="energy ∓ 1.96 standard deviations: permissible error (`{0}_meter_error_kwh` ÷ √3), counter's step "
         "(÷ √6), edges between readings, as squares; the upper end also holds what the time without readings may have "
-        "had",
+        "had, the lower lacks what unmeasured defrosts may have taken",
         null_when="the energy is not known",
     ),
     Meaning(
@@ -239,6 +244,11 @@ MEANINGS: Final = (
     Meaning("edge_uncertainty_s2", _FIGURES, "coverage", null_when="no cycle begins in the row"),
     # ---- time and temperatures
     Meaning("(observed|electrical|thermal|heating|dhw|cooling|standby|defrost|compressor)_s", _FIGURES, "time"),
+    Meaning(
+        "defrost_unmeasured_s", _FIGURES, "time",
+        method="time of the frames of defrosts for which heat is known, from something that only counts up, and not "
+        "both flow rate and spread",
+    ),
     Meaning(
         "(immersion|backup_heater|circulation_pump|brine_pump|fan|crankcase_heater)_s", _FIGURES, "time",
         method="time of the frames in which its own counter or power is known",
@@ -325,7 +335,7 @@ MEANINGS: Final = (
     Meaning("short_cycling(_day|_reason)?", "cycling_daily", "events"),
     Meaning("(run|pause|period)_s|starts_60min|pause_too_short", "compressor_runs", "events",
             null_when="it was not seen whole"),
-    Meaning("heat_taken_kwh|heat_again_s|recovery_s|recovery_reason", "defrosts", "events",
+    Meaning("heat_again_s|recovery_s|recovery_reason", "defrosts", "events",
             null_when="it was not seen, or heat is not known"),
     Meaning("defrosts_per_hour", _DEFROSTS, "events", "defrosts / (compressor_s / 3600)",
             null_when="the compressor did not run"),
