@@ -16,7 +16,7 @@ from datetime import datetime
 
 import polars as pl
 
-from hp_pipeline.transforms.boundaries import spf_columns
+from hp_pipeline.transforms.boundaries import Ratio, spf_columns
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy import WAYS_OF, integral
 from hp_pipeline.transforms.schema import UTC
@@ -381,7 +381,8 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     if "immersion_heater" in rules.metering.apart:
         immersion = pl.when(_apart_reason("immersion", covered, rules).is_null()).then(immersion)
     dhw_heat, dhw_power = parts["_dhw"]
-    return rows.with_columns(
+    boundaries, why = spf_columns(rules.metering)
+    shown = rows.with_columns(
         cop=pl.when(pl.col("cop_reason").is_null()).then(thermal / electrical),
         cop_heating=ratio(*parts["_heating"], "_heating"),
         cop_dhw=ratio(*parts["_dhw"], "_dhw"),
@@ -396,11 +397,14 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         ),
         cop_without_standby=ratio(parts["_heating"][0] + parts["_dhw"][0], parts["_heating"][1] + parts["_dhw"][1]),
         cop_gross=ratio(thermal + pl.col("heat_taken_kwh").fill_null(0), electrical),
-        **_boundaries(rules, least[""], covered),
-        **_bands(rules, electrical, least[""], _edges(rows)),
+        **_boundaries(rules, boundaries, why, least[""], covered),
         cop_with_immersion=ratio(thermal + immersion, electrical + immersion),
         cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion, "_dhw"),
-    ).drop("lack")
+    )
+    banded = {"cop": (thermal, electrical), "cop_heating": parts["_heating"], "cop_dhw": parts["_dhw"]}
+    banded |= {name: (terms.heat, terms.electricity) for name, terms in boundaries.items()}
+    unknown = {f"spf_h{number}_{end}": pl.lit(None, pl.Float64) for number in BOUNDARIES for end in ("low", "high")}
+    return shown.with_columns(**unknown | _bands(rules, banded, least[""], _edges(rows))).drop("lack")
 
 
 def _percent(share: pl.Expr) -> pl.Expr:
@@ -433,9 +437,10 @@ def _apart_reason(part: str, covered: Mapping[str, pl.Expr], rules: Rules) -> pl
     )
 
 
-def _boundaries(rules: Rules, least: pl.Expr, covered: Mapping[str, pl.Expr]) -> dict[str, pl.Expr]:
+def _boundaries(
+    rules: Rules, told: Mapping[str, Ratio], why: str | None, least: pl.Expr, covered: Mapping[str, pl.Expr]
+) -> dict[str, pl.Expr]:
     """SPF H1 to H4 as far as the meters allow and the data bear them, and why the others are missing."""
-    told, why = spf_columns(rules.metering)
     spf, reasons = {}, [] if why is None else [pl.lit(why)]
     for name, terms in told.items():
         missing = pl.coalesce(
@@ -457,44 +462,44 @@ def _edges(rows: pl.DataFrame) -> pl.Expr:
     return edges + pl.col("end_uncertainty_s").fill_null(0) ** 2 if "end_uncertainty_s" in rows.columns else edges
 
 
-def _bands(rules: Rules, electrical_of_cop: pl.Expr, least: pl.Expr, edges: pl.Expr) -> dict[str, pl.Expr]:
-    """The bands around electricity, heat and `cop`; that of `cop` ends where Carnot does."""
-    metering = rules.metering
+def _bands(
+    rules: Rules, ratios: Mapping[str, tuple[pl.Expr, pl.Expr]], least: pl.Expr, edges: pl.Expr
+) -> dict[str, pl.Expr]:
+    """The bands around electricity, heat and each of the ratios (heat, electricity), which ends where Carnot does.
 
-    def error(kind: str, energy: pl.Expr, meter: pl.Expr) -> Error:
-        method = pl.col(f"{kind}_method")
-        quanta = metering.quanta_kwh.get(kind, {})
+    The parts of an energy are off as its whole is: by the same share for the meter and by the same amount for its steps
+    and for the edges.
+    """
+    quanta = rules.metering.quanta_kwh
+
+    def error(kind: str, part: pl.Expr) -> Error:
+        whole, method = pl.col(f"{kind}_energy_kwh"), pl.col(f"{kind}_method")
+        share = pl.when(whole != 0).then((part / whole).abs()).otherwise(1.0)
         steps = [
-            pl.when(method.str.contains(word, literal=True)).then(quanta.get(word, 0.0)).otherwise(0.0)
+            pl.when(method.str.contains(word, literal=True)).then(quanta.get(kind, {}).get(word, 0.0)).otherwise(0.0)
             for word in (METER_COUNTER, DEVICE_COUNTER)
         ]
         # Whatever is no counter knows an edge only as well as it is sampled.
         sampled = ~method.is_in(COUNTED).fill_null(False)
-        power = pl.when(pl.col("compressor_s") > 0).then(energy.abs() / pl.col("compressor_s")).otherwise(0)
+        power = pl.when(pl.col("compressor_s") > 0).then(whole.abs() / pl.col("compressor_s")).otherwise(0)
         coverage = pl.col(f"{kind}_coverage")
         return Error(
-            energy=energy,
-            meter=meter,
+            energy=part,
+            meter=pl.col(f"{kind}_meter_error_kwh").fill_null(0) * share,
             quantum=pl.max_horizontal(steps).fill_null(0.0),
             sampling=pl.when(sampled).then(power * (edges / 12).sqrt()).otherwise(0.0),
-            lacking=pl.when(coverage > 0).then(energy.abs() * (1 / coverage - 1)),
+            lacking=pl.when(coverage > 0).then(part.abs() * (1 / coverage - 1)),
             surplus=power * pl.col("defrost_unmeasured_s") if kind == "thermal" else pl.lit(0.0),
         )
 
-    used, heat = pl.col("electrical_energy_kwh"), pl.col("thermal_energy_kwh")
-    used_error, heat_error = (pl.col(f"{kind}_meter_error_kwh").fill_null(0) for kind in _BOTH)
-    part = pl.when(used != 0).then(electrical_of_cop / used).otherwise(1.0)
-    electricity = error("electrical", used, used_error)
-    of_cop = error("electrical", electrical_of_cop, used_error * part)
-    warmth = error("thermal", heat, heat_error)
-    low, high = ratio_band(warmth, of_cop)
-    limit = pl.min_horizontal(rules.maximum_cop, pl.when(least > 0).then(heat / least))
-    shown = pl.col("cop_reason").is_null()
-    return {
-        "electrical_energy_low_kwh": electricity.low,
-        "electrical_energy_high_kwh": electricity.high,
-        "thermal_energy_low_kwh": warmth.low,
-        "thermal_energy_high_kwh": warmth.high,
-        "cop_low": pl.when(shown).then(low),
-        "cop_high": pl.when(shown).then(pl.min_horizontal(high, limit)),
-    }
+    bands: dict[str, pl.Expr] = {}
+    for kind in _BOTH:
+        whole = error(kind, pl.col(f"{kind}_energy_kwh"))
+        bands |= {f"{kind}_energy_low_kwh": whole.low, f"{kind}_energy_high_kwh": whole.high}
+    for name, (heat, power) in ratios.items():
+        low, high = ratio_band(error("thermal", heat), error("electrical", power))
+        limit = pl.min_horizontal(rules.maximum_cop, pl.when(least > 0).then(heat / least)) if name == "cop" else None
+        shown = pl.when(pl.col(name).is_not_null())
+        bands[f"{name}_low"] = shown.then(low)
+        bands[f"{name}_high"] = shown.then(pl.min_horizontal(high, rules.maximum_cop if limit is None else limit))
+    return bands

@@ -150,7 +150,7 @@ def test_what_is_given_at_the_begin_of_a_defrost_is_not_set_against_what_it_take
     )
     found = energies(rows, []).of_frames()
     assert found["thermal"].to_list() == [round(power * 300_000) for power in powers]
-    assert -found["thermal_taken"].sum() == round(6600 * 300_000)
+    assert -found["thermal_taken"].sum() == (6600 * 300_000)
 
 
 def test_a_power_that_knows_nothing_below_zero_does_not_hide_what_a_defrost_takes() -> None:

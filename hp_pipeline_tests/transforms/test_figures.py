@@ -18,7 +18,7 @@ from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import empty
 from hp_pipeline.vocabulary.boundaries import Metering
 from hp_pipeline.vocabulary.rules import Rules
-from hp_pipeline.vocabulary.tables import RATIO_COLUMNS
+from hp_pipeline.vocabulary.tables import BANDED_RATIOS, RATIO_COLUMNS
 from hp_pipeline.vocabulary.ways import BITS, COUNTED, DEVICE_POWER, WAYS, words_of
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -156,6 +156,19 @@ APART = {
     "electrical_energy_immersion_kwh": 1.0, "immersion_s": 3600.0,
     "electrical_energy_circulation_pump_kwh": 0.2, "circulation_pump_s": 3600.0,
 }  # fmt: skip
+
+
+def test_each_ratio_lies_in_its_band_and_the_band_of_a_part_is_wider() -> None:
+    amounts = {"electrical_meter_error_kwh": 0.02, "thermal_meter_error_kwh": 0.15, "edge_uncertainty_s2": 900.0,
+               "compressor_s": 1800.0, "electrical_energy_heating_kwh": 0.5, "thermal_energy_heating_kwh": 1.5,
+               "electrical_energy_dhw_kwh": 0.5, "thermal_energy_dhw_kwh": 1.5, "electrical_method": "meter power",
+               "thermal_method": "flow rate × spread"}  # fmt: skip
+    found = shown(Rules(metering=METERED), **amounts, **APART)
+    widths = {}
+    for name in BANDED_RATIOS:
+        assert 0 < found[f"{name}_low"] < found[name] < found[f"{name}_high"] <= Rules().maximum_cop, name
+        widths[name] = (found[f"{name}_high"] - found[f"{name}_low"]) / found[name]
+    assert widths["cop_heating"] > widths["cop"], "its edges weigh more in half of the energy"
 
 
 def test_a_boundary_is_shown_only_where_all_of_its_meters_are_known() -> None:
@@ -297,7 +310,7 @@ def test_no_cop_is_ever_negative_infinite_or_above_carnot(
     for name in COPS:
         cop = found[name]
         assert cop is None or (0 <= cop <= Rules().maximum_cop * (1 + 1e-9) and math.isfinite(cop)), name
-        assert cop != 0 or name == "cop_low"
+        assert cop != 0 or name.endswith("_low")
         if cop is not None and name == "cop":
             assert cop * (found["electrical_energy_least_kwh"] or 0) <= found["thermal_energy_kwh"] * (1 + 1e-9)
     assert (found["cop"] is None) == (found["cop_reason"] is not None)

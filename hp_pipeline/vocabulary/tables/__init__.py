@@ -16,6 +16,7 @@ from hp_pipeline.vocabulary.tables.efficiency import efficiency_tables
 from hp_pipeline.vocabulary.tables.events import event_tables
 from hp_pipeline.vocabulary.tables.faults import FAULT_KINDS, fault_tables
 from hp_pipeline.vocabulary.tables.figures import (
+    BANDED_RATIOS,
     COUNT_COLUMNS,
     DURATION_COLUMNS,
     METERED_APART_PARTS,
@@ -46,6 +47,7 @@ from hp_pipeline.vocabulary.tables.states import RECOGNISED_STATES, state_tables
 from hp_pipeline.vocabulary.tables.table import TIME, Column, Partitions, Table
 
 __all__ = [
+    "BANDED_RATIOS",
     "COUNT_COLUMNS",
     "CYCLE_STATES",
     "DEVICE_COUNTERS",

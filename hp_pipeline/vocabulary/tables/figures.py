@@ -182,6 +182,9 @@ METHOD_COLUMNS = tuple(
     for kind in ("electrical", "thermal")
 )
 
+BANDED_RATIOS = ("cop", "cop_heating", "cop_dhw", "spf_h1", "spf_h2", "spf_h3", "spf_h4")
+"""The ratios that have a band; the others are made of the same energies."""
+
 RATIO_COLUMNS = (
     Column("electrical_coverage", "DOUBLE", None, "Share of the time for which the electrical power is known, 0…1"),
     Column("thermal_coverage", "DOUBLE", None, "Share of the time for which the thermal power is known, 0…1"),
@@ -211,8 +214,11 @@ RATIO_COLUMNS = (
     Column("electrical_energy_high_kwh", "DOUBLE", "kWh", "Its upper end; the time without readings widens it"),
     Column("thermal_energy_low_kwh", "DOUBLE", "kWh", "Lower end of the band (95 %) around `thermal_energy_kwh`"),
     Column("thermal_energy_high_kwh", "DOUBLE", "kWh", "Its upper end; the time without readings widens it"),
-    Column("cop_low", "DOUBLE", None, "Lower end of the band (95 %) around `cop`"),
-    Column("cop_high", "DOUBLE", None, "Upper end of the band (95 %) around `cop`"),
+    *(
+        Column(f"{ratio}_{end}", "DOUBLE", None, f"{words} end of the band (95 %) around `{ratio}`")
+        for ratio in BANDED_RATIOS
+        for end, words in (("low", "Lower"), ("high", "Upper"))
+    ),
     Column(
         "cop_with_immersion", "DOUBLE", None, "As `cop`, the immersion heater added to the heat and to the electricity"
     ),

@@ -232,9 +232,11 @@ MEANINGS: Final = (
         null_when="the energy is not known",
     ),
     Meaning(
-        "cop_(low|high)", _FIGURES, "coverage",
-        method="relative deviations of heat and electricity added as squares, × 1.96, and half of what lacks",
-        null_when="there is no `cop`",
+        "(cop|cop_heating|cop_dhw|spf_h[1-4])_(low|high)", _FIGURES, "coverage",
+        method="relative deviations of heat and electricity added as squares, × 1.96, and half of what lacks; of a "
+        "part of an energy the meter's error is the same share, and that of steps and edges the same amount; its upper "
+        "end is not above Carnot",
+        null_when="there is no `{0}`",
     ),
     Meaning(
         "(electrical|thermal)_meter_error_kwh", _FIGURES, "coverage", null_when="nothing is known of the energy",
