@@ -20,7 +20,7 @@ from typing import Any
 
 import dagster as dg
 
-from hp_pipeline.assets.checks import CHECKS, check_results
+from hp_pipeline.assets.checks import CHECKS, NEWEST_PARTITIONS, check_results
 from hp_pipeline.assets.describe import PREVIEW_COLUMNS, asset_key, preview
 from hp_pipeline.assets.heat_pump import daily_figures
 from hp_pipeline.assets.landed import Brought, bring
@@ -138,7 +138,9 @@ def _turned_verdicts(
         made = sorted(outcome.stored.get(table, {}))
         if table not in CHECKS or not (made or outcome.failed or outcome.changed):
             continue
-        rows = conform(stage.lake.read(stage.asset(table), made or list(keys)), table)
+        parts = made or list(keys)
+        newest = parts[-NEWEST_PARTITIONS.get(table, len(parts)) :]
+        rows = conform(stage.lake.read(stage.asset(table), newest), table)
         found = {
             dg.AssetCheckKey(asset_key(table, whose), str(result.check_name)): result
             for result in check_results(table, whose, rows, outcome)

@@ -38,6 +38,12 @@ RESIDUAL_SHARE = 0.1
 COARSEST_STEP_KWH = 1.0
 """The step of the coarsest counters: by so much a counter is behind at either end of the time compared."""
 
+NEWEST_HOURS = 48
+"""So many hours of those that a run made are looked at; the days say it of all of them."""
+
+NEWEST_PARTITIONS: Mapping[str, int] = {"hourly": 3}
+"""Of the tables named, so many of the partitions that a run made are enough for their checks."""
+
 EXPECTED_OF_COUNTERS = {"day_reset", "year_reset", "outage"}
 """What a counter may do day by day without anybody being warned."""
 
@@ -133,6 +139,10 @@ def _ways_agree(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
         for period, counted, difference in off.select("period", counter, residual).tail(15).iter_rows():
             lines.append(f"| {period} | {name} | {counted:.2f} | {-difference:+.2f} |")
     return apart == 0, {"apart": apart, "periods": dg.MetadataValue.md("\n".join(lines))}
+
+
+def _hours_agree(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    return _ways_agree(rows.sort("start").tail(NEWEST_HOURS), outcome)
 
 
 def _below_carnot(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
@@ -300,6 +310,14 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         **_MADE,
         "as_the_device_counts": Check("Starts are as many as the device counts", _WARN, _as_the_device_counts),
         "calm": Check("The compressor does not cycle at short intervals for days", _WARN, _calm),
+    },
+    "hourly": {
+        "ways_agree": Check(
+            f"In the newest {NEWEST_HOURS} hours counters and integrals of power differ by less than "
+            f"{RESIDUAL_SHARE:.0%} and the step of the coarsest counters, {COARSEST_STEP_KWH:g} kWh",
+            _WARN,
+            _hours_agree,
+        ),
     },
     "daily": {
         **_MADE,

@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from hp_pipeline.assets.stages import FiguresStage, store_readings
+from hp_pipeline.assets.checks import check_results
+from hp_pipeline.assets.stages import FiguresStage, Outcome, store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.settings import load_settings
 from hp_pipeline_tests.assets.house import PUMP, contents, due, midnight, readings, table, update
@@ -218,3 +219,20 @@ def test_what_is_stated_of_meters_makes_figures_due(tmp_path: Path) -> None:
     assert stage.due(stage.keys())
     update(made)
     assert due(made) == []
+
+
+def test_an_hour_in_which_counter_and_power_disagree_is_told_beside_the_newest_hours(tmp_path: Path) -> None:
+    """By more than the step of a coarse counter; hours of long ago, which their day has told, do not matter."""
+    made = built(tmp_path, said((SILENCE,)))
+    hours = table(made, "hourly")
+
+    def verdict(rows: pl.DataFrame) -> tuple[bool, object]:
+        (result,) = check_results("hourly", PUMP, rows, Outcome())
+        return result.passed, result.metadata["apart"].value
+
+    off = pl.when(pl.col("start") == START + timedelta(hours=20)).then(1.5).otherwise("electrical_energy_residual_kwh")
+    wrong = hours.with_columns(electrical_energy_residual_kwh=off)
+    step = hours.with_columns(electrical_energy_residual_kwh=pl.lit(0.99))
+    later = pl.concat([wrong, hours.with_columns(pl.col("start") + timedelta(days=5))])
+    assert verdict(wrong) == (False, 1)
+    assert {verdict(rows) for rows in (hours, step, later, hours.clear())} == {(True, 0)}
