@@ -14,9 +14,11 @@ from hp_pipeline.assets.stages import (
     AllTimeStage,
     ComparisonsStage,
     CompressorRunsStage,
+    CostsAllTimeStage,
     CostsDailyStage,
     CostsMonthlyStage,
     CostsSeasonalStage,
+    CostsWeeklyStage,
     CostsYearlyStage,
     CountersStage,
     CyclingDailyStage,
@@ -205,8 +207,14 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
         periods_step(
             plant,
             "costs",
-            [CostsMonthlyStage, CostsSeasonalStage, CostsYearlyStage],
-            {"costs_monthly": "costs_daily", "costs_seasonal": "costs_monthly", "costs_yearly": "costs_monthly"},
+            [CostsWeeklyStage, CostsMonthlyStage, CostsSeasonalStage, CostsYearlyStage, CostsAllTimeStage],
+            {
+                "costs_weekly": "costs_daily",
+                "costs_monthly": "costs_daily",
+                "costs_seasonal": "costs_monthly",
+                "costs_yearly": "costs_monthly",
+                "costs_all_time": "costs_yearly",
+            },
         ),
         periods_step(
             plant,

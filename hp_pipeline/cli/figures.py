@@ -17,9 +17,17 @@ if TYPE_CHECKING:
     from hp_pipeline.assets.workspace import Workspace
 
 Grouping = Literal["all", "year", "season", "month", "week", "day", "hour", "session", "cycle"]
-COST_GROUPINGS = ("year", "season", "month", "day")
+COST_GROUPINGS = ("all", "year", "season", "month", "week", "day")
 SOLAR_GROUPINGS = ("year", "month", "day", "hour")
-_TABLE = {"hour": "hourly", "day": "daily", "month": "monthly", "season": "seasonal", "year": "yearly"}
+_TABLE = {
+    "hour": "hourly",
+    "day": "daily",
+    "week": "weekly",
+    "month": "monthly",
+    "season": "seasonal",
+    "year": "yearly",
+    "all": "all_time",
+}
 """The end of the name of the table that has a row for each."""
 GROUPINGS = ("all", "year", "season", "month", "week", "day", "hour", "session", "cycle")
 
@@ -209,7 +217,7 @@ def cycles(**options: Any) -> None:
 def costs_command(by: str, **options: Any) -> None:
     """What the electricity cost, and what a kWh of heat did, by the tariffs of the settings; CO2 likewise.
 
-    A row is a whole day, month, heating season or year: --from and --to choose those that begin within them.
+    A row is a whole day, ISO week, month, heating season or year: --from and --to choose those that begin within them.
 
     \b
     hp-pipeline costs
