@@ -170,7 +170,7 @@ FAULT_VIEW = ("heat_pump", "start", "kind", "code", "text", "mode", "session_sta
 STATE_VIEW = ("heat_pump", "period", "signal", "state", "begins", "known_s", "share", "longest_s")
 TEMPERATURE_VIEW = (
     *("heat_pump", "outdoor_from", "outdoor_to", "hours", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
-    "flow_temperature_mean",
+    *("flow_temperature_mean", "cop_reason"),
 )
 """Which columns a person is shown; JSON and CSV have all of them."""
 

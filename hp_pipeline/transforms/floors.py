@@ -15,6 +15,12 @@ from hp_pipeline.vocabulary.rules import Rules
 
 _US_PER_S = 1_000_000
 
+ZERO_CELSIUS_K = 273.15
+LEAST_LIFT_K = 5.0
+"""With the flow hardly warmer than the source, the Carnot limit is high and says nothing."""
+ROOM_C = 20.0
+"""Water that is colder warms no room."""
+
 
 def elapsed_s(known: Known) -> pl.Expr:
     """Seconds from `start` to `end` of a row, of what lies in the time in which there are readings at all."""
@@ -60,3 +66,14 @@ def lack(
     return reason.when((heat / electricity > limit).fill_null(False)).then(
         pl.lit("above the Carnot limit: a sensor is wrong")
     )
+
+
+def carnot_limit(flow: pl.Expr, source: pl.Expr) -> pl.Expr:
+    """The COP that no machine exceeds between two mean temperatures (°C), either of which may be unknown.
+
+    T_flow / (T_flow - T_source) in kelvin, the lift being 1 K at least. An unknown flow is taken to be as cold as a
+    room, an unknown source as near as `LEAST_LIFT_K`: what is above that limit is above every limit.
+    """
+    flow = flow.fill_null(ROOM_C)
+    lift = pl.max_horizontal((flow - source).fill_null(LEAST_LIFT_K), pl.lit(1.0))
+    return (flow + ZERO_CELSIUS_K) / lift
