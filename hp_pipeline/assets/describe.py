@@ -111,8 +111,8 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
         ("period", "days", "heat_loss_w_per_k", "heat_loss_low_w_per_k", "heat_loss_high_w_per_k", "base_temperature",
          "heat_loss_reason"),
     ),
-    "comparisons": ("kind", "period", "cop", "cop_before", "electrical_energy_kwh", "electrical_energy_kwh_before",
-                    "electrical_energy_change", "comparison_reason"),
+    "comparisons": ("kind", "against", "period", "cop", "cop_before", "electrical_energy_kwh",
+                    "electrical_energy_kwh_before", "electrical_energy_change", "comparison_reason"),
     "outlook": ("kind", "period", "cop", "electrical_energy_kwh", "electrical_energy_estimate_kwh", "cop_estimate",
                 "days_left", "estimate_reason"),
     **dict.fromkeys(

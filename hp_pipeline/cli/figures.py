@@ -162,13 +162,16 @@ def _grouped(shown: Shown, by: str) -> pl.DataFrame:
     from hp_pipeline.transforms.periods import regrouped
 
     below = "monthly" if by in {"all", "year", "season", "month"} and not (shown.first or shown.last) else "daily"
-    zone = shown.workspace.settings.site.time_zone
+    site = shown.workspace.settings.site
     parts = []
     rows = shown.table(below)
     for pump in shown.heat_pumps:
         plant = shown.workspace.plant(pump)
         own = rows.filter(pl.col("heat_pump") == pump)
-        parts.append(regrouped(own, by, below, zone, plant.rules, DailyStage(plant).known))  # type: ignore[arg-type]
+        known = DailyStage(plant).known
+        parts.append(
+            regrouped(own, by, below, site.time_zone, plant.rules, known, site.heating_season_starts)  # type: ignore[arg-type]
+        )
     return pl.concat(parts)
 
 
@@ -254,7 +257,7 @@ def outlook_command(settings: str | None, data: str | None, heat_pump: str | Non
         asset = f"comparisons/{pump}"
         newest.append(conform(shown.workspace.lake.read(asset, shown.keys(asset)[-1:]), "comparisons"))
     which = ["heat_pump", "kind", "period"]
-    beside = pl.concat(newest)
+    beside = pl.concat(newest).filter(pl.col("against") == "year before")
     beside = beside.select(*which, *(name for name in beside.columns if name not in rows.columns))
     rows = rows.join(beside, on=which, how="left", maintain_order="left")
     shown.show(rows, OUTLOOK_VIEW, "What the running ones come to")

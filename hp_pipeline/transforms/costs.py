@@ -16,11 +16,11 @@ import polars as pl
 from hp_pipeline.transforms.calendar import (
     PeriodName,
     day_start,
-    first_day,
     local_date,
     local_iso,
     next_period,
     period_label,
+    wanted_period,
     with_period,
 )
 from hp_pipeline.transforms.division import divided
@@ -254,8 +254,9 @@ def costs_by_calendar(
     table = f"costs_{name}"
     if rows.is_empty():
         return conform(None, table)
-    firsts = pl.Series([first_day(name, local_date(start, time_zone)) for start in rows["start"]], dtype=pl.Date)
-    exact = _exact(rows).with_columns(first=firsts).filter(pl.col("first").is_in(list(periods)))
+    wanted = sorted(periods)
+    firsts = [wanted_period(name, wanted, local_date(start, time_zone)) for start in rows["start"]]
+    exact = _exact(rows).with_columns(first=pl.Series(firsts, dtype=pl.Date)).filter(pl.col("first").is_not_null())
     return _placed(_added(exact), table, name, tariffs, time_zone, rules, known)
 
 

@@ -190,3 +190,18 @@ def test_quarters_hours_and_days_have_the_same_energies(tmp_path: Path) -> None:
         ]
         assert sums == pytest.approx([sums[0]] * len(sums), abs=1e-9)
         assert sums[0] > 1
+
+
+def test_a_house_in_the_south_has_its_seasons_by_calendar_years(tmp_path: Path) -> None:
+    house_with_readings(tmp_path, ("files_a",))
+    for starts, label in ((1, "2025"), (7, "2024/25")):
+        settings = SETTINGS.replace("start: 2025-01-12", f"start: 2025-01-12, heating_season_starts: {starts}")
+        (tmp_path / "hp.yaml").write_text(settings, encoding="utf-8")
+        workspace = Workspace(load_settings(tmp_path / "hp.yaml"), tmp_path / "data")
+        make_all(workspace)
+        for name in ("seasonal", "costs_seasonal", "defrost_seasonal", "efficiency_seasonal", "heat_loss"):
+            assert set(table(workspace, name)["period"]) == {label}, name
+        kinds = table(workspace, "outlook").select("kind", "period").rows()
+        assert set(kinds) == {("season", label), ("year", "2025")}
+        seasons = table(workspace, "comparisons").filter(pl.col("kind") == "season")
+        assert set(seasons["period"]) == {label}

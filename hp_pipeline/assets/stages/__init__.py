@@ -127,11 +127,11 @@ STAGES: tuple[type[Stage], ...] = (
     CostsSeasonalStage,
     CostsYearlyStage,
     CostsAllTimeStage,
-    ComparisonsStage,
-    OutlookStage,
     EfficiencyStage,
     SeasonStage,
     HeatLossStage,
+    ComparisonsStage,
+    OutlookStage,
 )
 """Of a heat pump, in the order in which they follow from each other."""
 

@@ -26,7 +26,7 @@ class _PeriodStage(Stage):
     def _touched(self, listed: Sequence[str], first: date | None, last: date | None) -> set[str]:
         """The periods of the days listed, or of those around a range of days."""
         days = between(listed, first, last, self.reach + 3)
-        return {calendar.first_day(self.name, day_of(key)).isoformat() for key in days}
+        return {self.first_day(self.name, day_of(key)).isoformat() for key in days}
 
     def _until(self, key: str) -> date:
         return calendar.next_period(self.name, day_of(key))
@@ -51,7 +51,7 @@ class EfficiencyStage(_PeriodStage):
     """Tables `heat_by_temperature` and `daily` → sums by month, `efficiency` and `degree_days` of its days."""
 
     tables = ("heat_by_temperature_monthly", "efficiency", "degree_days")
-    version = 2
+    version = 3
     name = "monthly"
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
@@ -61,7 +61,7 @@ class EfficiencyStage(_PeriodStage):
     def is_wanted(self, key: str) -> bool:
         days = self.listed(self.asset("daily"))
         place = bisect_left(days, key)
-        begins = calendar.first_day(self.name, day_of(key)) == day_of(key)
+        begins = self.first_day(self.name, day_of(key)) == day_of(key)
         return begins and place < len(days) and days[place] < self._until(key).isoformat()
 
     def _utc_days(self, key: str) -> list[str]:
@@ -119,7 +119,7 @@ class SeasonStage(_PeriodStage):
         return self._touched(listed, first, last)
 
     def is_wanted(self, key: str) -> bool:
-        begins = calendar.first_day(self.name, day_of(key)) == day_of(key)
+        begins = self.first_day(self.name, day_of(key)) == day_of(key)
         return begins and any(self.has(self.asset("degree_days"), month) for month in self._months(key))
 
     def _months(self, key: str) -> list[str]:

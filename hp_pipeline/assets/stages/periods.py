@@ -104,7 +104,7 @@ class PeriodStage(Stage):
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Periods that have a shorter period in them."""
         days = between(self._below, *self._touched(first, last), 0)
-        return {calendar.first_day(self.name, day_of(key)).isoformat() for key in days}
+        return {self.first_day(self.name, day_of(key)).isoformat() for key in days}
 
     @cached_property
     def _below(self) -> list[str]:
@@ -114,12 +114,12 @@ class PeriodStage(Stage):
         if first is None or last is None:
             return None, None
         margin = timedelta(days=self.reach + 3)
-        return calendar.first_day(self.below, first - margin), last + margin
+        return self.first_day(self.below, first - margin), last + margin
 
     def is_wanted(self, key: str) -> bool:
         until = calendar.next_period(self.name, day_of(key)).isoformat()
         index = bisect_left(self._below, key)
-        is_first_day = calendar.first_day(self.name, day_of(key)) == day_of(key)
+        is_first_day = self.first_day(self.name, day_of(key)) == day_of(key)
         return is_first_day and index < len(self._below) and self._below[index] < until
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:

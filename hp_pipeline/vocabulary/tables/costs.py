@@ -111,7 +111,12 @@ def cost_tables() -> tuple[Table, ...]:
         Table("costs_daily", "Cost and CO2 per day of the house's calendar, by dated tariffs", columns),
         Table("costs_weekly", "Cost and CO2 per ISO week of the house's calendar", columns, "periods"),
         Table("costs_monthly", "Cost and CO2 per month of the house's calendar", columns, "periods"),
-        Table("costs_seasonal", "Cost and CO2 per heating season (July to June)", columns, "periods"),
+        Table(
+            "costs_seasonal",
+            "Cost and CO2 per heating season (July to June, or as `heating_season_starts` says)",
+            columns,
+            "periods",
+        ),
         Table("costs_yearly", "Cost and CO2 per year of the house's calendar", columns, "periods"),
         Table("costs_all_time", "Cost and CO2 over all that is stored", columns, "none"),
     )

@@ -46,7 +46,8 @@ def defrost_tables() -> tuple[Table, ...]:
         Table("defrost_monthly", "Defrosts per month, by the outdoor temperature of their hour", columns, "periods"),
         Table(
             "defrost_seasonal",
-            "Defrosts per heating season (July to June), by the outdoor temperature of their hour",
+            "Defrosts per heating season (July to June, or as `heating_season_starts` says), by the outdoor "
+            "temperature of their hour",
             columns,
             "periods",
         ),

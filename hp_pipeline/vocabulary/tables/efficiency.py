@@ -185,6 +185,8 @@ def efficiency_tables() -> tuple[Table, ...]:
                 Column("room_temperature_mean", "DOUBLE", "°C", "Mean room temperature of the day"),
                 Column("thermal_energy_heating_kwh", "DOUBLE", "kWh", "Heat in mode heating, net of its defrosts"),
                 Column("thermal_coverage", "DOUBLE", None, "Share of the day for which heat is known, 0…1"),
+                Column("electrical_s", "DOUBLE", "s", "Time for which electricity is known"),
+                Column("thermal_s", "DOUBLE", "s", "Time for which heat is known"),
                 Column("degree_days_reason", "VARCHAR", None, "Why there are no degree days"),
             ),
             "periods",

@@ -270,7 +270,8 @@ MEANINGS: Final = (
     # ---- outlook
     Meaning(
         "(electrical|thermal)_energy_change", "comparisons", "outlook",
-        "{0}_energy_kwh / {0}_energy_kwh_before - 1", null_when="`comparison_reason` says why",
+        "({0}_energy_kwh / {0}_days) / ({0}_energy_kwh_before / {0}_days_before) - 1",
+        null_when="`comparison_reason` says why",
     ),
     Meaning("cop_change", "comparisons", "outlook", "cop - cop_before",
             null_when="`comparison_reason`, or one of the two has no `cop`"),
@@ -282,7 +283,8 @@ MEANINGS: Final = (
     Meaning(
         "(electrical|thermal)_energy_estimate_kwh", "outlook", "outlook",
         method="so far + heating so far ÷ its share of a year's heating × the share that lacks + the rest by days; "
-        "shares by own full years, else by the degree days of an average one",
+        "shares by own full years, else by own degree days, else by those of an average year; where the weather of the "
+        "same months of other years is known, a cold month stands for more",
         null_when="`estimate_reason` says why: less than 30 days, or than a quarter of a year's heating",
     ),
     Meaning(
@@ -292,6 +294,13 @@ MEANINGS: Final = (
     ),
     Meaning("cop_estimate", "outlook", "outlook", "thermal_energy_estimate_kwh / electrical_energy_estimate_kwh",
             null_when="there is no estimate, or no `cop` so far"),
+    Meaning("cost|standing_charge|co2_kg", "outlook", "outlook", method="as in `costs_yearly`",
+            null_when="no tariff tells it"),
+    Meaning("cost_estimate|co2_estimate_kg", "outlook", "outlook",
+            method="estimated electricity × what a kWh cost (or stood for) so far",
+            null_when="no tariff tells it, or there is no estimate of the electricity"),
+    Meaning("standing_charge_estimate", "outlook", "outlook", method="by days; the newest tariff goes on",
+            null_when="no tariff holds"),
     Meaning("(electrical|thermal)_energy_plain_kwh", "outlook", "outlook",
             null_when="less than a day is known"),
     Meaning("method|estimate_reason", "outlook", "outlook", null_when="there is nothing to say"),
@@ -387,10 +396,11 @@ MEANINGS: Final = (
     Meaning(
         "(observed_s|electrical_energy_kwh|thermal_energy(_heating|_dhw)?_kwh|cop(_heating|_dhw)?|compressor_starts"
         "|.+_temperature_mean)(_before)?", "comparisons", "outlook",
-        method="as in the figures, up to the period's end or the newest day; `_before`: the same days a year before",
+        method="as in the figures, up to the period's end or the newest day; `_before`: of the earlier period",
         null_when="nothing is known of these days, or a `cop` is not borne by them", is_listed_once=True,
     ),
-    Meaning("days_(known|left)", "outlook", "outlook"),
+    Meaning("days_(known|left)|(electrical|thermal)_days", "outlook", "outlook"),
+    Meaning("(electrical|thermal)_days(_before)?", "comparisons", "outlook"),
     Meaning("(electrical|thermal)_s", "quarter_hourly", "time"),
     Meaning("begins|known_s|longest_s", "state_daily", "time"),
     Meaning("share", "state_daily", "time", method="`known_s` ÷ the time for which the signal is known on the day"),
@@ -411,7 +421,7 @@ MEANINGS: Final = (
             null_when="it is not known while the compressor ran"),
     Meaning("outdoor_temperature_mean|room_temperature_mean|thermal_energy_heating_kwh|thermal_coverage",
             "degree_days", "house", null_when="it is not known on the day"),
-    Meaning("outdoor_coverage", "degree_days", "house"),
+    Meaning("outdoor_coverage|(electrical|thermal)_s", "degree_days", "house"),
     Meaning("days|heat_mean_w|outdoor_temperature_mean", "heat_loss_bins", "house"),
     Meaning("bins", "heating_curve", "house"),
     Meaning("stratification_k_per_m|solar_kwh_per_m2", _SOLAR, "solar",
