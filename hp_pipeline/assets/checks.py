@@ -379,6 +379,8 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     },
     "costs_seasonal": {**_MADE},
     "costs_yearly": {**_MADE},
+    "costs_weekly": {**_MADE},
+    "costs_all_time": {**_MADE},
     "comparisons": {**_MADE},
     "outlook": {**_MADE},
 }

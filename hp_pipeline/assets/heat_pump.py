@@ -14,9 +14,11 @@ from hp_pipeline.assets.stages import (
     AllTimeStage,
     ComparisonsStage,
     CompressorRunsStage,
+    CostsAllTimeStage,
     CostsDailyStage,
     CostsMonthlyStage,
     CostsSeasonalStage,
+    CostsWeeklyStage,
     CostsYearlyStage,
     CountersStage,
     CyclingDailyStage,
@@ -205,8 +207,14 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
         periods_step(
             plant,
             "costs",
-            [CostsMonthlyStage, CostsSeasonalStage, CostsYearlyStage],
-            {"costs_monthly": "costs_daily", "costs_seasonal": "costs_monthly", "costs_yearly": "costs_monthly"},
+            [CostsWeeklyStage, CostsMonthlyStage, CostsSeasonalStage, CostsYearlyStage, CostsAllTimeStage],
+            {
+                "costs_weekly": "costs_daily",
+                "costs_monthly": "costs_daily",
+                "costs_seasonal": "costs_monthly",
+                "costs_yearly": "costs_monthly",
+                "costs_all_time": "costs_yearly",
+            },
         ),
         periods_step(
             plant,
@@ -224,7 +232,10 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
             plant,
             "outlook",
             [ComparisonsStage, OutlookStage],
-            {"comparisons": "monthly", "outlook": "monthly"},
+            {
+                "comparisons": ("monthly", "degree_days"),
+                "outlook": ("monthly", "degree_days", "costs_monthly"),
+            },
         ),
         periods_step(
             plant,
@@ -264,21 +275,22 @@ def daily_step(plant: Plant, stage_type: type[Stage], specs: Sequence[dg.AssetSp
 
 
 def periods_step(
-    plant: Plant, name: str, stage_types: Sequence[type[Stage]], below: Mapping[str, str]
+    plant: Plant, name: str, stage_types: Sequence[type[Stage]], below: Mapping[str, str | Sequence[str]]
 ) -> dg.AssetsDefinition:
     """Weeks, months, seasons, years, all time: rows of their own calendar, hence without the graph's partitions.
 
     Args:
-        below: for each table of the stages the one that it is merged from.
+        below: for each table of the stages the one that it is merged from, or those that it is made from.
     """
     own = plant.id
 
+    def deps(tables: str | Sequence[str]) -> list[dg.AssetDep]:
+        names = [tables] if isinstance(tables, str) else tables
+        return [dg.AssetDep(asset_key(table, own)) for table in names]
+
     @dg.multi_asset(
         name=f"{own}__{name}",
-        specs=[
-            spec(table, own, about(table), deps=[dg.AssetDep(asset_key(shorter, own))])
-            for table, shorter in below.items()
-        ],
+        specs=[spec(table, own, about(table), deps=deps(shorter)) for table, shorter in below.items()],
         check_specs=[check for table in below for check in check_specs(table, own)],
         pool=POOL,
     )

@@ -66,7 +66,8 @@ def _dated(files: tuple[Path, ...], layout: PriceFiles) -> pl.DataFrame:
 def read_prices(path: Path, layout: PriceFiles) -> pl.DataFrame:
     """The prices of a CSV file: `start`, `end` (UTC), `price` (currency per kWh), `co2` (g per kWh).
 
-    A price holds until the next one, at most for as long as most prices of the file: a missing hour has none.
+    A price holds until the next one, at most for the step of the prices around it: a missing hour has none, and a file
+    may go from hours to quarters of an hour.
 
     Raises:
         PriceFileError: it cannot be read, lacks a column, or a cell is no time with an offset or no number.
@@ -98,13 +99,27 @@ def read_prices(path: Path, layout: PriceFiles) -> pl.DataFrame:
     if unpriced.height:
         raise PriceFileError(f"{path}, line {unpriced['line'][0]}: the price is no number, such as 0.31")
     ordered = rows.unique("start", keep="last").sort("start")
-    step = ordered["start"].diff().drop_nulls().mode().min() if ordered.height > 1 else None
-    longest = pl.lit(step) if step is not None else pl.duration(hours=1)
     return ordered.select(
         "start",
-        pl.min_horizontal(pl.col("start") + longest, pl.col("start").shift(-1).fill_null(pl.col("start") + longest))
-        .cast(PRICES["end"])
-        .alias("end"),
+        (pl.col("start") + _held()).cast(PRICES["end"]).alias("end"),
         price=pl.col("price") * layout.factor + layout.surcharge_per_kwh,
         co2=pl.col("co2").cast(pl.Float64),
     )
+
+
+_NEAR = 3
+"""The step around a price is told by so many prices on each side."""
+
+
+def _held() -> pl.Expr:
+    """How long each of the prices, sorted by `start`, holds.
+
+    The shortest of the distances near a price on one side is the step there: longer ones are holes. Where the step
+    changes it is another on each side, and the longer one holds up to the next price. One distance alone, at the end
+    of a file, is no step.
+    """
+    to_next = pl.col("start").shift(-1) - pl.col("start")
+    before = pl.min_horizontal(to_next.shift(count) for count in range(1, _NEAR + 1))
+    nearest = pl.min_horizontal(to_next.shift(-count) for count in range(_NEAR))
+    behind = pl.when(to_next.shift(-1).is_not_null()).then(nearest)
+    return pl.coalesce(pl.min_horizontal(to_next, pl.max_horizontal(before, behind)), before, pl.duration(hours=1))

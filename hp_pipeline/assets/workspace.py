@@ -175,6 +175,11 @@ class Plant:
         """The zone of the house's calendar."""
         return self.workspace.settings.site.time_zone
 
+    @property
+    def season_starts(self) -> int:
+        """The month with which a heating season begins."""
+        return self.workspace.settings.site.heating_season_starts
+
     @cached_property
     def rules(self) -> Rules:
         """The rules that hold for it, and what its meters include."""

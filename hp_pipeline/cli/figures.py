@@ -17,9 +17,17 @@ if TYPE_CHECKING:
     from hp_pipeline.assets.workspace import Workspace
 
 Grouping = Literal["all", "year", "season", "month", "week", "day", "hour", "session", "cycle"]
-COST_GROUPINGS = ("year", "season", "month", "day")
+COST_GROUPINGS = ("all", "year", "season", "month", "week", "day")
 SOLAR_GROUPINGS = ("year", "month", "day", "hour")
-_TABLE = {"hour": "hourly", "day": "daily", "month": "monthly", "season": "seasonal", "year": "yearly"}
+_TABLE = {
+    "hour": "hourly",
+    "day": "daily",
+    "week": "weekly",
+    "month": "monthly",
+    "season": "seasonal",
+    "year": "yearly",
+    "all": "all_time",
+}
 """The end of the name of the table that has a row for each."""
 GROUPINGS = ("all", "year", "season", "month", "week", "day", "hour", "session", "cycle")
 
@@ -154,13 +162,16 @@ def _grouped(shown: Shown, by: str) -> pl.DataFrame:
     from hp_pipeline.transforms.periods import regrouped
 
     below = "monthly" if by in {"all", "year", "season", "month"} and not (shown.first or shown.last) else "daily"
-    zone = shown.workspace.settings.site.time_zone
+    site = shown.workspace.settings.site
     parts = []
     rows = shown.table(below)
     for pump in shown.heat_pumps:
         plant = shown.workspace.plant(pump)
         own = rows.filter(pl.col("heat_pump") == pump)
-        parts.append(regrouped(own, by, below, zone, plant.rules, DailyStage(plant).known))  # type: ignore[arg-type]
+        known = DailyStage(plant).known
+        parts.append(
+            regrouped(own, by, below, site.time_zone, plant.rules, known, site.heating_season_starts)  # type: ignore[arg-type]
+        )
     return pl.concat(parts)
 
 
@@ -209,7 +220,7 @@ def cycles(**options: Any) -> None:
 def costs_command(by: str, **options: Any) -> None:
     """What the electricity cost, and what a kWh of heat did, by the tariffs of the settings; CO2 likewise.
 
-    A row is a whole day, month, heating season or year: --from and --to choose those that begin within them.
+    A row is a whole day, ISO week, month, heating season or year: --from and --to choose those that begin within them.
 
     \b
     hp-pipeline costs
@@ -246,7 +257,7 @@ def outlook_command(settings: str | None, data: str | None, heat_pump: str | Non
         asset = f"comparisons/{pump}"
         newest.append(conform(shown.workspace.lake.read(asset, shown.keys(asset)[-1:]), "comparisons"))
     which = ["heat_pump", "kind", "period"]
-    beside = pl.concat(newest)
+    beside = pl.concat(newest).filter(pl.col("against") == "year before")
     beside = beside.select(*which, *(name for name in beside.columns if name not in rows.columns))
     rows = rows.join(beside, on=which, how="left", maintain_order="left")
     shown.show(rows, OUTLOOK_VIEW, "What the running ones come to")

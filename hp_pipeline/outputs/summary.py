@@ -98,6 +98,7 @@ _HEADERS: Mapping[str, str] = {
     "days_known": "days\nknown",
     "days_left": "days\nleft",
     "cop_estimate": "COP\nestimate",
+    "cost_estimate": "cost\nestimate",
     "electrical_energy_estimate_kwh": "electr.\nestimate",
     "electrical_energy_estimate_low_kwh": "at\nleast",
     "electrical_energy_estimate_high_kwh": "at\nmost",
@@ -138,7 +139,7 @@ OUTLOOK_VIEW = (
     *("heat_pump", "kind", "period", "days_known", "days_left", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
     *("electrical_energy_estimate_kwh", "electrical_energy_estimate_low_kwh", "electrical_energy_estimate_high_kwh"),
     *("thermal_energy_estimate_kwh", "thermal_energy_estimate_low_kwh", "thermal_energy_estimate_high_kwh"),
-    *("cop_estimate", "electrical_energy_plain_kwh", "cop_reason", "estimate_reason"),
+    *("cop_estimate", "cost_estimate", "electrical_energy_plain_kwh", "cop_reason", "estimate_reason"),
 )
 COMPARISON_VIEW = (
     *("heat_pump", "kind", "period", "electrical_energy_kwh", "electrical_energy_kwh_before"),
@@ -170,7 +171,7 @@ FAULT_VIEW = ("heat_pump", "start", "kind", "code", "text", "mode", "session_sta
 STATE_VIEW = ("heat_pump", "period", "signal", "state", "begins", "known_s", "share", "longest_s")
 TEMPERATURE_VIEW = (
     *("heat_pump", "outdoor_from", "outdoor_to", "hours", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
-    "flow_temperature_mean",
+    *("flow_temperature_mean", "cop_reason"),
 )
 """Which columns a person is shown; JSON and CSV have all of them."""
 
@@ -187,7 +188,8 @@ _LEFT_OUT_FIRST = (
         "defrosts",
     ),
     *("flow_temperature_last", "flow_temperature_mean", "compressor_starts", "electrical_coverage", "cop_dhw"),
-    *("cop_heating", "provisional", "end", "electrical_energy_plain_kwh", "days_known", "standing_charge"),
+    *("cop_heating", "provisional", "end", "electrical_energy_plain_kwh", "cost_estimate", "days_known"),
+    "standing_charge",
     *("cost_heating", "cost_dhw", "co2_kg", "co2_g_per_kwh_heat", "outdoor_temperature_mean_before"),
     *("thermal_energy_estimate_low_kwh", "thermal_energy_estimate_high_kwh", "thermal_energy_kwh_before"),
     *("thermal_energy_change", "cost_per_kwh_heating", "cost_per_kwh_dhw", "thermal_energy_estimate_kwh"),

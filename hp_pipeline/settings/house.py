@@ -54,6 +54,10 @@ class Site(SettingsModel):
         None, description="Degrees east, -180 to 180."
     )
 
+    heating_season_starts: Annotated[int, within(1, 12)] = Field(
+        7, description="Month with which the year of a heating season begins: 7 in the north, 1 in the south."
+    )
+
     @classmethod
     def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
         """One coordinate is no place."""

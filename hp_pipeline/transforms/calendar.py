@@ -6,7 +6,8 @@ half past in UTC. Where clocks are put by part of an hour, or in the middle of o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -19,7 +20,8 @@ PeriodName = Literal["daily", "weekly", "monthly", "seasonal", "yearly"]
 Grouping = Literal["all", "year", "season", "month", "week", "day"]
 
 SEASON_MONTH = 7
-"""The month in which a heating season's year begins: July, when least is heated in the northern hemisphere."""
+"""The month in which a heating season's year begins where the settings name no other (`site.heating_season_starts`):
+July, when least is heated in the northern hemisphere."""
 
 
 def day_start(day: date, time_zone: str) -> datetime:
@@ -75,8 +77,8 @@ def local_iso(moments: Iterable[datetime], time_zone: str) -> list[str]:
     return [moment.astimezone(zone).isoformat(timespec="minutes") for moment in moments]
 
 
-def first_day(name: PeriodName, day: date) -> date:
-    """The first day of the period that a local day lies in."""
+def first_day(name: PeriodName, day: date, season_starts: int = SEASON_MONTH) -> date:
+    """The first day of the period that a local day lies in; heating seasons begin with the month `season_starts`."""
     match name:
         case "daily":
             return day
@@ -85,7 +87,7 @@ def first_day(name: PeriodName, day: date) -> date:
         case "monthly":
             return day.replace(day=1)
         case "seasonal":
-            return season_of(day)
+            return season_of(day, season_starts)
         case "yearly":
             return day.replace(month=1, day=1)
 
@@ -103,8 +105,14 @@ def next_period(name: PeriodName, first: date) -> date:
             return first.replace(year=first.year + 1)
 
 
+def wanted_period(name: PeriodName, periods: Sequence[date], day: date) -> date | None:
+    """Which of the periods, by their first days in ascending order, a local day lies in; None when in none."""
+    place = bisect_right(periods, day) - 1
+    return periods[place] if place >= 0 and day < next_period(name, periods[place]) else None
+
+
 def period_label(name: PeriodName, first: date) -> str:
-    """How a period is called: 2026-03-29, 2026-W13, 2026-03, 2025/26 (a heating season), 2026."""
+    """How a period is called: 2026-03-29, 2026-W13, 2026-03, 2025/26 (a heating season over two years), 2026."""
     match name:
         case "daily":
             return first.isoformat()
@@ -113,19 +121,19 @@ def period_label(name: PeriodName, first: date) -> str:
             return f"{year}-W{week:02d}"
         case "monthly":
             return f"{first:%Y-%m}"
-        case "seasonal":
+        case "seasonal" if first.month > 1:
             return f"{first.year}/{(first.year + 1) % 100:02d}"
-        case "yearly":
+        case "seasonal" | "yearly":
             return f"{first:%Y}"
 
 
-def season_of(day: date) -> date:
+def season_of(day: date, season_starts: int = SEASON_MONTH) -> date:
     """The first day of the heating season that a local day lies in."""
-    year = day.year if day.month >= SEASON_MONTH else day.year - 1
-    return date(year, SEASON_MONTH, 1)
+    year = day.year if day.month >= season_starts else day.year - 1
+    return date(year, season_starts, 1)
 
 
-def grouped(grouping: Grouping, day: date) -> tuple[date, date, str]:
+def grouped(grouping: Grouping, day: date, season_starts: int = SEASON_MONTH) -> tuple[date, date, str]:
     """For a way to group days: the first day of the group, the day after its last, and its label.
 
     `all` is one group; its bounds are those of the calendar.
@@ -140,7 +148,7 @@ def grouped(grouping: Grouping, day: date) -> tuple[date, date, str]:
         "day": "daily",
     }
     name = names[grouping]
-    first = first_day(name, day)
+    first = first_day(name, day, season_starts)
     return first, next_period(name, first), period_label(name, first)
 
 

@@ -1,8 +1,8 @@
-"""Energies per quarter of an hour × prices → costs and CO2 per day, month, heating season and year.
+"""Energies per quarter of an hour × prices → costs and CO2 per day, week, month, heating season, year and all time.
 
 A price is put on the energy of each quarter of an hour, and costs are added; a price is never put on the total of a
 day. Money is added as whole billionths of the currency and CO2 as whole micrograms, so that a month is the sum of its
-days to the last bit.
+days to the last bit. The standing charge alone is not a matter of what was read: it runs by the calendar.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ import polars as pl
 from hp_pipeline.transforms.calendar import (
     PeriodName,
     day_start,
-    first_day,
     local_date,
     local_iso,
     next_period,
     period_label,
+    wanted_period,
+    with_period,
 )
 from hp_pipeline.transforms.division import divided
+from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import elapsed_s, lack
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.vocabulary.rules import Rules
@@ -39,8 +42,10 @@ _PARTS = 1_000_000_000
 """Money is added in billionths of the currency, CO2 (kg) in billionths of a kilogram."""
 
 _MONEY = [column.name for column in cost_sum_columns() if column.unit in {"currency", "kg"}]
+_ADDED_MONEY = [name for name in _MONEY if name != "standing_charge"]
 _ENERGY = [column.name for column in cost_sum_columns() if column.unit == "kWh"]
 _TIME = [column.name for column in cost_sum_columns() if column.unit == "s"]
+_ADDED_TIME = [name for name in _TIME if name != "standing_charge_s"]
 
 UNPRICED_SHARE = 0.01
 """With a larger share of the electricity without a price, a cost per kWh of heat is not shown."""
@@ -166,12 +171,18 @@ def _quarter_means(prices: pl.DataFrame, quarters: pl.Series) -> pl.DataFrame:
 
 
 def costs_daily(
-    quarters: pl.DataFrame, tariffs: Sequence[Tariff], days: Sequence[date], time_zone: str, rules: Rules
+    quarters: pl.DataFrame,
+    tariffs: Sequence[Tariff],
+    days: Sequence[date],
+    time_zone: str,
+    rules: Rules,
+    known: Known,
 ) -> pl.DataFrame:
     """Table `costs_daily`: a row for each of the local days that has a quarter.
 
     Args:
         quarters: table `quarter_hourly` of one heat pump over these days (more do not matter).
+        known: the time in which there are readings at all.
     """
     if quarters.is_empty():
         return conform(None, "costs_daily")
@@ -180,115 +191,195 @@ def costs_daily(
     used = pl.col("electrical_energy_kwh")
     booked = exact.with_columns(
         *(_cost(use) for use in PRICED_USES),
+        *(_co2(use) for use in PRICED_USES),
         pl.when(pl.col("price").is_not_null()).then(used).alias("priced_kwh"),
         pl.when(pl.col("co2").is_not_null()).then(used).alias("co2_known_kwh"),
-        co2_kg=(used * pl.col("co2") / _MJ_PER_KWH / 1000 * _PARTS).round().cast(pl.Int64),
-        standing_charge=pl.lit(None, pl.Int64),
-        **{name: (pl.col(name) * _US_PER_S).round().cast(pl.Int64) for name in _TIME},
+        **{name: (pl.col(name) * _US_PER_S).round().cast(pl.Int64) for name in _ADDED_TIME},
         first=pl.col("start").dt.convert_time_zone(time_zone).dt.date(),
     ).filter(pl.col("first").is_in(list(days)))
-    merged = _added(booked).with_columns(
-        standing_charge=pl.col("first").map_elements(
-            lambda day: _standing_charge(tariffs, day), return_dtype=pl.Int64, skip_nulls=False
-        )
-    )
-    return _placed(merged, "costs_daily", "daily", time_zone, rules)
+    return _placed(_added(booked), "costs_daily", "daily", tariffs, time_zone, rules, known)
 
 
 _UNPRICED = [column.name for column in quarter_energy_columns()]
 
 
+def _named(*words: str) -> str:
+    return "_".join(word for word in words if word)
+
+
 def _cost(use: str) -> pl.Expr:
-    energy = "_".join(word for word in ("electrical_energy", use, "kwh") if word)
-    amount = pl.col(energy) * pl.col("price") / _MJ_PER_KWH * _PARTS
-    return amount.round().cast(pl.Int64).alias("_".join(word for word in ("cost", use) if word))
+    amount = pl.col(_named("electrical_energy", use, "kwh")) * pl.col("price") / _MJ_PER_KWH * _PARTS
+    return amount.round().cast(pl.Int64).alias(_named("cost", use))
 
 
-def _standing_charge(tariffs: Sequence[Tariff], day: date) -> int | None:
-    holding = max((tariff for tariff in tariffs if tariff.valid_from <= day), key=lambda t: t.valid_from, default=None)
-    return None if holding is None else round(holding.standing_charge_per_day * _PARTS)
+def _co2(use: str) -> pl.Expr:
+    amount = pl.col(_named("electrical_energy", use, "kwh")) * pl.col("co2") / _MJ_PER_KWH / 1000 * _PARTS
+    return amount.round().cast(pl.Int64).alias(_named("co2", use, "kg"))
 
 
-def _added(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows in whole numbers added by `first`; what nothing is known of stays null."""
+def _added(rows: pl.DataFrame, by: str = "first") -> pl.DataFrame:
+    """Rows in whole numbers added per period; what nothing is known of stays null."""
     return (
         rows.sort("start")
-        .group_by("heat_pump", "first", maintain_order=True)
-        .agg(known_sum(pl.col(n)).alias(n) for n in [*_MONEY, *_ENERGY, *_TIME])
+        .group_by("heat_pump", by, maintain_order=True)
+        .agg(known_sum(pl.col(n)).alias(n) for n in [*_ADDED_MONEY, *_ENERGY, *_ADDED_TIME])
+    )
+
+
+def _exact(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows as they are stored → whole numbers, so that they can be added."""
+    return rows.with_columns(
+        *((pl.col(column) * _PARTS).round().cast(pl.Int64).alias(column) for column in _ADDED_MONEY),
+        *((pl.col(column) * _MJ_PER_KWH).round().cast(pl.Int64).alias(column) for column in _ENERGY),
+        *((pl.col(column) * _US_PER_S).round().cast(pl.Int64).alias(column) for column in _ADDED_TIME),
     )
 
 
 def costs_by_calendar(
-    rows: pl.DataFrame, name: PeriodName, periods: Sequence[date], time_zone: str, rules: Rules
+    rows: pl.DataFrame,
+    name: PeriodName,
+    periods: Sequence[date],
+    tariffs: Sequence[Tariff],
+    time_zone: str,
+    rules: Rules,
+    known: Known,
 ) -> pl.DataFrame:
-    """Table `costs_monthly`, `costs_seasonal` or `costs_yearly`: rows of shorter periods added.
+    """Table `costs_weekly`, `costs_monthly`, `costs_seasonal` or `costs_yearly`: rows of shorter periods added.
 
     Args:
         rows: rows of costs that lie within the periods (more do not matter).
         periods: first local days of the periods wanted.
+        known: the time in which there are readings at all.
     """
     table = f"costs_{name}"
     if rows.is_empty():
         return conform(None, table)
-    firsts = pl.Series([first_day(name, local_date(start, time_zone)) for start in rows["start"]], dtype=pl.Date)
-    exact = rows.with_columns(
-        *((pl.col(column) * _PARTS).round().cast(pl.Int64).alias(column) for column in _MONEY),
-        *((pl.col(column) * _MJ_PER_KWH).round().cast(pl.Int64).alias(column) for column in _ENERGY),
-        *((pl.col(column) * _US_PER_S).round().cast(pl.Int64).alias(column) for column in _TIME),
-        first=firsts,
-    ).filter(pl.col("first").is_in(list(periods)))
-    return _placed(_added(exact), table, name, time_zone, rules)
+    wanted = sorted(periods)
+    firsts = [wanted_period(name, wanted, local_date(start, time_zone)) for start in rows["start"]]
+    exact = _exact(rows).with_columns(first=pl.Series(firsts, dtype=pl.Date)).filter(pl.col("first").is_not_null())
+    return _placed(_added(exact), table, name, tariffs, time_zone, rules, known)
 
 
-def _placed(merged: pl.DataFrame, table: str, name: PeriodName, time_zone: str, rules: Rules) -> pl.DataFrame:
-    starts: list[datetime] = [day_start(first, time_zone) for first in merged["first"]]
-    shown = merged.with_columns(
+def costs_all_time(
+    years: pl.DataFrame, first: date, last: date, tariffs: Sequence[Tariff], time_zone: str, rules: Rules, known: Known
+) -> pl.DataFrame:
+    """Table `costs_all_time`: one row over the rows of `costs_yearly`; something was read from the local day `first`
+    to `last`."""
+    if years.is_empty():
+        return conform(None, "costs_all_time")
+    until = last + timedelta(days=1)
+    added = _added(_exact(years).with_columns(first=pl.lit(first)))
+    placed = with_period(_charged(added, [(first, until)], tariffs, time_zone, known), first, until, "all", time_zone)
+    return conform(_with_ratios(_in_units(placed), rules, known), "costs_all_time")
+
+
+def charges(tariffs: Sequence[Tariff], first: date, until: date) -> list[tuple[float, date, date]]:
+    """The standing charges per day of the local days [first, until): each with its first day and the day after its
+    last; days before the first tariff have none."""
+    ordered = sorted(tariffs, key=lambda tariff: tariff.valid_from)
+    borders = [*(tariff.valid_from for tariff in ordered), date.max]
+    spans = [
+        (tariff.standing_charge_per_day, max(begin, first), min(end, until))
+        for tariff, begin, end in zip(ordered, borders, borders[1:], strict=False)
+    ]
+    return [(charge, begin, end) for charge, begin, end in spans if begin < end]
+
+
+def charged_days(first: date, until: date, time_zone: str, known: Known) -> tuple[date, date]:
+    """Of the local days [first, until) those in which the house's readings run, whether or not it was read in each."""
+    if known.since is not None:
+        first = max(first, local_date(known.since, time_zone))
+    if known.until is not None:
+        until = min(until, local_date(known.until - timedelta(microseconds=1), time_zone) + timedelta(days=1))
+    return first, until
+
+
+def _charged(
+    merged: pl.DataFrame, spans: Sequence[tuple[date, date]], tariffs: Sequence[Tariff], time_zone: str, known: Known
+) -> pl.DataFrame:
+    """The rows with `standing_charge` and `standing_charge_s` of their local days, in whole numbers."""
+    found: list[tuple[int | None, int]] = []
+    for first, until in spans:
+        parts = charges(tariffs, *charged_days(first, until, time_zone, known))
+        lengths = [day_start(end, time_zone) - day_start(begin, time_zone) for _, begin, end in parts]
+        found.append(
+            (
+                sum(round(charge * _PARTS) * (end - begin).days for charge, begin, end in parts) if parts else None,
+                sum(length // timedelta(microseconds=1) for length in lengths),
+            )
+        )
+    return merged.with_columns(
+        standing_charge=pl.Series([charge for charge, _ in found], dtype=pl.Int64),
+        standing_charge_s=pl.Series([length for _, length in found], dtype=pl.Int64),
+    )
+
+
+def _placed(
+    merged: pl.DataFrame,
+    table: str,
+    name: PeriodName,
+    tariffs: Sequence[Tariff],
+    time_zone: str,
+    rules: Rules,
+    known: Known,
+) -> pl.DataFrame:
+    spans = [(first, next_period(name, first)) for first in merged["first"]]
+    starts: list[datetime] = [day_start(first, time_zone) for first, _ in spans]
+    placed = _charged(merged, spans, tariffs, time_zone, known).with_columns(
+        start=pl.Series(starts, dtype=UTC),
+        end=pl.Series([day_start(until, time_zone) for _, until in spans], dtype=UTC),
+        period=pl.Series([period_label(name, first) for first, _ in spans], dtype=pl.String),
+        local_start=pl.Series(local_iso(starts, time_zone), dtype=pl.String),
+    )
+    return conform(_with_ratios(_in_units(placed), rules, known), table)
+
+
+def _in_units(merged: pl.DataFrame) -> pl.DataFrame:
+    return merged.with_columns(
         *(divided(pl.col(column), _PARTS).alias(column) for column in _MONEY),
         *(divided(pl.col(column), _MJ_PER_KWH).alias(column) for column in _ENERGY),
         *(divided(pl.col(column), _US_PER_S).alias(column) for column in _TIME),
-        start=pl.Series(starts, dtype=UTC),
-        end=pl.Series([day_start(next_period(name, first), time_zone) for first in merged["first"]], dtype=UTC),
-        period=pl.Series([period_label(name, first) for first in merged["first"]], dtype=pl.String),
-        local_start=pl.Series(local_iso(starts, time_zone), dtype=pl.String),
     )
-    return conform(_with_ratios(shown, rules), table)
 
 
-def _with_ratios(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+def _with_ratios(rows: pl.DataFrame, rules: Rules, known: Known) -> pl.DataFrame:
+    """Add coverages and what a kWh cost, which obeys the floors of `cop`, and needs a price.
+
+    The standing charge of a kWh of heat is that of the time for which the heat is known: a day of which an hour was
+    read has the charge of a whole day, and an hour's heat.
+    """
+    rows = rows.with_columns(
+        electrical_coverage=(pl.col("electrical_s") / elapsed_s(known)).clip(0, 1),
+        thermal_coverage=(pl.col("thermal_s") / elapsed_s(known)).clip(0, 1),
+    )
     used, heat = pl.col("electrical_energy_kwh"), pl.col("thermal_energy_kwh")
     unpriced = 1 - pl.col("priced_kwh").fill_null(0) / used
     uncounted = 1 - pl.col("co2_known_kwh").fill_null(0) / used
-    known = pl.min_horizontal("electrical_s", "thermal_s") / pl.max_horizontal("electrical_s", "thermal_s")
-    reason = (
-        pl.when(used.is_null())
-        .then(pl.lit("no electricity known"))
-        .when(heat.is_null())
-        .then(pl.lit("no heat known"))
-        .when(used < rules.minimum_electrical_energy_kwh)
-        .then(pl.format("less than {} kWh of electricity", pl.lit(rules.minimum_electrical_energy_kwh)))
-        .when(heat <= 0)
-        .then(pl.lit("no heat given"))
-        .when(1 - known > rules.maximum_coverage_mismatch)
-        .then(pl.lit("electricity and heat are known for different times"))
-        .when(unpriced > UNPRICED_SHARE)
-        .then(pl.format("no price for {} % of the electricity", (unpriced * 100).round(0).cast(pl.Int64)))
+    reason = pl.coalesce(
+        lack(used, heat, pl.col("electrical_coverage"), pl.col("thermal_coverage"), rules),
+        pl.when(unpriced > UNPRICED_SHARE).then(
+            pl.format("no price for {} % of the electricity", (unpriced * 100).round(0).cast(pl.Int64))
+        ),
     )
     rows = rows.with_columns(cost_reason=reason)
     bears = pl.col("cost_reason").is_null()
-    cooling_cost = pl.col("cost_cooling").fill_null(0)
-    cost = pl.col("cost") - cooling_cost
-    not_cooling = 1 - pl.col("electrical_energy_cooling_kwh").fill_null(0) / used
 
     def per_kwh(amount: pl.Expr, energy: pl.Expr) -> pl.Expr:
         return pl.when(bears & (energy >= rules.minimum_electrical_energy_kwh)).then(amount / energy)
 
+    def co2_per_kwh(amount: pl.Expr, energy: pl.Expr) -> pl.Expr:
+        return pl.when(uncounted <= UNPRICED_SHARE).then(per_kwh(amount * 1000, energy))
+
+    cost = pl.col("cost") - pl.col("cost_cooling").fill_null(0)
+    charge = pl.col("standing_charge") * pl.col("thermal_s") / pl.col("standing_charge_s")
+    heating, dhw = (pl.col(f"thermal_energy_{use}_kwh") for use in ("heating", "dhw"))
     return rows.with_columns(
         price_per_kwh=pl.when(pl.col("priced_kwh") > 0).then(pl.col("cost") / pl.col("priced_kwh")),
         cost_per_kwh_heat=per_kwh(cost, heat),
-        cost_per_kwh_heating=per_kwh(pl.col("cost_heating"), pl.col("thermal_energy_heating_kwh")),
-        cost_per_kwh_dhw=per_kwh(pl.col("cost_dhw"), pl.col("thermal_energy_dhw_kwh")),
-        cost_per_kwh_heat_with_standing_charge=per_kwh(cost + pl.col("standing_charge"), heat),
-        co2_g_per_kwh_heat=pl.when(uncounted <= UNPRICED_SHARE).then(
-            per_kwh(pl.col("co2_kg") * 1000 * not_cooling, heat)
-        ),
+        cost_per_kwh_heating=per_kwh(pl.col("cost_heating"), heating),
+        cost_per_kwh_dhw=per_kwh(pl.col("cost_dhw"), dhw),
+        cost_per_kwh_heat_with_standing_charge=per_kwh(cost + charge, heat),
+        co2_g_per_kwh_heat=co2_per_kwh(pl.col("co2_kg") - pl.col("co2_cooling_kg").fill_null(0), heat),
+        co2_g_per_kwh_heating=co2_per_kwh(pl.col("co2_heating_kg"), heating),
+        co2_g_per_kwh_dhw=co2_per_kwh(pl.col("co2_dhw_kg"), dhw),
     )

@@ -13,6 +13,7 @@ from datetime import timedelta
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
+from hp_pipeline.transforms.floors import carnot_limit, lack
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.vocabulary.rules import Rules
 
@@ -95,6 +96,8 @@ HOURLY_COLUMNS = [
     *("heat_pump", "start", "outdoor_temperature_mean", "observed_s", "electrical_s", "thermal_s", "compressor_s"),
     *("defrost_s", "defrosts", "electrical_energy_kwh", "electrical_energy_cooling_kwh", "thermal_energy_kwh"),
     *("electrical_energy_defrost_kwh", "thermal_energy_defrost_kwh", "heat_from_tank_kwh"),
+    *("flow_temperature_mean", "flow_temperature_s", "source_in_temperature_mean", "source_in_temperature_s"),
+    "outdoor_temperature_s",
 ]
 """What is read of the hours."""
 
@@ -105,7 +108,11 @@ _ENERGIES = [
     *("electrical_energy_kwh", "thermal_energy_kwh", "electrical_energy_defrost_kwh", "heat_taken_net_kwh"),
     "heat_from_tank_kwh",
 ]
-_DURATIONS = ["observed_s", "electrical_s", "thermal_s", "compressor_s", "defrost_s", "recovery_sum_s"]
+_MEANS = ["flow_temperature", "source_temperature"]
+_DURATIONS = [
+    *("observed_s", "electrical_s", "thermal_s", "compressor_s", "defrost_s", "recovery_sum_s"),
+    *(f"{name}_s" for name in _MEANS),
+]
 _COUNTS = ["defrosts", "recovered"]
 
 
@@ -129,11 +136,15 @@ def by_temperature(hours: pl.DataFrame, defrosts: pl.DataFrame, rules: Rules) ->
         .group_by("hour")
         .agg(recovered=pl.len().cast(pl.Int64), recovery_sum_s=pl.col("recovery_s").sum())
     )
+    drawn = pl.col("source_in_temperature_mean").is_not_null()
     rows = hours.join(recovered, left_on="start", right_on="hour", how="left", maintain_order="left").with_columns(
         pl.col("recovered").fill_null(0),
         pl.col("recovery_sum_s").fill_null(0.0),
-        electrical_energy_kwh=pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh"),
+        # What a counter counted over a silence is of no mode.
+        electrical_energy_kwh=pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh").fill_null(0),
         heat_taken_net_kwh=-pl.col("thermal_energy_defrost_kwh"),
+        source_temperature_mean=pl.when(drawn).then("source_in_temperature_mean").otherwise("outdoor_temperature_mean"),
+        source_temperature_s=pl.when(drawn).then("source_in_temperature_s").otherwise("outdoor_temperature_s"),
     )
     return _summed(rows, rules)
 
@@ -147,33 +158,39 @@ def _summed(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Add rows per bin. Sums are of whole millijoules and microseconds: the same in any order and grouping."""
     exact = rows.with_columns(
         *((pl.col(name) * _MJ_PER_KWH).round().cast(pl.Int64) for name in _ENERGIES),
+        *(
+            (pl.col(f"{name}_mean") * pl.col(f"{name}_s") * 1e6).round().cast(pl.Int64).alias(f"{name}_mean")
+            for name in _MEANS
+        ),
         *((pl.col(name) * 1e6).round().cast(pl.Int64) for name in _DURATIONS),
     )
     sums = (
         exact.group_by("heat_pump", "outdoor_from")
         .agg(
             *(known_sum(pl.col(name)).alias(name) for name in _ENERGIES),
-            pl.col([*_DURATIONS, *_COUNTS]).sum(),
+            pl.col([*_DURATIONS, *_COUNTS, *(f"{name}_mean" for name in _MEANS)]).sum(),
         )
         .sort("outdoor_from", nulls_last=True)
         .with_columns(
             *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in _ENERGIES),
+            *(
+                pl.when(pl.col(f"{name}_s") > 0)
+                .then(pl.col(f"{name}_mean") / pl.col(f"{name}_s"))
+                .alias(f"{name}_mean")
+                for name in _MEANS
+            ),
             *(divided(pl.col(name), 1e6).alias(name) for name in _DURATIONS),
         )
     )
     heat, power = pl.col("thermal_energy_kwh"), pl.col("electrical_energy_kwh")
     without_heat = heat + pl.col("heat_taken_net_kwh")
     without_power = power - pl.col("electrical_energy_defrost_kwh")
-    lowest = pl.min_horizontal("electrical_s", "thermal_s") / pl.col("observed_s")
-    reason = (
-        pl.when(power.is_null() | heat.is_null())
-        .then(pl.lit("no electricity or no heat known"))
-        .when(lowest < rules.minimum_coverage)
-        .then(pl.lit("known for too little of the time"))
-        .when(without_power < rules.minimum_electrical_energy_kwh)
-        .then(pl.lit("too little electricity"))
-        .when((heat <= 0) | (without_heat <= 0))
-        .then(pl.lit("no heat given"))
+    # Time that a counter counted over is known, though nothing was read in it.
+    time = pl.max_horizontal("observed_s", "electrical_s", "thermal_s")
+    coverages = pl.col("electrical_s") / time, pl.col("thermal_s") / time
+    limit = carnot_limit(pl.col("flow_temperature_mean"), pl.col("source_temperature_mean"))
+    reason = pl.coalesce(
+        lack(power, heat, *coverages, rules, limit), lack(without_power, without_heat, *coverages, rules, limit)
     )
     shown = pl.col("cop_reason").is_null()
     running = pl.col("compressor_s") > 0

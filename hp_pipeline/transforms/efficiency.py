@@ -6,11 +6,14 @@ in any order. Ratios are made of sums, at the end, and only where the data bear 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
+from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import LEAST_LIFT_K, ZERO_CELSIUS_K, carnot_limit, elapsed_s, lack
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables.efficiency import FOLLOWED, SUMS, WEIGHED
@@ -22,9 +25,8 @@ FRAME_COLUMNS = [
 ]
 """What is read of the frames."""
 
-ZERO_CELSIUS_K = 273.15
-LEAST_LIFT_K = 5.0
-"""With the flow hardly warmer than the source, the Carnot limit is high and says nothing."""
+EXTRAPOLATED_K = 10.0
+"""A grade holds so far beyond the flow temperatures, and the lifts, at which it was seen."""
 
 LEAST_CURVE_HOURS = 2.0
 """A bin in which the compressor ran for less tells nothing of the heating curve."""
@@ -40,6 +42,7 @@ LEAST_NORMALISED_SHARE = 0.8
 
 _MJ_PER_KWH = 3_600_000_000
 _US_PER_H = 3_600_000_000
+_US_PER_S = 1_000_000
 
 
 def sums_of(frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFrame, time_zone: str) -> pl.DataFrame:
@@ -128,8 +131,36 @@ def by_use(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
     return merged(pl.concat([used, together]), *by, "mode")
 
 
+def of_periods(
+    sums: pl.DataFrame, periods: pl.DataFrame, rules: Rules, known: Known, by: Sequence[str] = ()
+) -> pl.DataFrame:
+    """What is shown of each period in heating, in dhw, and in all but cooling.
+
+    Args:
+        sums: rows of sums that lie within the periods.
+        periods: `heat_pump`, the columns of `by`, and `start`, `end` of each period.
+        known: the time in which there are readings at all.
+        by: what tells the periods apart; nothing where there is one only.
+    """
+    keys = ["heat_pump", *by]
+    whole = merged(sums, *by).select(*keys, whole_us="known_us")
+    rows = by_use(sums, *by).drop("start", "end")
+    rows = rows.join(periods, on=keys, maintain_order="left").join(whole, on=keys, maintain_order="left")
+    coverage = (pl.col("whole_us") / (elapsed_s(known) * _US_PER_S)).clip(0, 1)
+    return shown(rows.with_columns(coverage=pl.min_horizontal(coverage, _COVERAGE)), rules)
+
+
+_COVERAGE = pl.col("known_us") / pl.col("observed_us")
+
+
 def shown(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """Rows of sums → hours, energies, weighed temperatures, COP, Carnot limit and grade, with reasons."""
+    """Rows of sums → hours, energies, weighed temperatures, COP, Carnot limit and grade, with reasons.
+
+    `coverage` says how much is known of the time that a row stands for: it is that of the readings unless the rows
+    have it.
+    """
+    if "coverage" not in rows.columns:
+        rows = rows.with_columns(coverage=_COVERAGE)
     rows = rows.with_columns(
         *(_ratio(f"{name}_heat_mj_c", f"{name}_heat_mj").alias(f"{name}_temperature_weighted") for name in WEIGHED),
         *(_ratio(f"{name}_us_c", f"{name}_us").alias(f"{name}_running") for name in FOLLOWED),
@@ -143,19 +174,16 @@ def shown(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     flow, source = pl.col("flow_temperature_weighted"), pl.col("source_temperature_weighted")
     rows = rows.with_columns(carnot_cop=carnot(flow, source))
     power, heat = pl.col("running_electrical_energy_kwh"), pl.col("running_thermal_energy_kwh")
+    coverage = pl.col("coverage")
     none = (
         pl.when(pl.col("known_us") <= 0)
         .then(pl.lit("electricity and heat are never known together"))
-        .when(pl.col("running_us") <= 0)
+        .when((pl.col("running_us") <= 0) & (coverage >= rules.minimum_coverage))
         .then(pl.lit("the compressor did not run"))
-        .when(power < rules.minimum_electrical_energy_kwh)
-        .then(pl.format("less than {} kWh of electricity", pl.lit(rules.minimum_electrical_energy_kwh)))
-        .when(heat <= 0)
-        .then(pl.lit("no heat given"))
-        .when(heat / power > carnot(flow, source, least_lift=1.0))
-        .then(pl.lit("above the Carnot limit: a sensor is wrong"))
     )
-    rows = rows.with_columns(efficiency_reason=none)
+    # Both are sums over the same moments: they cannot be known for different times.
+    floor = lack(power, heat, coverage, coverage, rules, carnot_limit(flow, source))
+    rows = rows.with_columns(efficiency_reason=pl.coalesce(none, floor))
     cop = pl.when(pl.col("efficiency_reason").is_null()).then(heat / power)
     ungraded = (
         pl.when(flow.is_null() | source.is_null())
@@ -172,22 +200,44 @@ def _ratio(amount: str, by: str) -> pl.Expr:
     return pl.when(pl.col(by) > 0).then(pl.col(amount) / pl.col(by))
 
 
-def carnot(flow: pl.Expr, source: pl.Expr, least_lift: float = LEAST_LIFT_K) -> pl.Expr:
+def carnot(flow: pl.Expr, source: pl.Expr) -> pl.Expr:
     """COP of an ideal heat pump between two temperatures (°C): T_flow ÷ (T_flow - T_source) in kelvin.
 
-    Null below the least lift; with the least lift 1 K it is held there instead, for a bound that nothing exceeds.
+    Null below `LEAST_LIFT_K`.
     """
     lift = flow - source
-    if least_lift < LEAST_LIFT_K:
-        return (flow + ZERO_CELSIUS_K) / pl.max_horizontal(lift, pl.lit(least_lift))
-    return pl.when(lift >= least_lift).then((flow + ZERO_CELSIUS_K) / lift)
+    return pl.when(lift >= LEAST_LIFT_K).then((flow + ZERO_CELSIUS_K) / lift)
 
 
 def temperature_bins(sums: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """Rows of sums by mode and kelvin → those of `temperature_bins`, coldest first, without their period."""
+    """Rows of sums by mode and kelvin → those of `temperature_bins`, coldest first, without their period.
+
+    The grade of a bin is taken to the reference flow temperature only where that, and the lift that it means in the
+    bin, are within `EXTRAPOLATED_K` of what was seen in some bin of the mode.
+    """
     rows = shown(merged(sums.filter(pl.col("mode").is_not_null()), "mode", "outdoor_from"), rules)
-    reference = carnot(pl.lit(rules.reference_flow_temperature_c), pl.col("source_temperature_weighted"))
-    return rows.with_columns(cop_at_reference=pl.col("carnot_grade") * reference)
+    flow, source = pl.col("flow_temperature_weighted"), pl.col("source_temperature_weighted")
+    wanted = pl.lit(rules.reference_flow_temperature_c)
+    graded = pl.col("carnot_grade").is_not_null()
+
+    def too_far(seen: pl.Expr, place: pl.Expr, text: str) -> pl.Expr:
+        least, most = (end.over("mode") for end in (seen.filter(graded).min(), seen.filter(graded).max()))
+        beyond = (place < least - EXTRAPOLATED_K) | (place > most + EXTRAPOLATED_K)
+        return pl.when(beyond).then(pl.format(text, least.round(1), most.round(1), place.round(1)))
+
+    reason = pl.coalesce(
+        "efficiency_reason",
+        too_far(flow, wanted, "the flow was {} to {} °C, too far from {} °C to tell"),
+        too_far(flow - source, wanted - source, "the flow was {} to {} K above the source, too far from {} K to tell"),
+        pl.when(carnot(wanted, source).is_null()).then(
+            pl.format("flow less than {} K above the source", pl.lit(LEAST_LIFT_K))
+        ),
+    )
+    return rows.with_columns(reference_reason=reason).with_columns(
+        cop_at_reference=pl.when(pl.col("reference_reason").is_null()).then(
+            pl.col("carnot_grade") * carnot(wanted, source)
+        )
+    )
 
 
 def normalised(bins: pl.DataFrame) -> tuple[float | None, float, str | None]:
@@ -207,7 +257,9 @@ def normalised(bins: pl.DataFrame) -> tuple[float | None, float, str | None]:
     total = sum(amount for amount in heat.values() if amount > 0)
     share = sum(amount for amount, _ in covered) / total
     if share < LEAST_NORMALISED_SHARE:
-        return None, share, f"bins seen stand for only {share:.0%} of the heat of the average climate"
+        reason = f"bins seen stand for only {share:.0%} of the heat of the average climate"
+        far = bins.filter(pl.col("mode") == "heating", pl.col("efficiency_reason").is_null())["reference_reason"]
+        return None, share, "; ".join([reason, *far.drop_nulls().head(1)])
     return sum(amount for amount, _ in covered) / sum(amount / cop for amount, cop in covered), share, None
 
 

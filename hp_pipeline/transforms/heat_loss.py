@@ -24,7 +24,7 @@ from hp_pipeline.vocabulary.rules import Rules
 
 DAY_COLUMNS = [
     *("heat_pump", "start", "end", "outdoor_temperature_mean", "outdoor_temperature_s", "room_temperature_mean"),
-    *("thermal_energy_heating_kwh", "thermal_coverage"),
+    *("thermal_energy_heating_kwh", "thermal_coverage", "electrical_s", "thermal_s"),
 ]
 """What is read of `daily`."""
 

@@ -1,20 +1,20 @@
-"""A month, season or year beside the same days of the year before, and what the running ones will come to.
+"""A week, month, season or year beside an earlier one, and what the running season and year will come to.
 
-Made from rows of `monthly` and, for the month in which the newest day lies, of `daily`: how much history there is
-does not matter.
+Made from rows of `monthly` and, where a month is not over, of `daily`: how much history there is does not matter.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
 from hp_pipeline.transforms.calendar import (
+    SEASON_MONTH,
     PeriodName,
     day_start,
     first_day,
@@ -22,19 +22,23 @@ from hp_pipeline.transforms.calendar import (
     next_period,
     period_label,
 )
+from hp_pipeline.transforms.costs import Tariff, charged_days, charges
 from hp_pipeline.transforms.figures import Known, exact, merge, shown
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
-from hp_pipeline.vocabulary.tables.outlook import COMPARED, KINDS
+from hp_pipeline.vocabulary.tables.outlook import BEFORE, COMPARED
 
 DEGREE_DAY_SHARES = (0.170, 0.150, 0.130, 0.080, 0.040, 0.040 / 3, 0.040 / 3, 0.040 / 3, 0.030, 0.080, 0.120, 0.160)
 """Share of a year's heating that each month has, January first: the degree-day numbers of VDI 2067 (in thousandths 170,
-150, 130, 80, 40, 40 for June to August, 30, 80, 120, 160), by which heating costs are split in Germany."""
+150, 130, 80, 40, 40 for June to August, 30, 80, 120, 160), by which heating costs are split in Germany. For a heating
+season that begins in another month than July, as many months later."""
 
-LARGEST_MISMATCH = 0.05
-"""When of the two periods such a share more or less was observed, their energies are not compared."""
+_PERIODS: Mapping[str, PeriodName] = {"week": "weekly", "month": "monthly", "season": "seasonal", "year": "yearly"}
 
-_PERIODS: Mapping[str, PeriodName] = {"month": "monthly", "season": "seasonal", "year": "yearly"}
+_WEEKS_A_YEAR = 52
+
+SPAN_COLUMNS = ["start", "end", "electrical_s", "thermal_s"]
+"""What is read of the days to tell for which of them the energies are known."""
 
 
 def year_before(day: date) -> date:
@@ -44,88 +48,222 @@ def year_before(day: date) -> date:
     return day.replace(year=day.year - 1)
 
 
+def period_before(name: PeriodName, first: date) -> date:
+    """The first day of the week, month, season or year before the one that begins with `first`."""
+    if name in {"seasonal", "yearly"}:
+        return year_before(first)
+    return first_day(name, first - timedelta(days=1))
+
+
+Against = Literal["year before", "period before"]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two stretches of local days, [first, until) and [first_before, until_before), that are compared."""
+
+    kind: str
+    against: Against
+    first: date
+    until: date
+    first_before: date
+    until_before: date
+
+    def day_before(self, day: date) -> date | None:
+        """The day that a day of the later stretch is compared with; None where the earlier has none such."""
+        if self.kind == "week":
+            return day - (self.first - self.first_before)
+        if self.against == "period before":
+            found = self.first_before + timedelta(days=day.day - 1)
+        elif (day.month, day.day) == (2, 29):
+            return None
+        else:
+            found = year_before(day)
+        return found if found < self.until_before else None
+
+
+def pairs(month: date, newest: date, season_starts: int = SEASON_MONTH) -> Iterator[_Pair]:
+    """What is compared in a month whose newest day is known: it, and season and year up to that day, with the same days
+    of the year before; the month also with the one before; each ISO week that begins in it (from days of the next month
+    too) with the week before and with that 52 weeks before.
+
+    A period that is over is compared with the whole of the earlier one, one that is running with as many days of it.
+    """
+    for kind in ("month", "season", "year"):
+        name = _PERIODS[kind]
+        first = first_day(name, month, season_starts)
+        until = min(newest + timedelta(days=1), next_period("monthly", month))
+        before = year_before(first)
+        whole = until == next_period(name, first)
+        until_before = (
+            next_period(name, before) if whole else year_before(until - timedelta(days=1)) + timedelta(days=1)
+        )
+        yield _Pair(kind, "year before", first, until, before, until_before)
+        if kind == "month":
+            before = period_before(name, first)
+            until_before = first if whole else min(before + (until - first), first)
+            yield _Pair(kind, "period before", first, until, before, until_before)
+    week = first_day("weekly", month + timedelta(days=6))
+    while week < next_period("monthly", month) and week <= newest:
+        until = min(newest + timedelta(days=1), next_period("weekly", week))
+        for against, weeks in (("year before", _WEEKS_A_YEAR), ("period before", 1)):
+            back = timedelta(weeks=weeks)
+            yield _Pair("week", against, week, until, week - back, until - back)  # type: ignore[arg-type]
+        week = next_period("weekly", week)
+
+
+def days_wanted(month: date, is_over: bool) -> list[tuple[date, date]]:
+    """The stretches of local days [first, until) whose rows of `daily` the comparisons of a month are made from."""
+    until = next_period("monthly", month)
+    before = year_before(month)
+    week = timedelta(days=7)
+    return [
+        # Of a month before, the month's own row will do where all of it is compared.
+        (month - week if is_over else period_before("monthly", month), until + week),
+        (before - week, next_period("monthly", before) + week),
+    ]
+
+
 def comparisons(
-    months: pl.DataFrame, days: pl.DataFrame, month: date, time_zone: str, rules: Rules, known: Known
+    months: pl.DataFrame,
+    days: pl.DataFrame,
+    spans: pl.DataFrame,
+    month: date,
+    time_zone: str,
+    rules: Rules,
+    known: Known,
+    season_starts: int = SEASON_MONTH,
 ) -> pl.DataFrame:
-    """Table `comparisons` of one month: it, and season and year up to its newest day, beside the year before.
+    """Table `comparisons` of one month: see `pairs`.
+
+    Energies are compared per day for which they are known: a leap year's 366 days are no more heating. That the two
+    stretches are known for the same of their days is looked at day by day, for each energy by itself; what a counter
+    counted over a silence is known.
 
     Args:
         months: rows of `monthly` of one heat pump; of the two years up to this month (more do not matter).
-        days: rows of `daily` of this month, and of the same month of the year before.
+        days: rows of `daily` of the days of `days_wanted`.
+        spans: `SPAN_COLUMNS` of all days of the two years up to this month.
         month: first day of the month.
     """
-    seen = [local_date(start, time_zone) for start in days["start"]]
-    newest = max((day for day in seen if day >= month), default=None)
-    if newest is None:
+    dated = _dated(days, time_zone)
+    in_month = [day for day in dated if month <= day < next_period("monthly", month)]
+    if not in_month:
         return conform(None, "comparisons")
-    until = newest + timedelta(days=1)
+    coverage = _coverage(pl.concat([spans.select(SPAN_COLUMNS), days.select(SPAN_COLUMNS)]), time_zone)
+    newest = max(day for day in dated if day < next_period("monthly", month) + timedelta(days=7))
     found = []
-    for kind in KINDS:
-        first = first_day(_PERIODS[kind], month)
-        now = _figures(months, days, first, month, until, time_zone, rules, known)
-        then = _figures(
-            months, days, year_before(first), year_before(month), year_before(until), time_zone, rules, known
-        )
+    for pair in pairs(month, newest, season_starts):
+        now = _figures(months, days, pair.first, pair.until, time_zone, rules, known)
+        then = _figures(months, days, pair.first_before, pair.until_before, time_zone, rules, known)
+        now |= _days_known(coverage, pair.first, pair.until)
+        then |= _days_known(coverage, pair.first_before, pair.until_before)
         row = {
             "heat_pump": days["heat_pump"][0],
-            "start": day_start(first, time_zone),
-            "end": day_start(until, time_zone),
-            "kind": kind,
-            "period": period_label(_PERIODS[kind], first),
-            "start_before": day_start(year_before(first), time_zone),
-            "end_before": day_start(year_before(until), time_zone),
+            "start": day_start(pair.first, time_zone),
+            "end": day_start(pair.until, time_zone),
+            "kind": pair.kind,
+            "against": pair.against,
+            "period": period_label(_PERIODS[pair.kind], pair.first),
+            "start_before": day_start(pair.first_before, time_zone),
+            "end_before": day_start(pair.until_before, time_zone),
             **now,
             **{f"{name}_before": value for name, value in then.items()},
         }
-        found.append(row | _changes(row))
+        found.append(row | _changes(row, pair, coverage, rules))
     return conform(pl.DataFrame(found, infer_schema_length=None), "comparisons")
+
+
+_ENERGIES = {"electrical": "electricity", "thermal": "heat"}
+
+_Coverage = Mapping[date, tuple[float, float]]
+"""By local day the shares of it for which electricity and heat are known."""
+
+
+def _dated(days: pl.DataFrame, time_zone: str) -> list[date]:
+    return [local_date(start, time_zone) for start in days["start"]]
+
+
+def _coverage(spans: pl.DataFrame, time_zone: str) -> _Coverage:
+    length = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6
+    shares = spans.select(*((pl.col(f"{kind}_s").fill_null(0) / length).clip(0, 1) for kind in _ENERGIES))
+    return dict(zip(_dated(spans, time_zone), shares.iter_rows(), strict=True))
+
+
+def _days_known(coverage: _Coverage, first: date, until: date) -> dict[str, float]:
+    within = [coverage.get(first + timedelta(days=count), (0.0, 0.0)) for count in range((until - first).days)]
+    return {f"{kind}_days": sum(shares[place] for shares in within) for place, kind in enumerate(_ENERGIES)}
 
 
 def _figures(
     months: pl.DataFrame,
     days: pl.DataFrame,
     first: date,
-    month: date,
     until: date,
     time_zone: str,
     rules: Rules,
     known: Known,
 ) -> dict[str, Any]:
-    """The compared figures of the local days [first, until), of which those from `month` on are in `days`."""
-    start, middle, end = (day_start(day, time_zone) for day in (first, month, until))
-    rows = pl.concat(
-        [
-            months.filter(pl.col("start") >= start, pl.col("start") < middle),
-            days.filter(pl.col("start") >= middle, pl.col("start") < end),
-        ]
-    )
-    names = [*(column.name for column in COMPARED), "cop_reason"]
+    """The compared figures of the local days [first, until): of whole months from `months`, else from `days`."""
+    parts = []
+    begin = first
+    while begin < until:
+        end = min(next_period("monthly", first_day("monthly", begin)), until)
+        whole = begin.day == 1 and end.day == 1 and end == next_period("monthly", begin)
+        rows = months if whole else days
+        parts.append(
+            rows.filter(pl.col("start") >= day_start(begin, time_zone), pl.col("start") < day_start(end, time_zone))
+        )
+        begin = end
+    rows = pl.concat(parts)
+    names = [*(column.name for column in COMPARED if not column.name.endswith("_days")), "cop_reason"]
     if rows.is_empty():
         return dict.fromkeys(names)
-    merged = merge(exact(rows), None).with_columns(start=pl.lit(start), end=pl.lit(end))
-    return shown(merged, rules, known).select(names).row(0, named=True)
+    bounds = [pl.lit(day_start(day, time_zone)).alias(name) for name, day in (("start", first), ("end", until))]
+    return shown(merge(exact(rows), None).with_columns(bounds), rules, known).select(names).row(0, named=True)
 
 
-def _changes(row: Mapping[str, Any]) -> dict[str, Any]:
-    seconds, seconds_before = row["observed_s"], row["observed_s_before"]
-    reason = None
-    if not seconds_before:
-        reason = "no figures of the year before"
-    elif abs(seconds - seconds_before) > LARGEST_MISMATCH * max(seconds, seconds_before):
-        hours = (round(seconds / 3600), round(seconds_before / 3600))
-        reason = f"observed for {hours[0]} h, the year before for {hours[1]} h"
+def _changes(row: Mapping[str, Any], pair: _Pair, coverage: _Coverage, rules: Rules) -> dict[str, Any]:
+    """How much more or less the later stretch has, of each energy per day, and why that is not said."""
+    before = BEFORE[pair.against]
+    reasons = {kind: _unlike(place, pair, coverage, rules) for place, kind in enumerate(_ENERGIES)}
+    if not row["electrical_days_before"] and not row["thermal_days_before"]:
+        reasons = dict.fromkeys(_ENERGIES, f"no figures of {before}")
 
-    def share(name: str) -> float | None:
-        now, then = row[name], row[f"{name}_before"]
-        return None if reason or now is None or not then else now / then - 1
+    def share(kind: str) -> float | None:
+        energies = row[f"{kind}_energy_kwh"], row[f"{kind}_energy_kwh_before"]
+        if reasons[kind] or None in energies or not energies[1]:
+            return None
+        return float(energies[0] / row[f"{kind}_days"] / (energies[1] / row[f"{kind}_days_before"]) - 1)
 
     cops = row["cop"], row["cop_before"]
+    told = dict.fromkeys(reason for reason in reasons.values() if reason)
     return {
-        "electrical_energy_change": share("electrical_energy_kwh"),
-        "thermal_energy_change": share("thermal_energy_kwh"),
-        "cop_change": None if reason or None in cops else cops[0] - cops[1],
-        "comparison_reason": reason,
+        "electrical_energy_change": share("electrical"),
+        "thermal_energy_change": share("thermal"),
+        "cop_change": None if told or None in cops else cops[0] - cops[1],
+        "comparison_reason": "; ".join(told) or None,
     }
+
+
+def _unlike(place: int, pair: _Pair, coverage: _Coverage, rules: Rules) -> str | None:
+    """Why one of the energies is not known for the same days of both stretches; None where it is.
+
+    The days on which it is known in one of them only are to be no more than `maximum_coverage_mismatch` of all.
+    """
+    days = [pair.first + timedelta(days=count) for count in range((pair.until - pair.first).days)]
+    both = [(day, before) for day in days if (before := pair.day_before(day)) is not None]
+    shares = [(coverage.get(day, (0.0, 0.0))[place], coverage.get(then, (0.0, 0.0))[place]) for day, then in both]
+    now, ago = (sum(share[which] for share in shares) for which in (0, 1))
+    what, earlier = list(_ENERGIES.values())[place], BEFORE[pair.against]
+    least = rules.maximum_coverage_mismatch * max(now, ago)
+    if not now and not ago:
+        return f"{what} known on no day"
+    if abs(now - ago) > least:
+        return f"{what} known for {now:.3g} days, {earlier} for {ago:.3g}"
+    if sum(abs(share[0] - share[1]) for share in shares) > least:
+        return f"{what} known on other days than {earlier}"
+    return None
 
 
 LEAST_DAYS = 30
@@ -143,52 +281,100 @@ of a year's; and a house's own shares are not those of an average house."""
 REST_SPREAD = 0.2
 """How far the heat for hot water in the time that lacks is from what it was so far (standard deviation as a share)."""
 
+COLDNESS = (0.5, 2.0)
+"""A month is taken to be no less and no more cold than this, beside the same months of other years."""
+
 _TAIL = 1.2816
 """Standard deviations within which 80 % of a normal distribution lie."""
 
 
 @dataclass(frozen=True)
+class _Part:
+    """What is known of one energy in a month (kWh).
+
+    Attributes:
+        days: for so many it is known, also from a counter that counted over a silence.
+        silent_days: of them those of silences.
+        heating: in mode heating.
+        rest: in the other modes but cooling.
+        silent: counted over silences, of no mode.
+    """
+
+    days: float
+    silent_days: float
+    heating: float
+    rest: float
+    silent: float
+
+
+@dataclass(frozen=True)
 class _Month:
-    """One month as far as it is known: electricity and heat by use, and which share of its days is known."""
+    """One month as far as it is known.
+
+    Attributes:
+        parts: its energies, by kind.
+        degree_days: its heating degree days; None where its weather is not known for nearly all of the days known.
+    """
 
     first: date
-    days: float
     length: int
-    heating: float
-    heating_electrical: float
-    rest: float
-    rest_electrical: float
+    parts: Mapping[str, _Part]
+    degree_days: float | None = None
 
 
-def outlook(months: pl.DataFrame, days: pl.DataFrame, time_zone: str, rules: Rules, known: Known) -> pl.DataFrame:
+WEATHER_COLUMNS = ["start", "heating_degree_days"]
+"""What is read of `degree_days`."""
+
+COST_COLUMNS = ["start", "cost", "priced_kwh", "co2_kg", "co2_known_kwh"]
+"""What is read of `costs_monthly` and `costs_daily`."""
+
+
+def outlook(
+    months: pl.DataFrame,
+    days: pl.DataFrame,
+    time_zone: str,
+    rules: Rules,
+    known: Known,
+    *,
+    weather: pl.DataFrame | None = None,
+    costs: pl.DataFrame | None = None,
+    tariffs: Sequence[Tariff] = (),
+    season_starts: int = SEASON_MONTH,
+) -> pl.DataFrame:
     """Table `outlook`: the heating season and the calendar year in which the newest day lies.
 
-    Heating is spread over the months as in the heat pump's own full years where all months of one are known, else by
-    degree days (`DEGREE_DAY_SHARES`); hot water, standby and the rest by days. What is known of the period, divided by
-    the share of the year that it stands for, tells what lacks. Electricity follows at the COP so far, of heating and
-    of the rest apart. The bounds hold the truth in 8 of 10 cases: months differ from their shares by
-    `MONTH_SPREAD`, and what is known tells the level of the year the worse the less of its heating that is.
+    Heating is spread over the months as in the heat pump's own full years where all months of one are known, else as
+    the degree days of the house's own weather, where those of all months are, else by those of an average year
+    (`DEGREE_DAY_SHARES`); hot water, standby and the rest by days. Where the weather of the months known is known, and
+    that of the same months of other years, a cold or a mild one counts for as much more or less. What is known of the
+    period, divided by the share of the year that it stands for, tells what lacks, for each energy by itself. The
+    bounds hold the truth in 8 of 10 cases: months differ from their shares by `MONTH_SPREAD`, and what is known tells
+    the level of the year the worse the less of its heating that is. Costs and CO2 follow the electricity at what a kWh
+    cost so far, the standing charge at the newest tariff.
 
     Args:
         months: rows of `monthly` of one heat pump: of the running season and year, and of up to two years before.
         days: rows of `daily` of the newest month.
+        weather: `WEATHER_COLUMNS` of the days of all these months.
+        costs: `COST_COLUMNS` of the running season's and year's months, and of the days of the newest month.
     """
     if days.is_empty():
         return conform(None, "outlook")
     newest = local_date(days["start"].max(), time_zone)  # type: ignore[arg-type]
     month = newest.replace(day=1)
     until = newest + timedelta(days=1)
-    table = [
-        _month(row, time_zone) for row in months.iter_rows(named=True) if local_date(row["start"], time_zone) < month
-    ]
+    before = months.filter(pl.col("start") < day_start(month, time_zone))
     running = days.filter(pl.col("start") >= day_start(month, time_zone))
-    shares, method = _shares(table)
+    table = [_month(before.filter(pl.col("start") == start), time_zone) for start in before["start"].sort()]
+    table = _settled([*table, _month(running, time_zone, 1)])
+    table = _with_degree_days(table, weather, until, time_zone)
+    shares, method = _shares(table[:-1], season_starts)
     found = []
     for kind in ("season", "year"):
-        first = first_day(_PERIODS[kind], newest)
+        first = first_day(_PERIODS[kind], newest, season_starts)
         end = next_period(_PERIODS[kind], first)
-        so_far = _figures(months, running, first, month, until, time_zone, rules, known)
-        within = [entry for entry in table if first <= entry.first] + [_running(running, month, time_zone)]
+        so_far = _figures(months, running, first, until, time_zone, rules, known)
+        estimate = _estimate([entry for entry in table if first <= entry.first], table, shares, first, end, so_far)
         found.append(
             {
                 "heat_pump": days["heat_pump"][0],
@@ -199,94 +385,216 @@ def outlook(months: pl.DataFrame, days: pl.DataFrame, time_zone: str, rules: Rul
                 "known_until": day_start(until, time_zone),
                 "days_left": (end - until).days,
                 **{name: so_far[name] for name in ("electrical_energy_kwh", "thermal_energy_kwh", "cop", "cop_reason")},
-                **_estimate(within, shares, first, end, so_far),
+                **estimate,
+                **_costs(costs, tariffs, first, until, end, time_zone, known, estimate),
                 "method": method,
             }
         )
     return conform(pl.DataFrame(found, infer_schema_length=None), "outlook")
 
 
-def _parts(row: Mapping[str, Any]) -> tuple[float, float, float, float]:
-    """Heat and electricity in mode heating, and the rest of both; cooling is in neither."""
-    heating, heating_electrical = row["thermal_energy_heating_kwh"] or 0.0, row["electrical_energy_heating_kwh"] or 0.0
-    electrical = (row["electrical_energy_kwh"] or 0.0) - (row["electrical_energy_cooling_kwh"] or 0.0)
-    return heating, heating_electrical, (row["thermal_energy_kwh"] or 0.0) - heating, electrical - heating_electrical
-
-
-def _month(row: Mapping[str, Any], time_zone: str) -> _Month:
-    first = local_date(row["start"], time_zone)
+def _month(rows: pl.DataFrame, time_zone: str, days_of_row: int | None = None) -> _Month:
+    """A month from its row of `monthly`, or from the days of it: rows of so many days each (None: of the month)."""
+    first = local_date(rows["start"].min(), time_zone).replace(day=1)  # type: ignore[arg-type]
     length = (next_period("monthly", first) - first).days
-    return _Month(first, min((row["observed_s"] or 0.0) / 86_400, length), length, *_parts(row))
+    energies = [name for name in rows.columns if name.endswith("_kwh")]
+    sums = rows.select(pl.col(energies).fill_null(0).sum()).row(0, named=True)
+    span_s = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6
+
+    def days(name: str) -> float:
+        shares = rows.select((pl.col(name).fill_null(0) / span_s).clip(0, 1).sum()).item()
+        return float(shares) * (days_of_row or length)
+
+    def part(kind: str) -> _Part:
+        total, heating, silent = (sums[f"{kind}_energy{use}_kwh"] for use in ("", "_heating", "_unobserved"))
+        cooling = sums["electrical_energy_cooling_kwh"] if kind == "electrical" else 0.0
+        known = days(f"{kind}_s")
+        silent_days = max(known - days("observed_s"), 0.0) if silent else 0.0
+        return _Part(known, silent_days, heating, total - cooling - heating - silent, silent)
+
+    return _Month(first, length, {kind: part(kind) for kind in _ENERGIES})
 
 
-def _running(days: pl.DataFrame, month: date, time_zone: str) -> _Month:
-    sums = days.select(
-        pl.col("observed_s", *(name for name in days.columns if name.endswith("_kwh"))).fill_null(0).sum()
-    ).row(0, named=True)
-    return _month({**sums, "start": day_start(month, time_zone)}, time_zone)
+def _settled(table: Sequence[_Month]) -> list[_Month]:
+    """The months with what was counted over silences booked: as much of it to the rest as a day has elsewhere, what is
+    more to heating."""
+    for kind in _ENERGIES:
+        parts = [entry.parts[kind] for entry in table]
+        seen = sum(part.days - part.silent_days for part in parts)
+        a_day = sum(part.rest for part in parts) / seen if seen > 0 else 0.0
+        booked = []
+        for entry, part in zip(table, parts, strict=True):
+            rest = min(max(a_day * part.silent_days, 0.0), max(part.silent, 0.0))
+            settled = replace(part, rest=part.rest + rest, heating=part.heating + part.silent - rest, silent=0.0)
+            booked.append(replace(entry, parts={**entry.parts, kind: settled}))
+        table = booked
+    return list(table)
 
 
-def _shares(table: Sequence[_Month]) -> tuple[list[float], str]:
-    """The share of each month in a year's heating, and where it is from."""
-    whole = [entry for entry in table if entry.days >= 0.95 * entry.length]
-    by_month = {number: [entry.heating for entry in whole if entry.first.month == number] for number in range(1, 13)}
-    means = [sum(found) / len(found) if found else None for found in by_month.values()]
-    if any(mean is None for mean in means):
-        return list(DEGREE_DAY_SHARES), "degree days of an average year"
-    total = sum(mean or 0.0 for mean in means)
-    if total <= 0:
-        return list(DEGREE_DAY_SHARES), "degree days of an average year"
-    return [(mean or 0.0) / total for mean in means], "own months of the years before"
+def _with_degree_days(
+    table: Sequence[_Month], weather: pl.DataFrame | None, until: date, time_zone: str
+) -> list[_Month]:
+    """The months with their degree days; those of a month of which some days lack, or are yet to come, as for all of
+    its days."""
+    found: dict[date, list[float]] = {}
+    if weather is not None:
+        known = weather.filter(pl.col("heating_degree_days").is_not_null())
+        for start, amount in known.select(WEATHER_COLUMNS).iter_rows():
+            found.setdefault(local_date(start, time_zone).replace(day=1), []).append(amount)
+
+    def of(entry: _Month) -> float | None:
+        amounts = found.get(entry.first, [])
+        passed = min((until - entry.first).days, entry.length)
+        return sum(amounts) / len(amounts) * entry.length if len(amounts) >= _NEARLY_ALL * passed > 0 else None
+
+    return [replace(entry, degree_days=of(entry)) for entry in table]
+
+
+_NEARLY_ALL = 0.95
+
+
+def _shares(table: Sequence[_Month], season_starts: int) -> tuple[list[float], str]:
+    """The share of each month in a year's heating, January first, and where it is from."""
+    whole = [entry for entry in table if entry.parts["thermal"].days >= _NEARLY_ALL * entry.length]
+    own = _normalised([(entry.first.month, entry.parts["thermal"].heating) for entry in whole])
+    if own:
+        return own, "own months of the years before"
+    weather = [(entry.first.month, entry.degree_days) for entry in table if entry.degree_days is not None]
+    own = _normalised(weather)
+    if own:
+        return own, "own degree days of the years before"
+    later = season_starts - SEASON_MONTH
+    return [DEGREE_DAY_SHARES[(place - later) % 12] for place in range(12)], "degree days of an average year"
+
+
+def _normalised(amounts: Sequence[tuple[int, float]]) -> list[float] | None:
+    """The mean amount of each month of the year, as a share of all; None where a month has none, or all are 0."""
+    by_month = [[amount for number, amount in amounts if number == month] for month in range(1, 13)]
+    if not all(by_month):
+        return None
+    means = [max(sum(found) / len(found), 0.0) for found in by_month]
+    return [mean / sum(means) for mean in means] if sum(means) > 0 else None
+
+
+def _coldness(entry: _Month, table: Sequence[_Month]) -> float:
+    """How cold a month was beside the same months of other years; 1 where that is not known."""
+    others = [
+        other.degree_days
+        for other in table
+        if other.first.month == entry.first.month and other.first != entry.first and other.degree_days is not None
+    ]
+    if entry.degree_days is None or not others:
+        return 1.0
+    usual = (sum(others) + entry.degree_days) / (len(others) + 1)
+    return min(max(entry.degree_days / usual, COLDNESS[0]), COLDNESS[1]) if usual > 0 else 1.0
 
 
 def _estimate(
-    within: Sequence[_Month], shares: Sequence[float], first: date, end: date, so_far: Mapping[str, Any]
+    within: Sequence[_Month],
+    table: Sequence[_Month],
+    shares: Sequence[float],
+    first: date,
+    end: date,
+    so_far: Mapping[str, Any],
 ) -> dict[str, Any]:
-    days_known = sum(entry.days for entry in within)
-    days_lacking = (end - first).days - days_known
-    weights = [shares[entry.first.month - 1] * entry.days / entry.length for entry in within]
-    weight = sum(weights)
-    found: dict[str, Any] = {"days_known": round(days_known)}
-    for name in ("electrical_energy", "thermal_energy"):
-        known = so_far[f"{name}_kwh"]
+    length = (end - first).days
+    found: dict[str, Any] = {}
+    reasons: dict[str, str | None] = {}
+    for kind in _ENERGIES:
+        name, known = f"{kind}_energy", so_far[f"{kind}_energy_kwh"]
+        parts = [entry.parts[kind] for entry in within]
+        days_known = sum(part.days for part in parts)
+        found[f"{kind}_days"] = days_known
         if known is not None and days_known >= 1:
-            found[f"{name}_plain_kwh"] = known + known / days_known * days_lacking
-    if so_far["electrical_energy_kwh"] is None or so_far["thermal_energy_kwh"] is None:
-        return found | {"estimate_reason": "no electricity or no heat known"}
-    if days_known < LEAST_DAYS:
-        return found | {"estimate_reason": f"figures of only {round(days_known)} days"}
-    if weight < LEAST_WEIGHT:
-        return found | {"estimate_reason": f"the days known stand for only {weight:.0%} of a year's heating"}
-    heating, heating_electrical, rest, rest_electrical = (
-        sum(getattr(entry, name) for entry in within)
-        for name in ("heating", "heating_electrical", "rest", "rest_electrical")
-    )
-    lacking = {
-        "thermal_energy": (heating / weight * (1 - weight), rest / days_known * days_lacking),
-        "electrical_energy": (
-            heating_electrical / weight * (1 - weight),
-            rest_electrical / days_known * days_lacking,
-        ),
-    }
-    spread = _spread(within, weights, shares, weight)
-    for name, (of_heating, of_rest) in lacking.items():
-        total = so_far[f"{name}_kwh"] + of_heating + of_rest
+            found[f"{name}_plain_kwh"] = known + known / days_known * (length - days_known)
+        usual = [
+            shares[entry.first.month - 1] * part.days / entry.length for entry, part in zip(within, parts, strict=True)
+        ]
+        weights = [weight * _coldness(entry, table) for entry, weight in zip(within, usual, strict=True)]
+        reasons[kind] = _not_estimated(known, days_known, sum(usual))
+        if reasons[kind]:
+            continue
+        heating, rest = sum(part.heating for part in parts), sum(part.rest for part in parts)
+        of_heating = heating / sum(weights) * (1 - sum(usual))
+        of_rest = rest / days_known * (length - days_known)
+        spread = _spread([part.days / entry.length for entry, part in zip(within, parts, strict=True)], usual, shares)
         reach = _TAIL * math.hypot(spread * of_heating, REST_SPREAD * of_rest)
+        total = known + of_heating + of_rest
         found[f"{name}_estimate_kwh"] = total
-        found[f"{name}_estimate_low_kwh"] = max(total - reach, so_far[f"{name}_kwh"])
+        found[f"{name}_estimate_low_kwh"] = max(total - reach, known)
         found[f"{name}_estimate_high_kwh"] = total + reach
-    if so_far["cop"] is not None and found["electrical_energy_estimate_kwh"] > 0:
+    found["days_known"] = round(min(found["electrical_days"], found["thermal_days"]))
+    if so_far["cop"] is not None and not any(reasons.values()) and found["electrical_energy_estimate_kwh"] > 0:
         found["cop_estimate"] = found["thermal_energy_estimate_kwh"] / found["electrical_energy_estimate_kwh"]
-    return found
+    return found | {"estimate_reason": _both(reasons)}
 
 
-def _spread(within: Sequence[_Month], weights: Sequence[float], shares: Sequence[float], weight: float) -> float:
+def _not_estimated(known: float | None, days_known: float, weight: float) -> str | None:
+    if known is None:
+        return "nothing known"
+    if days_known < LEAST_DAYS:
+        return f"figures of only {round(days_known)} days"
+    if weight < LEAST_WEIGHT:
+        return f"the days known stand for only {weight:.0%} of a year's heating"
+    return None
+
+
+def _both(reasons: Mapping[str, str | None]) -> str | None:
+    """One reason for both energies, or each with its name."""
+    electrical, thermal = reasons["electrical"], reasons["thermal"]
+    if electrical == thermal:
+        return electrical
+    return "; ".join(f"{_ENERGIES[kind]}: {reason}" for kind, reason in reasons.items() if reason)
+
+
+def _spread(known: Sequence[float], weights: Sequence[float], shares: Sequence[float]) -> float:
     """Standard deviation of the heating that lacks, as a share of it.
 
     It has two parts: the weather of the months that lack, and the level of the year, which is told by months that had
     weather as well, and the worse the less of the year's heating they are.
+
+    Args:
+        known: share of each month of the period that is known.
+        weights: share of a year's heating that this stands for.
+        shares: of each month of a year.
     """
-    known = sum(entry.days / entry.length for entry, part in zip(within, weights, strict=True) if part > 0.01)
-    left = sum(share > 0.01 for share in shares) - known
-    level = (1 - weight) / weight * MONTH_SPREAD * math.sqrt(known)
+    weight = sum(weights)
+    months = sum(share for share, part in zip(known, weights, strict=True) if part > 0.01)
+    left = sum(share > 0.01 for share in shares) - months
+    level = (1 - weight) / weight * MONTH_SPREAD * math.sqrt(months)
     return math.hypot(level, MONTH_SPREAD * math.sqrt(max(left, 0.0))) / max(1 - weight, 0.01)
+
+
+def _costs(
+    costs: pl.DataFrame | None,
+    tariffs: Sequence[Tariff],
+    first: date,
+    until: date,
+    end: date,
+    time_zone: str,
+    known: Known,
+    estimate: Mapping[str, Any],
+) -> dict[str, float | None]:
+    """Costs and CO2 so far and of the whole period; nothing where no tariff tells them."""
+    if not tariffs:
+        return {}
+    since, _ = charged_days(first, end, time_zone, known)
+
+    def charged(last: date) -> float | None:
+        parts = charges(tariffs, since, last)
+        return sum(charge * (stop - begin).days for charge, begin, stop in parts) if parts else None
+
+    found: dict[str, float | None] = {"standing_charge": charged(until), "standing_charge_estimate": charged(end)}
+    rows = None if costs is None else costs.filter(pl.col("start") >= day_start(first, time_zone))
+    if rows is None or rows.is_empty():
+        return found
+    whole = estimate.get("electrical_energy_estimate_kwh")
+    for name, known_kwh, estimated in (
+        ("cost", "priced_kwh", "cost_estimate"),
+        ("co2_kg", "co2_known_kwh", "co2_estimate_kg"),
+    ):
+        if rows[name].count():
+            amount, used = (float(rows[column].sum()) for column in (name, known_kwh))
+            found[name] = amount
+            found[estimated] = None if whole is None or not used else amount / used * whole
+    return found

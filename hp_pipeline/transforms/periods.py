@@ -8,16 +8,17 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from hp_pipeline.transforms.calendar import (
+    SEASON_MONTH,
     Grouping,
     PeriodName,
     day_start,
-    first_day,
     grouped,
     hour_end,
     local_date,
     local_iso,
     next_period,
     period_label,
+    wanted_period,
     with_period,
 )
 from hp_pipeline.transforms.figures import Known, exact, merge, shown, unobserved_pieces
@@ -63,16 +64,18 @@ def by_calendar(
     """
     if rows.is_empty():
         return conform(None, name)
-    firsts = pl.Series([first_day(name, local_date(start, time_zone)) for start in rows["start"]], dtype=pl.Date)
-    merged = merge(exact(rows.with_columns(first=firsts)).filter(pl.col("first").is_in(list(periods))), "first")
+    wanted = sorted(periods)
+    firsts = [wanted_period(name, wanted, local_date(start, time_zone)) for start in rows["start"]]
+    placed = rows.with_columns(first=pl.Series(firsts, dtype=pl.Date)).filter(pl.col("first").is_not_null())
+    merged = merge(exact(placed), "first")
     starts = [day_start(first, time_zone) for first in merged["first"]]
-    placed = merged.with_columns(
+    dated = merged.with_columns(
         start=pl.Series(starts, dtype=UTC),
         end=pl.Series([day_start(next_period(name, first), time_zone) for first in merged["first"]], dtype=UTC),
         period=pl.Series([period_label(name, first) for first in merged["first"]], dtype=pl.String),
         local_start=pl.Series(local_iso(starts, time_zone), dtype=pl.String),
     )
-    return conform(shown(placed, rules, known), name)
+    return conform(shown(dated, rules, known), name)
 
 
 def all_time(years: pl.DataFrame, first: date, last: date, time_zone: str, rules: Rules, known: Known) -> pl.DataFrame:
@@ -84,7 +87,13 @@ def all_time(years: pl.DataFrame, first: date, last: date, time_zone: str, rules
 
 
 def regrouped(
-    rows: pl.DataFrame, grouping: Grouping, table: str, time_zone: str, rules: Rules, known: Known
+    rows: pl.DataFrame,
+    grouping: Grouping,
+    table: str,
+    time_zone: str,
+    rules: Rules,
+    known: Known,
+    season_starts: int = SEASON_MONTH,
 ) -> pl.DataFrame:
     """Rows of `daily` or `monthly` merged by year, heating season, month, week, day, or all together.
 
@@ -101,7 +110,7 @@ def regrouped(
     rows = conform(rows, table)
     if rows.is_empty():
         return conform(None, "daily")
-    labels = [grouped(grouping, local_date(start, time_zone))[2] for start in rows["start"]]
+    labels = [grouped(grouping, local_date(start, time_zone), season_starts)[2] for start in rows["start"]]
     merged = merge(
         exact(rows.with_columns(period=pl.Series(labels, dtype=pl.String))),
         "period",

@@ -6,9 +6,13 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from hp_pipeline.transforms.floors import carnot_limit, lack
 from hp_pipeline.vocabulary.rules import Rules
 
-FRAME_COLUMNS = ["start", "end", "outdoor_temperature", "flow_temperature", "electrical_power", "thermal_power"]
+FRAME_COLUMNS = [
+    *("start", "end", "outdoor_temperature", "source_in_temperature", "flow_temperature"),
+    *("electrical_power", "thermal_power"),
+]
 """What the bins read of the frames."""
 
 
@@ -21,23 +25,33 @@ def bins_of(frames: pl.DataFrame, operation: pl.DataFrame, width_k: float = 1.0)
         width_k: width of a bin; bins begin at multiples of it.
 
     Returns:
-        `outdoor_from` (°C) and sums in whole numbers: `us` (time), `electrical_mj`, `thermal_mj`, `flow` (°C·µs),
-        `flow_us`. They can be added: see `merged_bins`.
+        `outdoor_from` (°C) and sums in whole numbers: `observed_us` (time), and where electricity and heat are both
+        known `us` (time), `electrical_mj`, `thermal_mj`, `source` (°C·µs, of what the machine draws from, else of the
+        air), `flow` (°C·µs), `flow_us`. They can be added: see `merged_bins`.
     """
-    span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
-    known = ["outdoor_temperature", "electrical_power", "thermal_power"]
+    span = pl.col("span")
+    known = pl.col("electrical_power").is_not_null() & pl.col("thermal_power").is_not_null()
+
+    def over_time(value: pl.Expr, divisor: int = 1) -> pl.Expr:
+        return (value * span / divisor).round().cast(pl.Int64).filter(known).sum()
+
     return (
         frames.select(FRAME_COLUMNS)
         .join(operation.select("start", "mode"), on="start", maintain_order="left")
-        .filter(pl.col("mode") == "heating", *(pl.col(name).is_not_null() for name in known))
-        .with_columns(span=span, outdoor_from=(pl.col("outdoor_temperature") / width_k).floor() * width_k)
+        .filter(pl.col("mode") == "heating", pl.col("outdoor_temperature").is_not_null())
+        .with_columns(
+            span=(pl.col("end") - pl.col("start")).dt.total_microseconds(),
+            outdoor_from=(pl.col("outdoor_temperature") / width_k).floor() * width_k,
+        )
         .group_by("outdoor_from")
         .agg(
-            pl.col("span").sum().alias("us"),
-            (pl.col("electrical_power") * pl.col("span") / 1000).round().cast(pl.Int64).sum().alias("electrical_mj"),
-            (pl.col("thermal_power") * pl.col("span") / 1000).round().cast(pl.Int64).sum().alias("thermal_mj"),
-            (pl.col("flow_temperature") * pl.col("span")).round().cast(pl.Int64).sum().alias("flow"),
-            pl.col("span").filter(pl.col("flow_temperature").is_not_null()).sum().alias("flow_us"),
+            observed_us=span.sum(),
+            us=span.filter(known).sum(),
+            electrical_mj=over_time(pl.col("electrical_power"), 1000),
+            thermal_mj=over_time(pl.col("thermal_power"), 1000),
+            source=over_time(pl.coalesce("source_in_temperature", "outdoor_temperature")),
+            flow=over_time(pl.col("flow_temperature")),
+            flow_us=span.filter(known & pl.col("flow_temperature").is_not_null()).sum(),
         )
         .sort("outdoor_from")
     )
@@ -48,16 +62,27 @@ def merged_bins(parts: Iterable[pl.DataFrame], rules: Rules, width_k: float = 1.
 
     Returns:
         `outdoor_from`, `outdoor_to` (°C), `hours`, `electrical_energy_kwh`, `thermal_energy_kwh`, `cop` (null below the
-        least electricity for which one is shown, or where heat is not positive), `flow_temperature_mean` (°C).
+        floors of `floors.lack`), `cop_reason` (why), `coverage` (share of the time in the bin for which both energies
+        are known), `flow_temperature_mean` (°C).
     """
     together = pl.concat(list(parts)).group_by("outdoor_from").agg(pl.all().sum()).sort("outdoor_from")
-    electrical, thermal = pl.col("electrical_mj") / 3.6e9, pl.col("thermal_mj") / 3.6e9
-    return together.select(
+    rows = together.select(
         "outdoor_from",
         outdoor_to=pl.col("outdoor_from") + width_k,
         hours=pl.col("us") / 3.6e9,
-        electrical_energy_kwh=electrical,
-        thermal_energy_kwh=thermal,
-        cop=pl.when((electrical >= rules.minimum_electrical_energy_kwh) & (thermal > 0)).then(thermal / electrical),
+        electrical_energy_kwh=pl.col("electrical_mj") / 3.6e9,
+        thermal_energy_kwh=pl.col("thermal_mj") / 3.6e9,
+        coverage=pl.col("us") / pl.col("observed_us"),
         flow_temperature_mean=pl.when(pl.col("flow_us") > 0).then(pl.col("flow") / pl.col("flow_us")),
+        source=pl.when(pl.col("us") > 0).then(pl.col("source") / pl.col("us")),
+    )
+    electrical, thermal, coverage = (
+        pl.col(name) for name in ("electrical_energy_kwh", "thermal_energy_kwh", "coverage")
+    )
+    limit = carnot_limit(pl.col("flow_temperature_mean"), pl.col("source"))
+    rows = rows.with_columns(cop_reason=lack(electrical, thermal, coverage, coverage, rules, limit))
+    return rows.select(
+        *("outdoor_from", "outdoor_to", "hours", "electrical_energy_kwh", "thermal_energy_kwh"),
+        pl.when(pl.col("cop_reason").is_null()).then(thermal / electrical).alias("cop"),
+        *("flow_temperature_mean", "coverage", "cop_reason"),
     )

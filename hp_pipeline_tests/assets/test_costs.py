@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -38,6 +39,42 @@ def test_prices_over_the_end_of_summer_time_with_a_missing_hour(tmp_path: Path) 
     assert hours == [23, 0, 1, 2, 5]
     assert rows["price"].to_list() == pytest.approx([0.2, 0.3, 0.4, 0.5, -0.4])
     assert (rows["end"] - rows["start"]).unique().to_list() == [timedelta(hours=1)]
+
+
+def minutes_of(*steps: tuple[int, int]) -> list[int]:
+    """Begins of prices, in minutes, from so many of each step."""
+    found = [0]
+    for step, count in steps:
+        found += [found[-1] + step * (number + 1) for number in range(count)]
+    return found
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        minutes_of((60, 48), (15, 96)),
+        minutes_of((15, 96), (60, 48)),
+        minutes_of((60, 24), (30, 20), (15, 8), (60, 12)),
+        minutes_of((24 * 60, 10)),
+    ],
+)
+@pytest.mark.parametrize("missing", [(), (5,), (3, 9), (6, 7, 8)])
+def test_the_resolution_of_prices_may_change_within_a_file(
+    tmp_path: Path, begins: list[int], missing: tuple[int, ...]
+) -> None:
+    """As on 1 October 2025, when the exchange went from hours to quarters: each price holds to the next, and one that
+    is missing is missing."""
+    start = datetime(2025, 9, 29, tzinfo=UTC)
+    told = [begin for place, begin in enumerate(begins[:-1]) if place not in missing]
+    path = write(tmp_path / "p.csv", *(f"{start + timedelta(minutes=begin):%Y-%m-%dT%H:%MZ},{begin}" for begin in told))
+    rows = read_prices(path, PriceFiles(files="*.csv"))
+    expected = [
+        (start + timedelta(minutes=begin), start + timedelta(minutes=end))
+        for place, (begin, end) in enumerate(pairwise(begins))
+        if place not in missing
+    ]
+    assert rows.select("start", "end").rows() == expected
+    assert rows["price"].to_list() == told
 
 
 @pytest.mark.parametrize(
@@ -121,6 +158,25 @@ def test_prices_that_come_later_change_the_costs_of_their_days_only(tmp_path: Pa
     assert season["period"].to_list() == ["2024/25"]
     again = stages(workspace.plant("daikin"))
     assert all(stage.due(stage.keys()) == [] for stage in again)
+    whole = table(workspace, "costs_all_time")
+    assert whole["cost"].to_list() == season["cost"].to_list()
+    assert table(workspace, "costs_weekly")["cost"].sum() == pytest.approx(rows["cost"].sum(), abs=1e-12)
+
+
+def test_another_standing_charge_changes_the_periods_that_it_runs_in(tmp_path: Path) -> None:
+    house_with_readings(tmp_path, ("files_a",))
+    more = "{name: later, from: 2025-01-15, price_per_kwh: 0.3, standing_charge_per_day: 0.8}"
+    settings = SETTINGS.replace("price_per_kwh: 0.3}", f"price_per_kwh: 0.3, standing_charge_per_day: 0.4}}, {more}")
+    (tmp_path / "hp.yaml").write_text(settings, encoding="utf-8")
+    workspace = Workspace(load_settings(tmp_path / "hp.yaml"), tmp_path / "data")
+    make_all(workspace)
+    charges = {name: table(workspace, f"costs_{name}")["standing_charge"].to_list() for name in ("daily", "monthly")}
+    assert charges == {"daily": pytest.approx([0.2, 0.2, 0.4]), "monthly": pytest.approx([0.8])}
+    (tmp_path / "hp.yaml").write_text(settings.replace("0.8", "1.0"), encoding="utf-8")
+    workspace = Workspace(load_settings(tmp_path / "hp.yaml"), tmp_path / "data")
+    due = {stage.tables[0]: stage.due(stage.keys()) for stage in stages(workspace.plant("daikin"))}
+    assert due["costs_daily"] == ["2025-01-15"]
+    assert all(due[f"costs_{name}"] for name in ("weekly", "monthly", "seasonal", "yearly", "all_time"))
 
 
 def test_quarters_hours_and_days_have_the_same_energies(tmp_path: Path) -> None:
@@ -134,3 +190,18 @@ def test_quarters_hours_and_days_have_the_same_energies(tmp_path: Path) -> None:
         ]
         assert sums == pytest.approx([sums[0]] * len(sums), abs=1e-9)
         assert sums[0] > 1
+
+
+def test_a_house_in_the_south_has_its_seasons_by_calendar_years(tmp_path: Path) -> None:
+    house_with_readings(tmp_path, ("files_a",))
+    for starts, label in ((1, "2025"), (7, "2024/25")):
+        settings = SETTINGS.replace("start: 2025-01-12", f"start: 2025-01-12, heating_season_starts: {starts}")
+        (tmp_path / "hp.yaml").write_text(settings, encoding="utf-8")
+        workspace = Workspace(load_settings(tmp_path / "hp.yaml"), tmp_path / "data")
+        make_all(workspace)
+        for name in ("seasonal", "costs_seasonal", "defrost_seasonal", "efficiency_seasonal", "heat_loss"):
+            assert set(table(workspace, name)["period"]) == {label}, name
+        kinds = table(workspace, "outlook").select("kind", "period").rows()
+        assert set(kinds) == {("season", label), ("year", "2025")}
+        seasons = table(workspace, "comparisons").filter(pl.col("kind") == "season")
+        assert set(seasons["period"]) == {label}

@@ -43,14 +43,19 @@ def test_a_day_begins_with_its_date(day: date, time_zone: str) -> None:
 
 
 @given(
-    st.dates(date(2000, 1, 1), date(2040, 1, 1)), st.sampled_from(["daily", "weekly", "monthly", "seasonal", "yearly"])
+    st.dates(date(2000, 1, 1), date(2040, 1, 1)),
+    st.sampled_from(["daily", "weekly", "monthly", "seasonal", "yearly"]),
+    st.integers(1, 12),
 )
-def test_periods_tile_the_days(day: date, name: calendar.PeriodName) -> None:
-    first = calendar.first_day(name, day)
+def test_periods_tile_the_days(day: date, name: calendar.PeriodName, season_starts: int) -> None:
+    first = calendar.first_day(name, day, season_starts)
     following = calendar.next_period(name, first)
     assert first <= day < following
-    assert calendar.first_day(name, following) == following
-    assert calendar.first_day(name, following - timedelta(days=1)) == first
+    assert calendar.first_day(name, following, season_starts) == following
+    assert calendar.first_day(name, following - timedelta(days=1), season_starts) == first
+    assert calendar.wanted_period(name, [first, following], day) == first
+    assert calendar.wanted_period(name, [first], following) is None
+    assert calendar.wanted_period(name, [following], day) is None
 
 
 def test_weeks_are_called_as_iso_says() -> None:
@@ -64,6 +69,8 @@ def test_weeks_are_called_as_iso_says() -> None:
 def test_a_heating_season_holds_one_winter() -> None:
     assert calendar.grouped("season", date(2024, 1, 15)) == (date(2023, 7, 1), date(2024, 7, 1), "2023/24")
     assert calendar.grouped("season", date(2024, 12, 15))[2] == "2024/25"
+    assert calendar.grouped("season", date(2024, 7, 15), 1) == (date(2024, 1, 1), date(2025, 1, 1), "2024")
+    assert calendar.grouped("season", date(2024, 3, 15), 4)[2] == "2023/24"
 
 
 def test_both_hours_of_an_autumn_night_have_their_own_name() -> None:

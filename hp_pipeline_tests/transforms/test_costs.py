@@ -7,12 +7,14 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import polars as pl
+import polars.selectors as cs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hp_pipeline.transforms import costs
 from hp_pipeline.transforms.calendar import day_start
+from hp_pipeline.transforms.figures import Known
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 
@@ -57,8 +59,17 @@ def quarters(first: date, days: int, kwh: float = 0.25, heat: float = 1.0) -> pl
     )
 
 
-def daily(rows: pl.DataFrame, *tariffs: costs.Tariff, days: list[date]) -> pl.DataFrame:
-    return costs.costs_daily(rows, tariffs, days, BERLIN, Rules())
+NOBODY_KNOWS = Known()
+
+
+def daily(rows: pl.DataFrame, *tariffs: costs.Tariff, days: list[date], known: Known = NOBODY_KNOWS) -> pl.DataFrame:
+    return costs.costs_daily(rows, tariffs, days, BERLIN, Rules(), known)
+
+
+def by_calendar(  # type: ignore[no-untyped-def]
+    rows: pl.DataFrame, name, periods: list[date], *tariffs: costs.Tariff, known: Known = NOBODY_KNOWS
+) -> pl.DataFrame:
+    return costs.costs_by_calendar(rows, name, periods, tariffs, BERLIN, Rules(), known)
 
 
 @pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 1, 5), 24)])
@@ -158,13 +169,95 @@ def test_cost_is_the_sum_of_energy_times_price_in_any_order(rows, seed, prices, 
     again = daily(costs.quarter_hourly(stretches.sort("start"), "a"), tariff, days=days)
     assert again.equals(found)
     months = [date(2026, 3, 1), date(2026, 4, 1)]
-    monthly = costs.costs_by_calendar(found, "monthly", months, BERLIN, Rules())
-    season = costs.costs_by_calendar(monthly, "seasonal", [date(2025, 7, 1)], BERLIN, Rules())
-    straight = costs.costs_by_calendar(found, "seasonal", [date(2025, 7, 1)], BERLIN, Rules())
+    monthly = by_calendar(found, "monthly", months, tariff)
+    season = by_calendar(monthly, "seasonal", [date(2025, 7, 1)], tariff)
+    straight = by_calendar(found, "seasonal", [date(2025, 7, 1)], tariff)
     assert season.equals(straight)
     assert season["period"].to_list() == ["2025/26"]
-    assert season["cost"].sum() == pytest.approx(found["cost"].sum(), abs=1e-12)
-    assert season["standing_charge"].sum() == pytest.approx(0.25 * found.height)
+    for name in ("cost", "co2_kg", "co2_heating_kg", "co2_dhw_kg"):
+        assert season[name].sum() == pytest.approx(found[name].sum(), abs=1e-12)
+    years = by_calendar(monthly, "yearly", [date(2026, 1, 1)], tariff)
+    whole = costs.costs_all_time(years, days[0], days[-1], [tariff], BERLIN, Rules(), NOBODY_KNOWS)
+    assert whole["cost"].to_list() == season["cost"].to_list()
+    assert whole["standing_charge"].to_list() == pytest.approx([0.25 * 8])
+
+
+HOUR_KNOWN = quarters(date(2026, 1, 5), 1).head(4)
+
+
+def test_a_day_of_which_an_hour_is_known_tells_no_cost_of_a_kwh() -> None:
+    (row,) = daily(HOUR_KNOWN, flat(0.3, standing=0.5, co2=400.0), days=[date(2026, 1, 5)]).iter_rows(named=True)
+    assert row["cost"] == pytest.approx(0.3) and row["standing_charge"] == 0.5
+    assert row["cost_reason"] == "known for only 4 % of the time"
+    assert [name for name in row if "per_kwh_heat" in name and row[name] is not None] == []
+    newest = Known(until=day_start(date(2026, 1, 5), BERLIN) + timedelta(hours=1))
+    (row,) = daily(HOUR_KNOWN, flat(0.3, standing=0.5), days=[date(2026, 1, 5)], known=newest).iter_rows(named=True)
+    assert row["cost_per_kwh_heat"] == pytest.approx(0.075), "the rest of the day is yet to come"
+    assert row["cost_per_kwh_heat_with_standing_charge"] == pytest.approx(0.075 + 0.5 / 24 / 4)
+
+
+def test_electricity_and_heat_of_different_times_tell_no_cost_of_a_kwh() -> None:
+    rows = quarters(date(2026, 1, 5), 1).with_row_index()
+    for energy, known_s, known in (("electrical", "electrical_s", 80), ("thermal", "thermal_s", 70)):
+        lacking = rows.with_columns(
+            pl.when(pl.col("index") < known).then(cs.starts_with(f"{energy}_energy")).name.keep(),
+            pl.when(pl.col("index") < known).then(known_s).otherwise(0.0).alias(known_s),
+        )
+        (row,) = daily(conform(lacking, "quarter_hourly"), flat(0.3), days=[date(2026, 1, 5)]).iter_rows(named=True)
+        assert row["cost_reason"] == "electricity and heat are known for different times"
+        assert row["cost_per_kwh_heat"] is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sets(st.integers(1, 31), min_size=16, max_size=31),
+    st.lists(st.tuples(st.integers(1, 31), st.integers(0, 200)), max_size=3, unique_by=lambda pair: pair[0]),
+    st.integers(1, 10),
+    st.integers(20, 31),
+)
+def test_the_standing_charge_runs_by_the_calendar(
+    read: set[int], changes: list[tuple[int, int]], first: int, last: int
+) -> None:
+    """From the first reading of the house to the newest, at each day's tariff, whichever days were read."""
+    tariffs = [flat(0.3, date(2026, 1, day), standing=cents / 100) for day, cents in changes]
+    rows = pl.concat([quarters(date(2026, 1, day), 1) for day in sorted(read)])
+    known = Known(
+        day_start(date(2026, 1, first), BERLIN) + timedelta(hours=9),
+        day_start(date(2026, 1, last), BERLIN) + timedelta(hours=9),
+    )
+    days = daily(rows, *tariffs, days=[date(2026, 1, day) for day in range(1, 32)], known=known)
+    (row,) = by_calendar(days, "monthly", [date(2026, 1, 1)], *tariffs, known=known).iter_rows(named=True)
+    held = {day: max(((d, c) for d, c in changes if d <= day), default=None) for day in range(first, last + 1)}
+    charges = [pair[1] / 100 for pair in held.values() if pair]
+    assert row["standing_charge"] == (pytest.approx(sum(charges)) if charges else None)
+    if charges and row["cost_reason"] is None:
+        whole = row["cost_per_kwh_heat_with_standing_charge"] - row["cost_per_kwh_heat"]
+        assert whole == pytest.approx(sum(charges) / len(charges) / 96), "a mean day's charge over a day's heat"
+
+
+def test_the_co2_of_heat_is_that_of_its_hours() -> None:
+    """Cooling at noon with the sun's electricity, heating and hot water at night with another."""
+    day = date(2026, 7, 1)
+    noon = pl.col("start").dt.hour().is_between(10, 15)
+    tank = pl.col("start").dt.hour() == 3
+    rows = quarters(day, 1).with_columns(
+        electrical_energy_cooling_kwh=pl.when(noon).then(0.25).otherwise(0.0),
+        electrical_energy_heating_kwh=pl.when(noon | tank).then(0.0).otherwise(0.25),
+        electrical_energy_dhw_kwh=pl.when(tank).then(0.25).otherwise(0.0),
+        electrical_energy_immersion_kwh=pl.when(tank).then(0.5),
+        thermal_energy_kwh=pl.when(noon).then(0.0).otherwise(1.0),
+        thermal_energy_heating_kwh=pl.when(noon | tank).then(0.0).otherwise(1.0),
+        thermal_energy_dhw_kwh=pl.when(tank).then(1.0).otherwise(0.0),
+    )
+    intensity = rows.select(pl.when(noon).then(50.0).when(tank).then(800.0).otherwise(400.0).alias("co2"))["co2"]
+    dated = rows.select("start", "end", price=pl.lit(0.3), co2=intensity)
+    (row,) = daily(rows, costs.Tariff(date(2020, 1, 1), None, dated), days=[day]).iter_rows(named=True)
+    assert row["co2_g_per_kwh_heating"] == pytest.approx(100.0)
+    assert row["co2_g_per_kwh_dhw"] == pytest.approx(200.0)
+    assert row["co2_g_per_kwh_heat"] == pytest.approx((68 * 100 + 4 * 200) / 72)
+    assert row["co2_immersion_kg"] == pytest.approx(4 * 0.5 * 0.8)
+    assert row["co2_cooling_kg"] == pytest.approx(24 * 0.25 * 0.05)
+    assert row["co2_kg"] == pytest.approx(sum(row[f"co2_{use}_kg"] for use in ("heating", "dhw", "cooling")), abs=1e-12)
 
 
 def test_a_window_that_ends_within_a_quarter() -> None:

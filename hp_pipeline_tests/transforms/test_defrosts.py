@@ -115,3 +115,50 @@ def test_a_season_is_the_merge_of_its_months_and_nothing_is_lost(
     shown = whole.filter(pl.col("cop").is_not_null())
     assert (shown["cop_cost"] >= -1e-12).all(), "here defrosts only take"
     assert (whole["cop"].is_null() == whole["cop_reason"].is_not_null()).all()
+
+
+def _hours(**columns: Any) -> pl.DataFrame:
+    """Ten hours at 1 °C with 1 kWh of electricity and 3 kWh of heat each, and what differs."""
+    whole = {"electrical_energy_kwh": 1.0, "electrical_energy_cooling_kwh": 0.0, "thermal_energy_kwh": 3.0}
+    none = {"electrical_energy_defrost_kwh": 0.0, "thermal_energy_defrost_kwh": 0.0, "heat_from_tank_kwh": 0.0}
+    seconds = dict.fromkeys(("observed_s", "electrical_s", "thermal_s", "compressor_s"), 3600.0)
+    warm = {"flow_temperature_mean": 33.0, "flow_temperature_s": 3600.0}
+    outdoor = {"outdoor_temperature_mean": 1.0, "outdoor_temperature_s": 3600.0, "defrost_s": 0.0, "defrosts": 0}
+    told = whole | none | seconds | warm | outdoor | columns
+    rows = pl.DataFrame(
+        {name: value if isinstance(value, list) else [value] * 10 for name, value in told.items()}, strict=False
+    )
+    starts = [START.replace(minute=0) + timedelta(hours=number) for number in range(10)]
+    return conform(rows.with_columns(heat_pump=pl.lit("a"), start=pl.Series(starts)), "hourly").select(
+        defrosts.HOURLY_COLUMNS
+    )
+
+
+def _cop(**columns: Any) -> tuple[float | None, str | None]:
+    none = pl.DataFrame(schema={"start": pl.Datetime("us", "UTC"), "recovery_s": pl.Float64})
+    row = defrosts.by_temperature(_hours(**columns), none, RULES).row(0, named=True)
+    assert (row["cop"] is None) == (row["cop_without_defrost"] is None) == (row["cop_cost"] is None)
+    return row["cop"], row["cop_reason"]
+
+
+def test_the_cop_of_a_bin_obeys_the_floors_of_every_cop() -> None:
+    half: list[float | None] = [1.0] * 6 + [None] * 4
+    assert _cop() == (3.0, None)
+    unlike = _cop(electrical_energy_kwh=half, electrical_s=[3600.0] * 6 + [0.0] * 4)
+    assert unlike == (None, "electricity and heat are known for different times")
+    few = [3600.0] * 4 + [0.0] * 6
+    assert _cop(electrical_s=few, thermal_s=few) == (None, "known for only 40 % of the time")
+    assert _cop(electrical_energy_kwh=0.001)[1] == "less than 0.05 kWh of electricity"
+    assert _cop(thermal_energy_kwh=-1.0)[1] == "no heat given"
+    carnot = "above the Carnot limit: a sensor is wrong"
+    assert _cop(electrical_energy_kwh=0.25) == (None, carnot), "from 1 to 33 °C the limit is 9.6"
+    assert _cop(electrical_energy_kwh=0.25, flow_temperature_mean=None, flow_temperature_s=0.0)[0] == 12.0
+    assert _cop(electrical_energy_kwh=0.03, flow_temperature_mean=None, flow_temperature_s=0.0) == (None, carnot)
+    brine = {"source_in_temperature_mean": 10.0, "source_in_temperature_s": 3600.0}
+    assert _cop(electrical_energy_kwh=0.25, **brine)[0] == 12.0, "a machine in the ground draws from the ground"
+
+
+def test_what_was_counted_over_a_silence_is_of_no_mode_and_not_lost() -> None:
+    silent = {name: [0.0] * 3 + [3600.0] * 7 for name in ("observed_s", "compressor_s")}
+    unknown: list[float | None] = [None] * 3 + [0.0] * 7
+    assert _cop(electrical_energy_cooling_kwh=unknown, **silent)[0] == 3.0

@@ -20,9 +20,11 @@ from hp_pipeline.simulation.truth import run_bounds
 from hp_pipeline.simulation.weather import simulate_weather
 from hp_pipeline.transforms import efficiency
 from hp_pipeline.transforms.energy import Energies
+from hp_pipeline.transforms.figures import Known
 from hp_pipeline.transforms.operation import operation
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
+from hp_pipeline.vocabulary.tables.efficiency import SUMS
 from hp_pipeline_tests.transforms.simulated import days_of, frames_of
 
 RULES = Rules()
@@ -191,10 +193,79 @@ def test_what_the_data_do_not_bear_is_null_with_its_reason(change: pl.Expr, reas
     assert reason in str(row["efficiency_reason"])
 
 
+KWH_MJ, HOUR_US = 3_600_000_000, 3_600_000_000
+BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def sums_row(
+    hours: float,
+    electrical_kwh: float,
+    cop: float,
+    *,
+    mode: str = "heating",
+    outdoor: int = 2,
+    flow: float | None = 35.0,
+) -> dict[str, object]:
+    """Sums of hours in which the compressor ran and all was known."""
+    heat = round(electrical_kwh * cop * KWH_MJ)
+    us = round(hours * HOUR_US)
+    row: dict[str, object] = {column.name: 0 for column in SUMS}
+    row |= dict.fromkeys(("observed_us", "known_us", "running_us"), us)
+    for part in ("", "running_"):
+        row |= {f"{part}electrical_mj": round(electrical_kwh * KWH_MJ), f"{part}thermal_mj": heat}
+    row |= {"source_heat_mj": heat, "source_heat_mj_c": round(heat * (outdoor + 0.5))}
+    if flow is not None:
+        row |= {"flow_heat_mj": heat, "flow_heat_mj_c": round(heat * flow)}
+    return row | {
+        "heat_pump": "a", "mode": mode, "outdoor_from": outdoor, "period": "2024-01-01",
+        "start": BEGIN, "end": BEGIN + timedelta(hours=hours),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("hours", "borne"), [(1 / 3, False), (11.5, False), (12.5, True), (24.0, True)])
+def test_a_day_known_for_less_than_half_of_it_has_no_cop(hours: float, borne: bool) -> None:
+    """Whatever was made of the time that is known: it is not the day."""
+    day = pl.DataFrame({"heat_pump": ["a"], "start": [BEGIN], "end": [BEGIN + timedelta(days=1)]})
+    found = efficiency.of_periods(pl.DataFrame([sums_row(hours, hours, 4.0)]), day, RULES, Known())
+    for row in found.iter_rows(named=True):
+        assert row["coverage"] == pytest.approx(hours / 24)
+        assert (row["cop_running"] is None, row["carnot_grade"] is None) == (not borne, not borne)
+        assert (row["efficiency_reason"] or "").startswith("" if borne else "known for only ")
+    newest = Known(until=BEGIN + timedelta(hours=hours))
+    of_now = efficiency.of_periods(pl.DataFrame([sums_row(hours, hours, 4.0)]), day, RULES, newest)
+    assert of_now["cop_running"].to_list() == [4.0, 4.0], "what is yet to come is not missed"
+
+
+@pytest.mark.parametrize(
+    ("cop", "flow", "borne"),
+    [(9.0, 35.0, True), (9.6, 35.0, False), (500.0, None, False), (15.0, None, True), (17.5, None, False)],
+)
+def test_no_cop_is_above_what_carnot_allows_even_where_the_flow_is_unknown(
+    cop: float, flow: float | None, borne: bool
+) -> None:
+    """From 2.5 °C to 35 °C 9.5, and to the 20 °C of a room, below which no water heats it, 16.8."""
+    (row,) = efficiency.shown(pl.DataFrame([sums_row(24, 24, cop, flow=flow)]), RULES).iter_rows(named=True)
+    assert (row["cop_running"] is not None) == borne
+    assert borne or "Carnot" in row["efficiency_reason"]
+
+
+def test_a_grade_is_not_carried_to_temperatures_far_from_those_that_it_was_seen_at() -> None:
+    """Hot water at 52 °C says nothing of a flow of 35 °C, and least of all 5 K above the summer's air."""
+    tank = pl.DataFrame([sums_row(24, 24, 3.0, mode="dhw", outdoor=place, flow=52.0) for place in (-5, 10, 29)])
+    rows = efficiency.temperature_bins(tank, RULES)
+    assert rows["carnot_grade"].null_count() == 0
+    assert rows["cop_at_reference"].null_count() == 3
+    assert rows["reference_reason"].to_list() == ["the flow was 52.0 to 52.0 °C, too far from 35.0 °C to tell"] * 3
+    hot = pl.DataFrame([sums_row(24, 24, 3.0, mode="dhw", outdoor=place, flow=20.0 + place) for place in (15, 28)])
+    rows = efficiency.temperature_bins(hot, RULES)
+    assert [cop is None for cop in rows["cop_at_reference"]] == [False, True]
+    assert "too far from 6.5 K" in rows["reference_reason"][1]
+
+
 def _bins(cops: dict[int, float]) -> pl.DataFrame:
     return pl.DataFrame(
         {"mode": ["heating"] * len(cops), "outdoor_from": list(cops), "cop_at_reference": list(cops.values())}
-    )
+    ).with_columns(pl.lit(None, pl.String).alias(name) for name in ("efficiency_reason", "reference_reason"))
 
 
 def test_the_normalised_cop_is_the_ratio_of_heat_to_electricity_in_one_climate() -> None:

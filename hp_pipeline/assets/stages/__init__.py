@@ -7,9 +7,11 @@ the content does not change, nothing further down is due.
 """
 
 from hp_pipeline.assets.stages.costs import (
+    CostsAllTimeStage,
     CostsDailyStage,
     CostsMonthlyStage,
     CostsSeasonalStage,
+    CostsWeeklyStage,
     CostsYearlyStage,
 )
 from hp_pipeline.assets.stages.counters import CountersStage
@@ -51,9 +53,11 @@ __all__ = [
     "AllTimeStage",
     "ComparisonsStage",
     "CompressorRunsStage",
+    "CostsAllTimeStage",
     "CostsDailyStage",
     "CostsMonthlyStage",
     "CostsSeasonalStage",
+    "CostsWeeklyStage",
     "CostsYearlyStage",
     "CountersStage",
     "CyclingDailyStage",
@@ -118,14 +122,16 @@ STAGES: tuple[type[Stage], ...] = (
     DefrostMonthlyStage,
     DefrostSeasonalStage,
     CostsDailyStage,
+    CostsWeeklyStage,
     CostsMonthlyStage,
     CostsSeasonalStage,
     CostsYearlyStage,
-    ComparisonsStage,
-    OutlookStage,
+    CostsAllTimeStage,
     EfficiencyStage,
     SeasonStage,
     HeatLossStage,
+    ComparisonsStage,
+    OutlookStage,
 )
 """Of a heat pump, in the order in which they follow from each other."""
 

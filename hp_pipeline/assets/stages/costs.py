@@ -1,17 +1,17 @@
-"""Quarters of an hour × prices → costs per day, month, heating season and year."""
+"""Quarters of an hour × prices → costs per day, week, month, heating season, year and all time."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cached_property
 
 import polars as pl
 
 from hp_pipeline.assets.prices import tariffs_of
-from hp_pipeline.assets.stages.periods import DailyStage, PeriodStage
-from hp_pipeline.assets.stages.stage import Outcome, day_of
+from hp_pipeline.assets.stages.periods import AllTimeStage, DailyStage, PeriodStage
+from hp_pipeline.assets.stages.stage import Outcome, Stage, day_of
 from hp_pipeline.transforms import calendar, costs
 from hp_pipeline.transforms.schema import conform
 
@@ -20,6 +20,7 @@ class CostsDailyStage(DailyStage):
     """Table `quarter_hourly` → `costs_daily`: local days, each from the UTC days around it; none without tariffs."""
 
     tables = ("costs_daily",)
+    version = 2
     within = "quarter_hourly"
     whole = 96
 
@@ -32,11 +33,11 @@ class CostsDailyStage(DailyStage):
 
     def shape(self, key: str) -> str:
         held = max((t for t in self._tariffs if t.valid_from <= day_of(key)), key=lambda t: t.valid_from, default=None)
+        judged = super().shape(key)
         if held is None:
-            return repr((self.plant.rules, self.plant.time_zone))
-        return repr(
-            (self.plant.rules, self.plant.time_zone, held.by_quarter, held.standing_charge_per_day, held.co2_g_per_kwh)
-        ) + self._prices_of(held, key)
+            return judged
+        told = repr((held.by_quarter, held.standing_charge_per_day, held.co2_g_per_kwh))
+        return judged + told + self._prices_of(held, key)
 
     def _prices_of(self, tariff: costs.Tariff, key: str) -> str:
         """What the prices of the day are, in short."""
@@ -53,7 +54,8 @@ class CostsDailyStage(DailyStage):
         days = sorted({part for key in keys for _, part in self.inputs(key)})
         quarters = conform(self.lake.read(self.asset("quarter_hourly"), days), "quarter_hourly")
         plant = self.plant
-        made = costs.costs_daily(quarters, self._tariffs, [day_of(key) for key in keys], plant.time_zone, plant.rules)
+        days_made = [day_of(key) for key in keys]
+        made = costs.costs_daily(quarters, self._tariffs, days_made, plant.time_zone, plant.rules, self.known)
         return {"costs_daily": _by_first_day(made, plant.time_zone)}
 
 
@@ -62,18 +64,39 @@ def _by_first_day(rows: pl.DataFrame, time_zone: str) -> dict[str, pl.DataFrame]
     return {key: rows[index : index + 1] for index, key in enumerate(firsts)}
 
 
+def _charges(stage: Stage, tariffs: Sequence[costs.Tariff], first: date, until: date) -> str:
+    """The standing charges of local days, as far as they decide a content."""
+    within = costs.charged_days(first, until, stage.plant.time_zone, stage.known)
+    return repr(costs.charges(tariffs, *within))
+
+
 class CostsPeriodStage(PeriodStage):
     """Costs of shorter periods → those of a longer one."""
 
+    version = 2
     family = "costs_"
 
+    @cached_property
+    def _tariffs(self) -> tuple[costs.Tariff, ...]:
+        return tariffs_of(self.plant.workspace.settings)
+
     def shape(self, key: str) -> str:
-        return repr((self.plant.rules, self.plant.time_zone))
+        until = calendar.next_period(self.name, day_of(key))
+        return super().shape(key) + _charges(self, self._tariffs, day_of(key), until)
 
     def merged(self, rows: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
         plant = self.plant
-        made = costs.costs_by_calendar(rows, self.name, [day_of(key) for key in keys], plant.time_zone, plant.rules)
+        firsts = [day_of(key) for key in keys]
+        made = costs.costs_by_calendar(rows, self.name, firsts, self._tariffs, plant.time_zone, plant.rules, self.known)
         return _by_first_day(made, plant.time_zone)
+
+
+class CostsWeeklyStage(CostsPeriodStage):
+    """Table `costs_daily` → `costs_weekly`."""
+
+    tables = ("costs_weekly",)
+    name = "weekly"
+    below = "daily"
 
 
 class CostsMonthlyStage(CostsPeriodStage):
@@ -98,3 +121,22 @@ class CostsYearlyStage(CostsPeriodStage):
     tables = ("costs_yearly",)
     name = "yearly"
     below = "monthly"
+
+
+class CostsAllTimeStage(AllTimeStage):
+    """Table `costs_yearly` → `costs_all_time`: one row, one file."""
+
+    tables = ("costs_all_time",)
+    family = "costs_"
+
+    @cached_property
+    def _tariffs(self) -> tuple[costs.Tariff, ...]:
+        return tariffs_of(self.plant.workspace.settings)
+
+    def shape(self, key: str) -> str:
+        first, last = self.ends()
+        return super().shape(key) + _charges(self, self._tariffs, first, last + timedelta(days=1))
+
+    def merged(self, years: pl.DataFrame) -> pl.DataFrame:
+        plant = self.plant
+        return costs.costs_all_time(years, *self.ends(), self._tariffs, plant.time_zone, plant.rules, self.known)

@@ -19,6 +19,7 @@ class DefrostMonthlyStage(PeriodStage):
     """Tables `hourly` and `defrosts` → `defrost_monthly`."""
 
     tables = ("defrost_monthly",)
+    version = 2
     name = "monthly"
     below = "daily"
 
@@ -53,6 +54,7 @@ class DefrostSeasonalStage(PeriodStage):
     """Table `defrost_monthly` → `defrost_seasonal`."""
 
     tables = ("defrost_seasonal",)
+    version = 2
     name = "seasonal"
     below = "monthly"
     family = "defrost_"
@@ -77,7 +79,8 @@ def _lies_in(first: date, until: date, time_zone: str) -> pl.Expr:
 
 def _judged_by(stage: PeriodStage) -> str:
     rules = stage.plant.rules
-    return repr((rules.minimum_coverage, rules.minimum_electrical_energy_kwh, stage.plant.time_zone))
+    floors = (rules.minimum_coverage, rules.maximum_coverage_mismatch, rules.minimum_electrical_energy_kwh)
+    return repr((floors, stage.plant.time_zone))
 
 
 def _shown(stage: PeriodStage, rows: pl.DataFrame, key: str) -> pl.DataFrame:

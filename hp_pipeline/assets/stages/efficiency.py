@@ -26,7 +26,7 @@ class _PeriodStage(Stage):
     def _touched(self, listed: Sequence[str], first: date | None, last: date | None) -> set[str]:
         """The periods of the days listed, or of those around a range of days."""
         days = between(listed, first, last, self.reach + 3)
-        return {calendar.first_day(self.name, day_of(key)).isoformat() for key in days}
+        return {self.first_day(self.name, day_of(key)).isoformat() for key in days}
 
     def _until(self, key: str) -> date:
         return calendar.next_period(self.name, day_of(key))
@@ -34,6 +34,11 @@ class _PeriodStage(Stage):
     def stretches(self, keys: Sequence[str]) -> Iterator[list[str]]:
         """One after the other."""
         return ([key] for key in keys)
+
+    def _span(self, key: str) -> pl.DataFrame:
+        """The period's `start` and `end`."""
+        row = pl.DataFrame({"heat_pump": [self.plant.id]})
+        return calendar.with_period(row, day_of(key), self._until(key), "", self.plant.time_zone)
 
     def _placed(self, rows: pl.DataFrame, key: str, table: str) -> pl.DataFrame:
         """The rows as those of the period."""
@@ -46,6 +51,7 @@ class EfficiencyStage(_PeriodStage):
     """Tables `heat_by_temperature` and `daily` → sums by month, `efficiency` and `degree_days` of its days."""
 
     tables = ("heat_by_temperature_monthly", "efficiency", "degree_days")
+    version = 3
     name = "monthly"
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
@@ -55,7 +61,7 @@ class EfficiencyStage(_PeriodStage):
     def is_wanted(self, key: str) -> bool:
         days = self.listed(self.asset("daily"))
         place = bisect_left(days, key)
-        begins = calendar.first_day(self.name, day_of(key)) == day_of(key)
+        begins = self.first_day(self.name, day_of(key)) == day_of(key)
         return begins and place < len(days) and days[place] < self._until(key).isoformat()
 
     def _utc_days(self, key: str) -> list[str]:
@@ -74,7 +80,7 @@ class EfficiencyStage(_PeriodStage):
         yield from ((self.asset("daily"), day) for day in self._local_days(key))
 
     def shape(self, key: str) -> str:
-        return repr((self.plant.rules, self.plant.time_zone))
+        return repr((self.plant.rules, self.plant.time_zone, self.known_in_period(self.name, key)))
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         made: dict[str, dict[str, pl.DataFrame]] = {table: {} for table in self.tables}
@@ -91,12 +97,10 @@ class EfficiencyStage(_PeriodStage):
         return made
 
     def _efficiency(self, sums: pl.DataFrame, days: pl.DataFrame, key: str) -> pl.DataFrame:
-        rules = self.plant.rules
-        of_days = efficiency.shown(efficiency.by_use(sums, "period"), rules).drop("start", "end")
-        of_days = of_days.join(
-            days.select("period", "start", "end", "local_start"), on="period", maintain_order="left"
-        ).with_columns(kind=pl.lit("day"))
-        of_month = efficiency.shown(efficiency.by_use(sums), rules).with_columns(kind=pl.lit("month"))
+        rules, known = self.plant.rules, self.known
+        spans = days.select("heat_pump", "period", "start", "end", "local_start")
+        of_days = efficiency.of_periods(sums, spans, rules, known, ["period"]).with_columns(kind=pl.lit("day"))
+        of_month = efficiency.of_periods(sums, self._span(key), rules, known).with_columns(kind=pl.lit("month"))
         return pl.concat([self._placed(of_month, key, "efficiency"), conform(of_days, "efficiency")])
 
 
@@ -104,6 +108,7 @@ class SeasonStage(_PeriodStage):
     """Months of sums and of degree days → bins, grade, heating curve and heat loss of a heating season."""
 
     tables = ("efficiency_seasonal", "temperature_bins", "heating_curve", "heat_loss", "heat_loss_bins")
+    version = 2
     name = "seasonal"
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
@@ -114,7 +119,7 @@ class SeasonStage(_PeriodStage):
         return self._touched(listed, first, last)
 
     def is_wanted(self, key: str) -> bool:
-        begins = calendar.first_day(self.name, day_of(key)) == day_of(key)
+        begins = self.first_day(self.name, day_of(key)) == day_of(key)
         return begins and any(self.has(self.asset("degree_days"), month) for month in self._months(key))
 
     def _months(self, key: str) -> list[str]:
@@ -129,7 +134,7 @@ class SeasonStage(_PeriodStage):
             yield from ((self.asset(table), month) for month in self._months(key))
 
     def shape(self, key: str) -> str:
-        return repr((self.plant.rules, self.plant.time_zone))
+        return repr((self.plant.rules, self.plant.time_zone, self.known_in_period(self.name, key)))
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         made: dict[str, dict[str, pl.DataFrame]] = {table: {} for table in self.tables}
@@ -147,7 +152,7 @@ class SeasonStage(_PeriodStage):
         cop, share, reason = efficiency.normalised(bins)
         heating = pl.col("mode") == "heating"
         return {
-            "efficiency_seasonal": efficiency.shown(efficiency.by_use(sums), rules).with_columns(
+            "efficiency_seasonal": efficiency.of_periods(sums, self._span(key), rules, self.known).with_columns(
                 cop_normalised=pl.when(heating).then(pl.lit(cop, pl.Float64)),
                 normalised_share=pl.when(heating).then(pl.lit(share, pl.Float64)),
                 normalised_reason=pl.when(heating).then(pl.lit(reason, pl.String)),

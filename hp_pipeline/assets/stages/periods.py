@@ -104,7 +104,7 @@ class PeriodStage(Stage):
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Periods that have a shorter period in them."""
         days = between(self._below, *self._touched(first, last), 0)
-        return {calendar.first_day(self.name, day_of(key)).isoformat() for key in days}
+        return {self.first_day(self.name, day_of(key)).isoformat() for key in days}
 
     @cached_property
     def _below(self) -> list[str]:
@@ -114,12 +114,12 @@ class PeriodStage(Stage):
         if first is None or last is None:
             return None, None
         margin = timedelta(days=self.reach + 3)
-        return calendar.first_day(self.below, first - margin), last + margin
+        return self.first_day(self.below, first - margin), last + margin
 
     def is_wanted(self, key: str) -> bool:
         until = calendar.next_period(self.name, day_of(key)).isoformat()
         index = bisect_left(self._below, key)
-        is_first_day = calendar.first_day(self.name, day_of(key)) == day_of(key)
+        is_first_day = self.first_day(self.name, day_of(key)) == day_of(key)
         return is_first_day and index < len(self._below) and self._below[index] < until
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
@@ -186,33 +186,44 @@ class AllTimeStage(Stage):
     """Table `yearly` → `all_time`: one row, one file."""
 
     tables = ("all_time",)
+    family: ClassVar[str] = ""
+    """What the names of the tables begin with."""
+
+    @property
+    def _years(self) -> str:
+        return f"{self.family}yearly"
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """The one partition, once there is a year."""
         return {""} if self.is_wanted("") else set()
 
     def is_wanted(self, key: str) -> bool:
-        return bool(self.listed(self.asset("yearly")))
+        return bool(self.listed(self.asset(self._years)))
 
     def _ends(self, first: date, last: date) -> set[str]:
         return set()
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
-        return [(self.asset("yearly"), part) for part in self.listed(self.asset("yearly"))]
+        asset = self.asset(self._years)
+        return [(asset, part) for part in self.listed(asset)]
 
-    def _days(self) -> tuple[str, str]:
-        days = self.listed(self.asset("daily"))
-        return days[0], days[-1]
+    def ends(self) -> tuple[date, date]:
+        """The first and the last local day that there are."""
+        days = self.listed(self.asset(f"{self.family}daily"))
+        return day_of(days[0]), day_of(days[-1])
 
     def shape(self, key: str) -> str:
-        return repr((self.plant.rules, self.plant.time_zone, self._days(), self.known))
+        return repr((self.plant.rules, self.plant.time_zone, self.ends(), self.known))
 
     def stretches(self, keys: Sequence[str]) -> Iterator[list[str]]:
         """The one."""
         return ([key] for key in keys)
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
-        years = conform(self.lake.read(self.asset("yearly"), [part for _, part in self.inputs("")]), "yearly")
-        first, last = (day_of(day) for day in self._days())
-        row = periods.all_time(years, first, last, self.plant.time_zone, self.plant.rules, self.known)
-        return {"all_time": {"": row}}
+        years = self.lake.read(self.asset(self._years), [part for _, part in self.inputs("")])
+        return {self.tables[0]: {"": self.merged(conform(years, self._years))}}
+
+    def merged(self, years: pl.DataFrame) -> pl.DataFrame:
+        """The years merged into the one row."""
+        plant = self.plant
+        return periods.all_time(years, *self.ends(), plant.time_zone, plant.rules, self.known)

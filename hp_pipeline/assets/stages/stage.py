@@ -185,6 +185,10 @@ class Stage(ABC):
             until if until is not None and until < end else None,
         )
 
+    def first_day(self, name: PeriodName, day: date) -> date:
+        """The first day of the period of the house's calendar that a local day lies in."""
+        return calendar.first_day(name, day, self.plant.season_starts)
+
     def known_in_period(self, name: PeriodName, key: str) -> figures.Known:
         """As `known_within`, for a local day, week, month or year by its first day."""
         zone = self.plant.time_zone

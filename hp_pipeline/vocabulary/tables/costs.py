@@ -44,10 +44,26 @@ def cost_sum_columns() -> tuple[Column, ...]:
         Column(_named("cost", use), "DOUBLE", "currency", f"Electricity {when} at the price of its quarter of an hour")
         for use, when in _USES.items()
     )
+    co2 = (
+        Column(
+            _named("co2", use, "kg"),
+            "DOUBLE",
+            "kg",
+            f"CO2 of the electricity {when} at the intensity of its quarter of an hour",
+        )
+        for use, when in _USES.items()
+    )
     return (
         *costs,
-        Column("standing_charge", "DOUBLE", "currency", "Standing charge, shared by the heat pumps of the house"),
-        Column("co2_kg", "DOUBLE", "kg", "CO2 of the heat pump's electricity"),
+        Column(
+            "standing_charge",
+            "DOUBLE",
+            "currency",
+            "Standing charge of the days from the house's first reading to its newest, whatever was read of them, "
+            "shared by the heat pumps of the house",
+        ),
+        Column("standing_charge_s", "DOUBLE", "s", "Length of the days that `standing_charge` is for"),
+        *co2,
         Column("priced_kwh", "DOUBLE", "kWh", "Electricity of the heat pump for which a price is known"),
         Column("co2_known_kwh", "DOUBLE", "kWh", "Electricity of the heat pump for which a CO2 intensity is known"),
         *quarter_energy_columns(),
@@ -57,6 +73,8 @@ def cost_sum_columns() -> tuple[Column, ...]:
 
 
 COST_RATIOS = (
+    Column("electrical_coverage", "DOUBLE", None, "Share of the time for which the electricity is known, 0…1"),
+    Column("thermal_coverage", "DOUBLE", None, "Share of the time for which the heat is known, 0…1"),
     Column("price_per_kwh", "DOUBLE", "currency/kWh", "Price paid: `cost` ÷ `priced_kwh`"),
     Column(
         "cost_per_kwh_heat", "DOUBLE", "currency/kWh", "`cost` without cooling ÷ heat, standby and defrosts included"
@@ -67,15 +85,17 @@ COST_RATIOS = (
         "cost_per_kwh_heat_with_standing_charge",
         "DOUBLE",
         "currency/kWh",
-        "As `cost_per_kwh_heat`, standing charge added",
+        "As `cost_per_kwh_heat`, with the standing charge of the time for which the heat is known",
     ),
     Column("co2_g_per_kwh_heat", "DOUBLE", "g/kWh", "CO2 ÷ heat; cooling is in neither"),
+    Column("co2_g_per_kwh_heating", "DOUBLE", "g/kWh", "`co2_heating_kg` ÷ heat in mode heating"),
+    Column("co2_g_per_kwh_dhw", "DOUBLE", "g/kWh", "`co2_dhw_kg` ÷ heat in mode dhw"),
     Column("cost_reason", "VARCHAR", None, "Why there is no `cost_per_kwh_heat`"),
 )
 
 
 def cost_tables() -> tuple[Table, ...]:
-    """`quarter_hourly`, which prices are put on, and costs per day, month, heating season and year."""
+    """`quarter_hourly`, which prices are put on, and costs from the day to all time."""
     columns = (*INTERVAL, *PERIOD, *COST_RATIOS, *cost_sum_columns())
     return (
         Table(
@@ -89,7 +109,14 @@ def cost_tables() -> tuple[Table, ...]:
             ),
         ),
         Table("costs_daily", "Cost and CO2 per day of the house's calendar, by dated tariffs", columns),
+        Table("costs_weekly", "Cost and CO2 per ISO week of the house's calendar", columns, "periods"),
         Table("costs_monthly", "Cost and CO2 per month of the house's calendar", columns, "periods"),
-        Table("costs_seasonal", "Cost and CO2 per heating season (July to June)", columns, "periods"),
+        Table(
+            "costs_seasonal",
+            "Cost and CO2 per heating season (July to June, or as `heating_season_starts` says)",
+            columns,
+            "periods",
+        ),
         Table("costs_yearly", "Cost and CO2 per year of the house's calendar", columns, "periods"),
+        Table("costs_all_time", "Cost and CO2 over all that is stored", columns, "none"),
     )

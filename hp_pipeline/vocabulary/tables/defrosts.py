@@ -32,12 +32,22 @@ def defrost_tables() -> tuple[Table, ...]:
         Column("observed_s", "DOUBLE", "s", "Time covered by frames: something was read"),
         Column("electrical_s", "DOUBLE", "s", "Time for which the electrical power is known"),
         Column("thermal_s", "DOUBLE", "s", "Time for which the thermal power is known"),
+        Column("flow_temperature_mean", "DOUBLE", "°C", "Flow temperature, time-weighted mean"),
+        Column("flow_temperature_s", "DOUBLE", "s", "Time for which it is known"),
+        Column(
+            "source_temperature_mean",
+            "DOUBLE",
+            "°C",
+            "Temperature of what the machine draws from, else of the outdoor air, time-weighted mean",
+        ),
+        Column("source_temperature_s", "DOUBLE", "s", "Time for which it is known"),
     )
     return (
         Table("defrost_monthly", "Defrosts per month, by the outdoor temperature of their hour", columns, "periods"),
         Table(
             "defrost_seasonal",
-            "Defrosts per heating season (July to June), by the outdoor temperature of their hour",
+            "Defrosts per heating season (July to June, or as `heating_season_starts` says), by the outdoor "
+            "temperature of their hour",
             columns,
             "periods",
         ),

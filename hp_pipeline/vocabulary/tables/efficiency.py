@@ -43,6 +43,13 @@ SUMS = (
 """Sums in whole numbers: added in any order they give the same."""
 
 _MADE = (
+    Column(
+        "coverage",
+        "DOUBLE",
+        None,
+        "Share of the time for which electricity and heat are both known, 0…1: of the period where the row is one, or "
+        "of the row's own time where that is less",
+    ),
     Column("hours", "DOUBLE", "h", "Time for which electricity and heat are both known"),
     Column("running_hours", "DOUBLE", "h", "Of that, time for which the compressor ran"),
     Column("electrical_energy_kwh", "DOUBLE", "kWh", "Electricity in these hours"),
@@ -64,11 +71,14 @@ _MADE = (
     Column("efficiency_reason", "VARCHAR", None, "Why there is no `cop_running` or no `carnot_grade`"),
 )
 
-_AT_REFERENCE = Column(
-    "cop_at_reference",
-    "DOUBLE",
-    None,
-    "COP that the same `carnot_grade` gives with the flow at `reference_flow_temperature_c` of the rules",
+_AT_REFERENCE = (
+    Column(
+        "cop_at_reference",
+        "DOUBLE",
+        None,
+        "COP that the same `carnot_grade` gives with the flow at `reference_flow_temperature_c` of the rules",
+    ),
+    Column("reference_reason", "VARCHAR", None, "Why there is no `cop_at_reference`"),
 )
 
 _SLOPES = (
@@ -175,6 +185,8 @@ def efficiency_tables() -> tuple[Table, ...]:
                 Column("room_temperature_mean", "DOUBLE", "°C", "Mean room temperature of the day"),
                 Column("thermal_energy_heating_kwh", "DOUBLE", "kWh", "Heat in mode heating, net of its defrosts"),
                 Column("thermal_coverage", "DOUBLE", None, "Share of the day for which heat is known, 0…1"),
+                Column("electrical_s", "DOUBLE", "s", "Time for which electricity is known"),
+                Column("thermal_s", "DOUBLE", "s", "Time for which heat is known"),
                 Column("degree_days_reason", "VARCHAR", None, "Why there are no degree days"),
             ),
             "periods",
@@ -206,7 +218,7 @@ def efficiency_tables() -> tuple[Table, ...]:
                 _MODE,
                 _BIN,
                 *_MADE,
-                _AT_REFERENCE,
+                *_AT_REFERENCE,
                 *(
                     Column(f"{name}_running", "DOUBLE", "°C", f"Mean of {name} while the compressor ran")
                     for name in FOLLOWED

@@ -14,7 +14,12 @@ def period_tables() -> tuple[Table, ...]:
         Table("daily", "Figures per day of the house's calendar (a day may have 23 or 25 hours)", columns),
         Table("weekly", "Figures per ISO week of the house's calendar", columns, "periods"),
         Table("monthly", "Figures per month of the house's calendar", columns, "periods"),
-        Table("seasonal", "Figures per heating season (July to June of the house's calendar)", columns, "periods"),
+        Table(
+            "seasonal",
+            "Figures per heating season (July to June, or as `heating_season_starts` says)",
+            columns,
+            "periods",
+        ),
         Table(
             "yearly",
             "Figures per year of the house's calendar; `cop` is the JAZ (seasonal performance factor)",
