@@ -119,20 +119,25 @@ def repeated_inputs(written: Mapping[str, Any]) -> Iterator[Inconsistency]:
         seen.setdefault((source, profile), index)
 
 
-def _divides_quarter(value: timedelta) -> timedelta:
-    # Calendar figures are merged from quarters of an hour, so that no frame may lie across two of them.
-    if timedelta(minutes=15) % value:
-        fitting = [s for s in range(10, 61) if 900 % s == 0]
-        nearest = min(fitting, key=lambda s: abs(s - value.total_seconds()))
-        raise PydanticCustomError(
-            "frame_interval",
-            "allowed: {allowed}",
-            {
-                "allowed": "a divisor of 15min: " + ", ".join(f"{s}s" for s in fitting),
-                "nearest": f"{nearest}s",
-            },
-        )
-    return value
+def dividing_quarter(longest_s: int) -> AfterValidator:
+    """A validator of intervals of up to so many seconds: calendar figures are merged from quarters of an hour, so that
+    no frame may lie across two of them."""
+
+    def checked(value: timedelta) -> timedelta:
+        if timedelta(minutes=15) % value:
+            fitting = [s for s in range(10, longest_s + 1) if 900 % s == 0]
+            nearest = min(fitting, key=lambda s: abs(s - value.total_seconds()))
+            raise PydanticCustomError(
+                "frame_interval",
+                "allowed: {allowed}",
+                {
+                    "allowed": "a divisor of 15min: " + ", ".join(f"{s}s" for s in fitting),
+                    "nearest": f"{nearest}s",
+                },
+            )
+        return value
+
+    return AfterValidator(checked)
 
 
 class HeatPump(SettingsModel):
@@ -149,7 +154,7 @@ class HeatPump(SettingsModel):
         description="Flow rate, l/h, of a pump of constant speed, with which heat is made from flow and return "
         "temperature while the compressor runs, where no input tells heat, a flow rate or a modulation: a last resort.",
     )
-    frame_interval: Annotated[Duration, between("10s", "60s"), AfterValidator(_divides_quarter)] = Field(
+    frame_interval: Annotated[Duration, between("10s", "60s"), dividing_quarter(60)] = Field(
         timedelta(seconds=30),
         description="Finest interval of the frames, 10s to 60s; it must divide 15min.",
     )

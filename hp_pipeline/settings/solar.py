@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from hp_pipeline.settings.durations import Duration, between
-from hp_pipeline.settings.house import Input, repeated_inputs
+from hp_pipeline.settings.house import Input, dividing_quarter, repeated_inputs
 from hp_pipeline.settings.model import Identifier, Inconsistency, Number, SettingsModel, Text, mapping, within
 
 MOST_LAYERS = 8
@@ -104,8 +104,9 @@ class SolarSystem(SettingsModel):
     collector: Collector = Field(default_factory=Collector, description="What the collector is like.")
     immersion_heater: ImmersionHeater | None = Field(None, description="The heating rod, if there is one.")
     pellet_stove: PelletStove | None = Field(None, description="The stove, if there is one.")
-    frame_interval: Annotated[Duration, between("10s", "5min")] = Field(
-        timedelta(seconds=30), description="Finest interval at which the tank is looked at, 10s to 5min."
+    frame_interval: Annotated[Duration, between("10s", "5min"), dividing_quarter(300)] = Field(
+        timedelta(seconds=30),
+        description="Finest interval at which the tank is looked at, 10s to 5min; it must divide 15min.",
     )
     max_gap: Annotated[Duration, between("1min", "1h")] = Field(
         timedelta(minutes=10),

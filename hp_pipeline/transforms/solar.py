@@ -83,7 +83,7 @@ def solar_frames(
         mappings: how long each signal may be held (`max_age`).
     """
     layers = list(TANK_LAYERS[: len(rules.shares)])
-    knots = _knots(decoded, layers, start, end, rules)
+    knots = _knots(decoded, layers, start, end, mappings, rules)
     for name in layers:
         knots = _run_straight(knots, decoded.signals.get(name), name, rules.max_gap)
     held = [*_STATES, *_GAUGES, *DEVICE_COUNTERS.values()]
@@ -107,7 +107,14 @@ def solar_frames(
     return conform(_frames(frames, layers, solar_system, rules), "solar_frames")
 
 
-def _knots(decoded: Decoded, layers: Sequence[str], start: datetime, end: datetime, rules: SolarRules) -> pl.DataFrame:
+def _knots(
+    decoded: Decoded,
+    layers: Sequence[str],
+    start: datetime,
+    end: datetime,
+    mappings: Mapping[str, SignalMapping],
+    rules: SolarRules,
+) -> pl.DataFrame:
     """`time`: where frames begin: something was read (once in each frame interval), a state changed, a gap of a layer
     begins or ends, a quarter of an hour begins."""
     times = decoded.times.to_frame("time").filter(pl.col("time").is_between(start, end))
@@ -115,7 +122,9 @@ def _knots(decoded: Decoded, layers: Sequence[str], start: datetime, end: dateti
     for name in _STATES:
         series = decoded.signals.get(name)
         if series is not None:
-            changed = series.filter(pl.col("value").ne_missing(pl.col("value").shift(1)))
+            # Held no longer than its maximum age: told again after that, it is as new, whatever else was loaded.
+            is_new = (pl.col("time").diff() > _max_age(name, mappings)).fill_null(True)
+            changed = series.filter(is_new | pl.col("value").ne_missing(pl.col("value").shift(1)))
             parts.append(changed["time"])
     for name in layers:
         series = decoded.signals.get(name)
@@ -168,9 +177,13 @@ def _held(
     return knots.join_asof(
         series.rename({"value": name}).cast({name: pl.Float64}),
         on="time",
-        tolerance=mappings[name].max_age if name in mappings else signals()[name].max_age,
+        tolerance=_max_age(name, mappings),
         check_sortedness=False,
     )
+
+
+def _max_age(name: str, mappings: Mapping[str, SignalMapping]) -> timedelta:
+    return mappings[name].max_age if name in mappings else signals()[name].max_age
 
 
 def _with_levels(knots: pl.DataFrame, layers: Sequence[str], rules: SolarRules) -> pl.DataFrame:
@@ -274,6 +287,8 @@ def balance(frames: pl.DataFrame, cut: pl.Expr, rules: SolarRules) -> pl.DataFra
         .agg(
             *(_known_sum(f"device_{what}_kwh") for what in DEVICE_COUNTERS),
             _time_where("stagnation_s", stagnant(rules)),
+            # Of the frame itself, which ends with the start: what lies before it may not be loaded.
+            (~pl.col("solar_pump") & pl.col("solar_pump_next")).sum().cast(pl.Int64).alias("pump_starts"),
         )
         .join(_sums(known), on=["solar_system", "cut"], how="left", maintain_order="left")
         .join(_gains_and_draws(known, rules), on="cut", how="left", maintain_order="left")
@@ -362,37 +377,31 @@ def _sums(known: pl.DataFrame) -> pl.DataFrame:
     levels = {"stored_energy": (pl.col("stored_energy_start_kwh"), pl.col("stored_energy_end_kwh"))}
     levels["usable_litres"] = (pl.col("usable_litres"), pl.col("usable_litres"))
     layers = pl.coalesce(reversed(TANK_LAYERS))
-    starts = pl.col("solar_pump") & ~pl.col("solar_pump").shift(1).fill_null(True)
-    return (
-        known.with_columns(started=starts.fill_null(False))
-        .group_by("solar_system", "cut", maintain_order=True)
-        .agg(
-            pl.col("change").sum().alias("stored_change_kwh"),
-            _known_sum("immersion", "immersion_kwh"),
-            _known_sum("pellet", "pellet_kwh"),
-            _known_sum("metered"),
-            pl.col("loss").sum().alias("standby_loss_kwh"),
-            pl.col("legacy_solar_kwh", "legacy_immersion_kwh", "legacy_pellet_kwh").sum(),
-            pl.col("span").sum().alias("covered_s"),
-            _time_where("pump_s", pl.col("solar_pump")),
-            _time_where("immersion_s", pl.col("immersion_heater_on") | (pl.col("immersion_heater_power") > 50)),
-            _time_where("pellet_s", pl.col("pellet_stove_on") | (pl.col("pellet_stove_power") > 50)),
-            pl.col("started").sum().cast(pl.Int64).alias("pump_starts"),
-            mean(pl.col("tank_temperature"), "tank_temperature_mean"),
-            mean(layers, "tank_top_temperature_mean"),
-            mean(pl.col(TANK_LAYERS[0]), "tank_bottom_temperature_mean"),
-            pl.col("solar_collector_temperature").max().alias("solar_collector_temperature_max"),
-            *(
-                expression
-                for name, (first, last) in levels.items()
-                for expression in (
-                    first.first().alias(f"{name}_first"),
-                    last.last().alias(f"{name}_last"),
-                    pl.min_horizontal(first.min(), last.min()).alias(f"{name}_min"),
-                    pl.max_horizontal(first.max(), last.max()).alias(f"{name}_max"),
-                )
-            ),
-        )
+    return known.group_by("solar_system", "cut", maintain_order=True).agg(
+        pl.col("change").sum().alias("stored_change_kwh"),
+        _known_sum("immersion", "immersion_kwh"),
+        _known_sum("pellet", "pellet_kwh"),
+        _known_sum("metered"),
+        pl.col("loss").sum().alias("standby_loss_kwh"),
+        pl.col("legacy_solar_kwh", "legacy_immersion_kwh", "legacy_pellet_kwh").sum(),
+        pl.col("span").sum().alias("covered_s"),
+        _time_where("pump_s", pl.col("solar_pump")),
+        _time_where("immersion_s", pl.col("immersion_heater_on") | (pl.col("immersion_heater_power") > 50)),
+        _time_where("pellet_s", pl.col("pellet_stove_on") | (pl.col("pellet_stove_power") > 50)),
+        mean(pl.col("tank_temperature"), "tank_temperature_mean"),
+        mean(layers, "tank_top_temperature_mean"),
+        mean(pl.col(TANK_LAYERS[0]), "tank_bottom_temperature_mean"),
+        pl.col("solar_collector_temperature").max().alias("solar_collector_temperature_max"),
+        *(
+            expression
+            for name, (first, last) in levels.items()
+            for expression in (
+                first.first().alias(f"{name}_first"),
+                last.last().alias(f"{name}_last"),
+                pl.min_horizontal(first.min(), last.min()).alias(f"{name}_min"),
+                pl.max_horizontal(first.max(), last.max()).alias(f"{name}_max"),
+            )
+        ),
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hp_pipeline.lake.encoding import encode
 from hp_pipeline.transforms import solar
 from hp_pipeline.transforms.calendar import day_start
 from hp_pipeline.transforms.decode import Decoded
@@ -19,7 +22,7 @@ from hp_pipeline.transforms.figures import Known
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.transforms.solar import ENERGIES, house_by_calendar, house_hourly, solar_by_calendar, solar_hourly
 from hp_pipeline.vocabulary.rules import SolarRules
-from hp_pipeline_tests.transforms.solar_readings import RULES, START, framed, heard, readings, truth
+from hp_pipeline_tests.transforms.solar_readings import PROFILE, RULES, START, framed, heard, readings, truth
 
 DAY = timedelta(days=1)
 SLACK = timedelta(minutes=20)
@@ -124,15 +127,15 @@ def test_a_layer_that_is_lost_and_comes_back_gives_no_energy() -> None:
 def decoded(
     layers: int, times: list[datetime], values: list[list[float]], states: Mapping[str, list[float]]
 ) -> Decoded:
-    signals = {
+    layered = {
         f"tank_layer_{index + 1}_temperature": pl.DataFrame(
             {"time": times, "value": [row[index] for row in values]}, schema=dict(DECODED)
         )
         for index in range(layers)
     }
     for name, told in states.items():
-        signals[name] = pl.DataFrame({"time": times, "value": told}, schema=dict(DECODED))
-    return Decoded(signals=signals, times=pl.Series("time", times, solar.UTC))
+        layered[name] = pl.DataFrame({"time": times, "value": told}, schema=dict(DECODED))
+    return Decoded(signals=layered, times=pl.Series("time", times, solar.UTC))
 
 
 DECODED = {"time": solar.UTC, "value": pl.Float64()}
@@ -265,6 +268,95 @@ def test_levels_layers_and_losses() -> None:
     assert row["standby_loss_w_per_k"] == pytest.approx(kwh_per_k * 1000 / 10 / 29.75)
     assert row["stored_energy_rate_kw"] == pytest.approx(-kwh_per_k / 10)
     assert row["solar_kwh_per_m2"] == 0
+
+
+MAX_AGE = {name: PROFILE.mappings[name].max_age for name in ("solar_pump", "immersion_heater_on", "pellet_stove_on")}
+
+
+@st.composite
+def told_rarely(draw: st.DrawFn) -> tuple[Decoded, SolarRules]:
+    """Five days in which states are told on their own, when they change or long after, at midnight, too."""
+    random = Random(draw(st.integers(0, 2**32)))
+    until = FIRST + 5 * DAY
+    times, moment, walk, values = [], FIRST - DAY / 2, [30.0, 60.0], []
+    while moment < until:
+        times.append(moment)
+        walk = [min(95.0, max(5.0, level + random.gauss(0, 0.5))) for level in walk]
+        values.append([round(level, 1) for level in walk])
+        moment += timedelta(seconds=random.choice([20, 60, 290, 290, 900, 4000]))
+        if random.random() < 0.003:
+            moment += random.uniform(0.2, 2) * DAY
+    series = dict(decoded(2, times, values, {"solar_collector_temperature": [80.0] * len(times)}).signals)
+    for name, max_age in MAX_AGE.items():
+        changes, moment, on = [], FIRST - DAY / 2, 0.0
+        while moment < until:
+            changes.append((moment, on))
+            on = random.choice([on, 1 - on])
+            moment += random.choice([timedelta(minutes=random.randint(1, 400)), max_age * random.uniform(0.1, 2.2)])
+            if random.random() < 0.3:
+                moment = (moment + DAY / 2).replace(hour=0, minute=0, second=0, microsecond=0)
+        series[name] = pl.DataFrame(changes, schema=dict(DECODED), orient="row").unique("time").sort("time")
+    every = pl.concat([one["time"] for one in series.values()]).unique().sort()
+    rules = replace(SMALL, frame_interval=timedelta(seconds=draw(st.sampled_from([10, 36, 75, 225, 300]))))
+    return Decoded(signals=series, times=every), rules
+
+
+def _loaded(told: Decoded, start: datetime, end: datetime, rules: SolarRules) -> Decoded:
+    """What of it is read for some days: from the oldest that may be held to the newest that matters."""
+    first = start - max(-(-max(MAX_AGE.values()) // DAY), 1) * DAY
+    within = pl.col("time").is_between(first, end + rules.max_gap + timedelta(seconds=1))
+    series = {name: one.filter(within) for name, one in told.signals.items()}
+    return Decoded(signals=series, times=told.times.to_frame("time").filter(within)["time"])
+
+
+@given(made=told_rarely(), borders=st.sets(st.integers(1, 4)), zone=st.sampled_from(["UTC", "Asia/Kolkata"]))
+@settings(max_examples=40, deadline=None)
+def test_any_batches_of_days_end_in_the_same_bytes(
+    made: tuple[Decoded, SolarRules], borders: set[int], zone: str
+) -> None:
+    told, rules = made
+    parts, hours = [], []
+    for first, last in pairwise([0, *sorted(borders), 5]):
+        start, end = FIRST + first * DAY, FIRST + last * DAY
+        parts.append(solar.solar_frames(_loaded(told, start, end, rules), PROFILE.mappings, "sun", start, end, rules))
+    frames = solar.solar_frames(told, PROFILE.mappings, "sun", FIRST, FIRST + 5 * DAY, rules)
+    assert encode(pl.concat(parts), {}) == encode(frames, {})
+    for first, last in pairwise([0, *sorted(borders), 5]):
+        start, end = FIRST + first * DAY, FIRST + last * DAY
+        own = frames.filter(pl.col("start") >= start, pl.col("start") < end + timedelta(hours=1))
+        hours.append(solar_hourly(own, start, end, zone, rules, Known()))
+    at_once = solar_hourly(frames, FIRST, FIRST + 5 * DAY, zone, rules, Known())
+    assert encode(pl.concat(hours), {}) == encode(at_once, {})
+
+
+def test_a_state_told_again_after_its_maximum_age_is_as_new() -> None:
+    """Days later, the day before is not looked at for it: it makes the same frames with or without."""
+    times = [FIRST + timedelta(seconds=20 * i) for i in range(4 * 4320)]
+    whole = decoded(2, times, [[30.0, 60.0]] * len(times), {})
+    pump = pl.DataFrame(
+        [(FIRST + timedelta(seconds=30), 0.0), (FIRST + 3.5 * DAY + timedelta(seconds=30), 0.0)],
+        schema=dict(DECODED),
+        orient="row",
+    )
+    told = Decoded(signals={**whole.signals, "solar_pump": pump}, times=whole.times)
+    rules = replace(SMALL, frame_interval=timedelta(minutes=1))
+    start, end = FIRST + 3 * DAY, FIRST + 4 * DAY
+    alone = solar.solar_frames(_loaded(told, start, end, rules), PROFILE.mappings, "sun", start, end, rules)
+    at_once = solar.solar_frames(told, PROFILE.mappings, "sun", FIRST, end, rules)
+    assert at_once.filter(pl.col("start") >= start).equals(alone)
+
+
+def test_a_pump_that_starts_at_midnight_has_started_once() -> None:
+    times = [FIRST + timedelta(minutes=5 * i) for i in range(2 * 288)]
+    pump = [1.0 if 288 <= i < 300 else 0.0 for i in range(len(times))]
+    states = {"solar_pump": pump, "solar_collector_temperature": [80.0] * len(times)}
+    told = decoded(2, times, [[30.0 + 0.01 * i, 60.0] for i in range(len(times))], states)
+    frames = solar.solar_frames(told, {}, "sun", FIRST, FIRST + 2 * DAY, SMALL)
+    days = [
+        solar_hourly(frames.filter(pl.col("start").dt.date() == day.date()), day, day + DAY, "UTC", SMALL, Known())
+        for day in (FIRST, FIRST + DAY)
+    ]
+    assert [hours["pump_starts"].sum() for hours in days] == [1, 0]
 
 
 @pytest.mark.parametrize("meter", ["heat meter", "flow"])

@@ -43,6 +43,7 @@ class CountersStage(Stage):
     """Readings of all inputs → what their counters counted."""
 
     tables = ("counters", "counter_ledger", _STATES)
+    version = 2
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)

@@ -46,7 +46,7 @@ class SolarFramesStage(FramesStage):
     """Readings of all inputs → table `solar_frames`."""
 
     tables = ("solar_frames",)
-    version = 1
+    version = 2
 
     @property
     def _margin(self) -> timedelta:

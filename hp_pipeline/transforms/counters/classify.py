@@ -12,6 +12,7 @@ from hp_pipeline.transforms.counters.path import (
     HANDOVER,
     HORIZON,
     JUMP,
+    NEVER,
     RESET,
     ROLL_OVER,
     ROLLBACK,
@@ -94,7 +95,7 @@ def classify(
     """
     found = Classified()
     whole = runs_of(time, shown, device, _cuts(bounds), mark)
-    calm, due = bounds.is_calm(whole, whole.shown)
+    calm, due = bounds.is_calm(whole, whole.shown, _begun(mark))
     wild = np.flatnonzero(~calm) + 1
     for day in days:
         seen = np.searchsorted(time, [day.start, day.end])
@@ -106,6 +107,10 @@ def classify(
         )
         found.marks.append(mark)
     return found
+
+
+def _begun(mark: Mark | None) -> int:
+    return NEVER if mark is None or mark.begun is None else mark.begun
 
 
 def _cuts(bounds: Bounds) -> Whole:
@@ -133,6 +138,9 @@ def _calm_day(
     ):
         return None
     if np.searchsorted(wild, base + 1) != np.searchsorted(wild, stop):
+        return None
+    moments = bounds.moment(whole.last[base : stop - 1], whole.first[base + 1 : stop])
+    if (moments[due[base : stop - 1]] <= _begun(mark)).any():
         return None
     runs = whole.take(np.arange(base, middle))
     if mark is not None:
@@ -185,6 +193,7 @@ class _Weighing:
         self.runs = runs
         self.bounds = bounds
         self.anchored = mark is not None
+        self.begun = _begun(mark)
         self.start_scale = 1.0 if mark is None else mark.scale
         self.scale = np.full(runs.size, self.start_scale)
         self.kind = np.full(runs.size, STEP)
@@ -202,13 +211,13 @@ class _Weighing:
         done = 0 if self.anchored else -1
         open_from = None
         while open_from is None:
-            calm, due = self.bounds.is_calm(self.runs, self.level)
+            calm, due = self.bounds.is_calm(self.runs, self.level, self.begun)
             wild = np.flatnonzero(~calm) + 1
             wild = wild[wild > done]
             if not wild.size:
                 break
-            done, open_from = self._weigh(int(wild[0]), done)
-        _, due = self.bounds.is_calm(self.runs, self.level)
+            done, open_from = self._weigh(int(wild[0]), done, due)
+        _, due = self.bounds.is_calm(self.runs, self.level, self.begun)
         self.kind[1:][due & ~self.weighed[1:]] = SCHEDULED
         unsettled = self.runs.size
         if not more_follows:
@@ -216,8 +225,19 @@ class _Weighing:
             unsettled = newest if open_from is None else min(open_from, newest)
         return _Path(self.runs, self.level, self.kind, self.scale, unsettled, self.doubted)
 
-    def _weigh(self, wild: int, done: int) -> tuple[int, int | None]:
+    def _begun_at(self, run: int, due: Truth) -> int:
+        """The instant at which the counter had last begun again at a run."""
+        again = np.where(self.weighed[1 : run + 1], self.kind[1 : run + 1] == SCHEDULED, due[:run])
+        last = np.flatnonzero(again)[-1:]
+        moments = self.bounds.moment(self.runs.last[last], self.runs.first[last + 1])
+        return int(moments[0]) if moments.size else self.begun
+
+    def _weigh(self, wild: int, done: int, due: Truth) -> tuple[int, int | None]:
         """Weigh the stretch around a run that cannot follow.
+
+        Args:
+            done: the last run that is settled.
+            due: for each run but the first whether it is a reset that was due, if it is not weighed.
 
         Returns:
             The last run that is settled now; and where the weighing began, if it went on to the last of the readings.
@@ -227,8 +247,9 @@ class _Weighing:
         reach = int(np.searchsorted(runs.first, runs.first[wild] + HORIZON, side="right"))
         most = min(max(reach, wild + 1 + _WITNESSES), wild + _MOST_RUNS, runs.size)
         anchored = self.anchored or done >= 0 or start > 0
+        begun = self._begun_at(start, due)
         for stop in sorted({min(wild + _FEW_RUNS, most), most}):
-            ways = best_path(runs, self.bounds, start, stop, float(self.scale[start]), anchored)
+            ways = best_path(runs, self.bounds, start, stop, float(self.scale[start]), begun, anchored)
             calm = _calm_again(ways, wild)
             if calm is not None and all(way.kind == STEP for way in ways[:calm]):
                 break  # it only lied for a while: what comes later does not matter
@@ -295,7 +316,7 @@ class _Weighing:
         runs, level = self.runs, self.level
         if runs.size < 2:
             return
-        calm, due = self.bounds.is_calm(runs, level)
+        calm, due = self.bounds.is_calm(runs, level, self.begun)
         fall = level[:-1] - level[1:]
         parts = (
             due | (~calm & (fall <= 0)) | (fall > self.bounds.flutter) | other_device(runs.device[:-1], runs.device[1:])
@@ -415,7 +436,10 @@ def _tell(found: Classified, path: _Path, time: Whole, bounds: Bounds, day: Day,
     read = int(runs.last[last])
     if read >= day.end:
         read = int(time[int(np.searchsorted(time, day.end)) - 1])
-    return Mark(read, int(since[last]), int(runs.shown[last]), float(path.scale[last]), int(runs.device[last]))
+    again = np.flatnonzero(kind[: last + 1] == SCHEDULED)[-1:]
+    moments = bounds.moment(runs.last[again - 1], runs.first[again])
+    begun = int(moments[0]) if moments.size else None if mark is None else mark.begun
+    return Mark(read, int(since[last]), int(runs.shown[last]), float(path.scale[last]), int(runs.device[last]), begun)
 
 
 def _counted(level: Whole, kind: Whole, bounds: Bounds) -> Whole:

@@ -184,7 +184,8 @@ def _mark(state: dict[str, Any] | None, names: Mapping[str, int]) -> Mark | None
     if state is None:
         return None
     shown = round(state["shown"] * PER_UNIT)
-    return Mark(_us(state["time"]), _us(state["since"]), shown, state["scale"], names.get(state["device"], 0))
+    begun = None if state["begun"] is None else _us(state["begun"])
+    return Mark(_us(state["time"]), _us(state["since"]), shown, state["scale"], names.get(state["device"], 0), begun)
 
 
 def _bounds(counter: Counter, view: View) -> Bounds:
@@ -368,11 +369,16 @@ def _states(
             continue
         last_read = max(silences.last_read(_midnight(key) + _DAY_US), mark.read)
         silent = bool(silences.between(np.array([mark.read]), np.array([last_read]))[0])
-        rows.append((mark.read, mark.since, mark.shown, mark.scale, names.get(mark.device), last_read, silent, key))
-    columns = ("time", "since", "shown", "scale", "device", "last_read", "silent", "day")
-    types = dict(
-        zip(columns, (*[pl.Int64()] * 3, pl.Float64(), pl.String(), pl.Int64(), pl.Boolean(), pl.Date()), strict=True)
-    )
+        device = names.get(mark.device)
+        rows.append((mark.read, mark.since, mark.shown, mark.scale, device, mark.begun, last_read, silent, key))
+    types = {
+        **dict.fromkeys(("time", "since", "shown"), pl.Int64()),
+        "scale": pl.Float64(),
+        "device": pl.String(),
+        **dict.fromkeys(("begun", "last_read"), pl.Int64()),
+        "silent": pl.Boolean(),
+        "day": pl.Date(),
+    }
     frame = pl.DataFrame(rows, schema=types, orient="row")
     return frame.select(
         *_whose(counter),
@@ -381,7 +387,7 @@ def _states(
         divided(pl.col("shown"), PER_UNIT).alias("shown"),
         "scale",
         "device",
-        pl.col("last_read").cast(UTC_TIME),
+        *(pl.col(name).cast(UTC_TIME) for name in ("begun", "last_read")),
         "silent",
         "day",
     )

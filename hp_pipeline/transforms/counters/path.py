@@ -19,6 +19,9 @@ from hp_pipeline.vocabulary.counters import CounterRule
 _SECOND = 1_000_000
 _HOUR = 3600 * _SECOND
 
+NEVER = -(2**62)
+"""Stands for the instant at which a counter last began again, where it never did."""
+
 HORIZON = 6 * _HOUR
 """How long after it a reading can still tell that one before it was wrong, in microseconds."""
 
@@ -42,6 +45,8 @@ _COST_ROLL_OVER_GUESSED = 2.0
 _COST_ROLLBACK_BEHIND_SILENCE = 2.0
 _COST_ROLLBACK = 3.5
 _COST_FACTOR = 2.1
+_COST_FACTOR_OF_TEN = 1.9
+"""Less than a rollback behind a silence: new firmware counts in another unit, and comes with one."""
 _COST_JUMP = 2.9
 _MOST_DOUBT = 1 + 0.5 * (FIRM - 1)
 """What it costs not to believe any number of readings between two that are believed."""
@@ -62,6 +67,8 @@ _STAND_INS = (32767, 32768, 65535, 2**31 - 1, 2**31, 2**32 - 1, 0x7FFF7FFF)
 """Raw numbers that devices send when they know nothing; a counter can pass through them, but does not leap to them."""
 _LEAST_ROLL_OVER = 1000
 """Nearer to 0 a counter that begins again is guessed to do so of its own accord."""
+_NEAR_ROLL_OVER = 1000
+"""A roll-over is guessed where the counter was nearer to its end than this part of it."""
 FACTORS = (1000.0, 100.0, 10.0, 3.0)
 _RESTART = PER_UNIT // 2
 """A counter that begins again may show this much at once (they were seen to begin at 0.3)."""
@@ -108,17 +115,19 @@ class Bounds:
         object.__setattr__(self, "stand_ins", np.array(sorted(numbers), np.int64))
 
     @cached_property
-    def roll_overs(self) -> tuple[tuple[int, float, int | None], ...]:
-        """The numbers behind which it may begin again at 0, what that costs to believe, and the longest silence over
-        which it is believed."""
+    def roll_overs(self) -> tuple[tuple[int, float, int], ...]:
+        """The numbers behind which it may begin again at 0, what that costs to believe, and how much it may at most
+        have counted meanwhile for that."""
         told = self.rule.rolls_over_at
         if told is not None:
-            return ((round(told * PER_UNIT), _COST_ROLL_OVER, None),)
+            limit = round(told * PER_UNIT)
+            return ((limit, _COST_ROLL_OVER, limit),)
         guessed = [10.0**digits for digits in range(4, 9)]
         if self.rule.resolution is not None:
             guessed += [self.rule.resolution * 2**bits for bits in (16, 31, 32)]
         guessed = [limit for limit in guessed if limit >= _LEAST_ROLL_OVER]
-        return tuple((round(limit * PER_UNIT), _COST_ROLL_OVER_GUESSED, _HOUR // 6) for limit in guessed)
+        numbers = [round(limit * PER_UNIT) for limit in guessed]
+        return tuple((limit, _COST_ROLL_OVER_GUESSED, limit // _NEAR_ROLL_OVER) for limit in numbers)
 
     @property
     def silence(self) -> int:
@@ -129,33 +138,59 @@ class Bounds:
         """How much can be counted in a time, in millionths: its rate, and one step that was nearly full before."""
         return self.rate * np.maximum(microseconds, 0) + self.step
 
-    def is_calm(self, runs: Runs, level: Whole) -> tuple[Truth, Truth]:
+    def is_calm(self, runs: Runs, level: Whole, begun: int) -> tuple[Truth, Truth]:
         """For each run but the first: whether it needs no weighing after the one before it, and whether it is a reset
-        that was due."""
+        that was due.
+
+        Args:
+            begun: the instant of the schedule at which it last began again, before the runs.
+        """
         rise = level[1:] - level[:-1]
         calm = (rise >= 0) & (rise <= self.reachable(runs.first[1:] - runs.first[:-1]))
         same = ~other_device(runs.device[:-1], runs.device[1:])
         calm &= same
         if not self.schedule.size:
             return calm, np.zeros(calm.shape, np.bool_)
-        due, missed = self.due(runs, np.arange(runs.size - 1), np.arange(1, runs.size), level[1:])
-        begun = due & ((rise < 0) | (missed & (rise > 0))) & same
-        return calm | begun, begun
+        due, missed = self.due(runs, np.arange(runs.size - 1), np.arange(1, runs.size), level[:-1], level[1:])
+        again = due & ((rise < 0) | (missed & (rise > 0))) & same
+        # Once for each instant: a fall to 0 soon after that is something else.
+        moment = self.moment(runs.last[:-1], runs.first[1:])
+        used = np.maximum.accumulate(np.concatenate([[begun], np.where(again, moment, begun)]))[:-1]
+        again &= moment > used
+        return calm | again, again
 
-    def due(self, runs: Runs, before: Whole, after: Whole, level: Whole | Real) -> tuple[Truth, Truth]:
-        """Whether a counter can have begun again as it was due between two runs, so that it now shows `level`; and
-        whether it must have, for nobody was looking."""
+    def moment(self, left: Whole, came: Whole) -> Whole:
+        """The instant of the schedule at which a counter that was read at `left` and then at `came` can have begun
+        again, or `NEVER`.
+
+        Where nobody looked over one instant and up to the next, it is that one: at the next it may still do so.
+        """
+        if not self.schedule.size:
+            return np.full(np.broadcast(left, came).shape, NEVER)
+        at = np.searchsorted(self.schedule, came + self.late, side="right") - 1
+        last, one = np.maximum(at, 0), np.maximum(at - 1, 0)
+        slept = (at > 0) & (came < self.schedule[last] + self.late) & (left < self.schedule[one])
+        return np.where(at < 0, NEVER, np.where(slept, self.schedule[one], self.schedule[last]))
+
+    def due(
+        self, runs: Runs, before: Whole, after: Whole, mark: Whole | Real, level: Whole | Real
+    ) -> tuple[Truth, Truth]:
+        """Whether a counter can have begun again as it was due between two runs, from `mark` to `level`, if it has not
+        yet; and whether it must have, for nobody was looking: neither before it was due, nor behind that while it
+        still showed more than can have been counted since."""
         if not self.schedule.size:
             nothing = np.zeros(np.broadcast(before, after).shape, np.bool_)
             return nothing, nothing
-        at = np.searchsorted(self.schedule, runs.first[after] + self.late, side="right") - 1
-        moment = self.schedule[np.maximum(at, 0)]
         left, came = runs.last[before], runs.first[after]
-        may = (at >= 0) & (left <= moment + self.late) & (level <= self.reachable(came - moment + self.late) + _RESTART)
-        return may, may & (left < moment) & (came >= moment + self.late)
+        moment = self.moment(left, came)
+        since = np.where(moment > NEVER, came - moment, 0)
+        may = (moment > NEVER) & (left <= moment + self.late)
+        may &= level <= self.reachable(since + self.late) + _RESTART
+        not_yet = (left < moment) | (mark > self.reachable(np.where(moment > NEVER, left - moment, 0)) + _RESTART)
+        return may, may & not_yet & (came >= moment + self.late) & (came - left >= self.late)
 
 
-def other_device(before: Whole, after: Whole) -> Truth:
+def other_device(before: Whole | np.int64, after: Whole) -> Truth:
     """Whether two known devices are not the same; 0 is an unknown one."""
     others: Truth = (before != after) & (before != 0) & (after != 0)
     return others
@@ -170,38 +205,41 @@ class Way:
     scale: float
 
 
-def best_path(runs: Runs, bounds: Bounds, start: int, stop: int, scale: float, anchored: bool) -> list[Way]:
+def best_path(runs: Runs, bounds: Bounds, start: int, stop: int, scale: float, begun: int, anchored: bool) -> list[Way]:
     """The cheapest path through the runs [start, stop).
 
     Args:
+        scale: by which the first is read.
+        begun: the instant of the schedule at which the counter had last begun again at the first.
         anchored: whether the first of them is believed already; if not, the path may begin with any.
 
     Returns:
         The believed runs after the anchor (all of them when there is none), in order.
     """
     size = stop - start
-    # A number that stands for no value says nothing, however often, where the counter leaps to it.
-    leaps = np.zeros(size, np.bool_)
-    rise = (runs.shown[start + 1 : stop] - runs.shown[start : stop - 1]) * scale
-    leaps[1:] = rise > bounds.reachable(runs.first[start + 1 : stop] - runs.first[start : stop - 1])
-    says = np.where(leaps & np.isin(runs.shown[start:stop], bounds.stand_ins), 0, runs.count[start:stop])
-    doubted = np.concatenate([[0.0], np.cumsum(says.astype(np.float64))])
-    between = _doubt_between(runs, bounds, start, stop, says, scale)
+    between = np.full((size, size + 1), np.inf)
     cost = np.full(size, np.inf)
     came_from = np.full(size, -1)
     came_by = np.zeros(size, np.int64)
     scales = np.full(size, scale)
+    used = np.full(size, begun)
     cost[0] = 0.0
+    doubted = np.cumsum([runs.count[start], *_says(runs, bounds, start, stop, scale)], dtype=np.float64)
+    between[0, 1:] = _doubt_behind(runs, bounds, start, stop, scale)
     for place in range(1, size):
         if not anchored:
-            cost[place] = _doubt(doubted[place : place + 1], np.inf)[0]
+            cost[place] = _doubt(doubted[place - 1 : place], np.inf)[0]
         earlier = np.arange(place)
-        steps, kinds, after = _steps(runs, bounds, start + earlier, start + place, scales[:place])
+        moment = bounds.moment(runs.last[start : start + place], runs.first[start + place])
+        is_used = moment <= used[:place]
+        steps, kinds, after = _steps(runs, bounds, start + earlier, start + place, scales[:place], is_used)
         total = cost[:place] + steps + between[:place, place]
         chosen = place - 1 - int(np.argmin(total[::-1]))
         if total[chosen] <= cost[place]:
             cost[place], came_from[place], came_by[place] = total[chosen], chosen, kinds[chosen]
             scales[place] = after[chosen]
+            used[place] = moment[chosen] if kinds[chosen] == SCHEDULED else used[chosen]
+        between[place, place + 1 :] = _doubt_behind(runs, bounds, start + place, stop, float(scales[place]))
     total = cost + between[:, size]
     place = size - 1 - int(np.argmin(total[::-1]))
     ways: list[Way] = []
@@ -211,30 +249,39 @@ def best_path(runs: Runs, bounds: Bounds, start: int, stop: int, scale: float, a
     return ways[::-1]
 
 
-def _doubt_between(runs: Runs, bounds: Bounds, start: int, stop: int, says: Whole, scale: float) -> Real:
-    """What it costs not to believe the runs between each (row) and each later one (column) of the stretch, and between
-    each and its end (last column).
+def _says(runs: Runs, bounds: Bounds, start: int, stop: int, scale: float) -> Whole:
+    """How many readings speak for each of the runs behind `start`, read by a scale: none for a number that stands for
+    no value, where the counter leaps to it."""
+    rise = np.diff(runs.shown[start:stop]) * scale
+    leaps = rise > bounds.reachable(np.diff(runs.first[start:stop]))
+    leaps &= np.isin(runs.shown[start + 1 : stop], bounds.stand_ins)
+    return np.where(leaps, 0, runs.count[start + 1 : stop])
 
-    What could not follow the row anyway is doubted together, what could is doubted run by run: it speaks for the row.
+
+def _doubt_behind(runs: Runs, bounds: Bounds, start: int, stop: int, scale: float) -> Real:
+    """What it costs not to believe the runs between `start`, read by a scale, and each later one, and its end.
+
+    What could not follow it anyway is doubted together, what could is doubted run by run: it speaks for `start`. What
+    another device shows could follow in any case.
     """
     level, first = runs.shown[start:stop] * scale, runs.first[start:stop]
-    rise = level[None, :] - level[:, None]
-    follows = (rise >= 0) & (rise <= bounds.reachable(first[None, :] - first[:, None]))
-    own = np.where(says > 0, np.minimum(_DOUBT_OF_WHAT_FOLLOWS + 0.5 * (says - 1), _MOST_DOUBT_OF_WHAT_FOLLOWS), 0.0)
-    size = stop - start
-    later = np.triu(np.ones((size, size), np.bool_), 1)
-    by_run = np.cumsum(np.where(follows & later, own[None, :], 0.0), axis=1)
-    together = np.cumsum(np.where(~follows & later, says[None, :], 0).astype(np.float64), axis=1)
-    lasts = np.where(says > 0, runs.last[start:stop] - first, 0)
-    by_time = _DOUBT_BY_TIME * np.cumsum(np.where(~follows & later, lasts[None, :], 0), axis=1) / HORIZON
-    on = np.zeros(size, np.int64)
-    on[1:] = (level[1:] > level[:-1]) & (level[1:] - level[:-1] <= bounds.reachable(first[1:] - first[:-1]))
-    counting = np.cumsum(np.where(~follows & later, on[None, :], 0), axis=1) >= _COUNTS_ON
-    besides = by_time + np.where(counting, _DOUBT_OF_COUNTING, 0.0)
-    costs = np.zeros((size, size + 1))
-    costs[:, 1:size] = by_run[:, :-1] + _doubt(together[:, :-1], _MOST_DOUBT) + besides[:, :-1]
-    last = together[:, -1]
-    costs[:, size] = by_run[:, -1] + _doubt(last, np.inf).clip(max=_DOUBT_AT_END + _MORE_DOUBT_AT_END * last)
+    costs = np.zeros(stop - start)
+    if level.size == 1:
+        return costs
+    says = _says(runs, bounds, start, stop, scale)
+    rise, since = np.diff(level), level[1:] - level[0]
+    follows = (since >= 0) & (since <= bounds.reachable(first[1:] - first[0]))
+    follows |= other_device(runs.device[start], runs.device[start + 1 : stop])
+    own = np.minimum(_DOUBT_OF_WHAT_FOLLOWS + 0.5 * (says - 1), _MOST_DOUBT_OF_WHAT_FOLLOWS)
+    by_run = np.cumsum(np.where(follows & (says > 0), own, 0.0))
+    together = np.cumsum(np.where(follows, 0, says).astype(np.float64))
+    lasts = np.where(follows | (says == 0), 0, runs.last[start + 1 : stop] - first[1:])
+    counts_on = ~follows & (rise > 0) & (rise <= bounds.reachable(np.diff(first)))
+    counting = np.where(np.cumsum(counts_on) >= _COUNTS_ON, _DOUBT_OF_COUNTING, 0.0)
+    besides = by_run + _DOUBT_BY_TIME * np.cumsum(lasts) / HORIZON + counting
+    costs[1:] = besides + _doubt(together, _MOST_DOUBT)
+    last = together[-1:]
+    costs[-1] = (besides[-1] + _doubt(last, np.inf).clip(max=_DOUBT_AT_END + _MORE_DOUBT_AT_END * last))[0]
     return costs
 
 
@@ -243,8 +290,14 @@ def _doubt(readings: Real, most: float) -> Real:
     return np.where(readings > 0, np.minimum(1 + 0.5 * (readings - 1), most), 0.0)
 
 
-def _steps(runs: Runs, bounds: Bounds, before: Whole, after: int, scale: Real) -> tuple[Real, Whole, Real]:
-    """From each of the runs `before`, read by its scale, to the run `after`: least cost, its kind, the scale then."""
+def _steps(
+    runs: Runs, bounds: Bounds, before: Whole, after: int, scale: Real, is_used: Truth
+) -> tuple[Real, Whole, Real]:
+    """From each of the runs `before`, read by its scale, to the run `after`: least cost, its kind, the scale then.
+
+    Args:
+        is_used: whether the counter has begun again already at the instant at which it would be due.
+    """
     mark = runs.shown[before] * scale
     level = runs.shown[after] * scale
     rise = level - mark
@@ -253,7 +306,7 @@ def _steps(runs: Runs, bounds: Bounds, before: Whole, after: int, scale: Real) -
     reachable = bounds.reachable(waited)
     soon = bounds.reachable(silent)
     there = np.full(before.shape, after)
-    due, missed = bounds.due(runs, before, there, level)
+    due, missed = (so & ~is_used for so in bounds.due(runs, before, there, mark, level))
     costs = np.full((len(KINDS), before.size), np.inf)
     counted = (rise >= 0) & (rise <= reachable)
     costs[STEP] = np.where(
@@ -266,10 +319,9 @@ def _steps(runs: Runs, bounds: Bounds, before: Whole, after: int, scale: Real) -
     near_zero = (level <= bounds.reachable(np.minimum(silent, _LONGEST_RESET)) + _RESTART) & (level <= mark / 2)
     never = bounds.rule.resets == "never"
     costs[RESET] = np.where(fell & near_zero, _COST_RESET_NEVER if never else _COST_RESET, np.inf)
-    for limit, price, longest in bounds.roll_overs:
+    for limit, price, most in bounds.roll_overs:
         rest = limit - mark + level
-        most = reachable if longest is None else bounds.reachable(np.minimum(silent, longest))
-        over = fell & (mark <= limit) & (rest >= 0) & (rest <= most)
+        over = fell & (mark <= limit) & (rest >= 0) & (rest <= np.minimum(reachable, most))
         costs[ROLL_OVER] = np.where(over, np.minimum(costs[ROLL_OVER], price), costs[ROLL_OVER])
     price_of_fall = np.where(silent > bounds.silence, _COST_ROLLBACK_BEHIND_SILENCE, _COST_ROLLBACK)
     costs[ROLLBACK] = np.where(fell, price_of_fall, np.inf)
@@ -281,7 +333,7 @@ def _steps(runs: Runs, bounds: Bounds, before: Whole, after: int, scale: Real) -
             left = runs.shown[after] * changed - mark
             fits = (rough <= mark / 50) & (soon <= mark / 20) & (left >= -rough) & (left <= soon + rough)
             fits &= ~counted & (costs[FACTOR] == np.inf)
-            costs[FACTOR] = np.where(fits, _COST_FACTOR, costs[FACTOR])
+            costs[FACTOR] = np.where(fits, _COST_FACTOR if factor == 3 else _COST_FACTOR_OF_TEN, costs[FACTOR])
             then = np.where(fits, changed, then)
     other = other_device(runs.device[before], runs.device[after])
     costs[:, other] = np.inf

@@ -25,6 +25,8 @@ class Mark:
         shown: the number that it showed, in millionths.
         scale: factor by which it is read since its unit changed.
         device: number of the device that was read; 0 when it is unknown.
+        begun: the instant of its schedule (local midnight, new year) at which it last began again; None when it never
+            did.
     """
 
     read: int
@@ -32,6 +34,7 @@ class Mark:
     shown: int
     scale: float = 1.0
     device: int = 0
+    begun: int | None = None
 
 
 @dataclass(frozen=True)

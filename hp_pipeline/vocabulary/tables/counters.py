@@ -118,6 +118,13 @@ def counter_tables() -> tuple[Table, ...]:
                 Column("shown", "DOUBLE", None, "The number that it showed, in the signal's unit"),
                 Column("scale", "DOUBLE", None, "Factor by which it is read since a change of its unit; 1 without one"),
                 Column("device", "VARCHAR", None, "The device that was read, where it tells itself apart"),
+                Column(
+                    "begun",
+                    TIME,
+                    None,
+                    "Local midnight or new year at which it last began again, as it was due (UTC); null before the "
+                    "first",
+                ),
                 Column("last_read", TIME, None, "Last time that anything of its source was read (UTC)"),
                 Column(
                     "silent",

@@ -79,7 +79,11 @@ SOLAR_DURATION_COLUMNS = (
     Column("idle_s", "DOUBLE", "s", "Time in hours in which nothing gave or took"),
 )
 
-SOLAR_COUNT_COLUMNS = (Column("pump_starts", "BIGINT", None, "Starts of the solar pump (off to on)"),)
+SOLAR_COUNT_COLUMNS = (
+    Column(
+        "pump_starts", "BIGINT", None, "Starts of the solar pump that were seen, in the hour up to whose end it was off"
+    ),
+)
 
 SOLAR_MEANS = {
     "tank": ("°C", "Mean temperature of the tank"),
