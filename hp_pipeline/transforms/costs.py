@@ -24,8 +24,7 @@ from hp_pipeline.transforms.calendar import (
     with_period,
 )
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.figures import Known
-from hp_pipeline.transforms.floors import elapsed_s, lack
+from hp_pipeline.transforms.floors import Known, elapsed_s, lack
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.vocabulary.rules import Rules

@@ -13,7 +13,7 @@ from datetime import timedelta
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.floors import carnot_limit, lack
+from hp_pipeline.transforms.floors import carnot_share, lack
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.vocabulary.rules import Rules
 
@@ -188,9 +188,10 @@ def _summed(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     # Time that a counter counted over is known, though nothing was read in it.
     time = pl.max_horizontal("observed_s", "electrical_s", "thermal_s")
     coverages = pl.col("electrical_s") / time, pl.col("thermal_s") / time
-    limit = carnot_limit(pl.col("flow_temperature_mean"), pl.col("source_temperature_mean"))
+    share = carnot_share(pl.col("flow_temperature_mean"), pl.col("source_temperature_mean"), rules)
     reason = pl.coalesce(
-        lack(power, heat, *coverages, rules, limit), lack(without_power, without_heat, *coverages, rules, limit)
+        lack(power, heat, *coverages, rules, heat * share),
+        lack(without_power, without_heat, *coverages, rules, without_heat * share),
     )
     shown = pl.col("cop_reason").is_null()
     running = pl.col("compressor_s") > 0

@@ -12,8 +12,7 @@ from itertools import pairwise
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.figures import Known
-from hp_pipeline.transforms.floors import LEAST_LIFT_K, ZERO_CELSIUS_K, carnot_limit, elapsed_s, lack
+from hp_pipeline.transforms.floors import LEAST_LIFT_K, ZERO_CELSIUS_K, Known, carnot_share, elapsed_s, lack
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables.efficiency import FOLLOWED, SUMS, WEIGHED
@@ -182,7 +181,7 @@ def shown(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         .then(pl.lit("the compressor did not run"))
     )
     # Both are sums over the same moments: they cannot be known for different times.
-    floor = lack(power, heat, coverage, coverage, rules, carnot_limit(flow, source))
+    floor = lack(power, heat, coverage, coverage, rules, heat * carnot_share(flow, source, rules))
     rows = rows.with_columns(efficiency_reason=pl.coalesce(none, floor))
     cop = pl.when(pl.col("efficiency_reason").is_null()).then(heat / power)
     ungraded = (

@@ -12,7 +12,8 @@ from datetime import datetime
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.figures import Known, exact, in_units, merge, shown
+from hp_pipeline.transforms.figures import exact, in_units, merge, shown
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.rules import Rules
 

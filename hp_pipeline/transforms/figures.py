@@ -11,15 +11,13 @@ its days to the last bit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 
 import polars as pl
 
 from hp_pipeline.transforms.boundaries import Ratio, spf_columns
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy import WAYS_OF, integral
-from hp_pipeline.transforms.schema import UTC
+from hp_pipeline.transforms.floors import Known, carnot_share, elapsed_s, not_borne, percent, unknown
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.transforms.uncertainty import Error, permissible_error, ratio_band
 from hp_pipeline.vocabulary.boundaries import BOUNDARIES
@@ -289,41 +287,9 @@ def in_units(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-@dataclass(frozen=True)
-class Known:
-    """The time in which there are readings at all: what lies outside it is not missed in a coverage.
-
-    Attributes:
-        since: start of the oldest frame, None when it does not matter.
-        until: end of the newest frame, None when it does not matter.
-    """
-
-    since: datetime | None = None
-    until: datetime | None = None
-
-
 def shown(rows: pl.DataFrame, rules: Rules, known: Known) -> pl.DataFrame:
     """Rows in the exact form with `start` and `end` → units that people read, with the ratios."""
-    first = pl.col("start") if known.since is None else pl.max_horizontal("start", pl.lit(known.since, UTC))
-    last = pl.col("end") if known.until is None else pl.min_horizontal("end", pl.lit(known.until, UTC))
-    elapsed = divided((last - first).dt.total_microseconds(), _US_PER_S)
-    return with_ratios(in_units(rows), elapsed, rules)
-
-
-def carnot_share(flow: pl.Expr, source: pl.Expr, rules: Rules) -> pl.Expr:
-    """The least electricity that a machine needs for heat given at a flow temperature, as a share of that heat.
-
-    1 - T_source / T_flow in kelvin (Carnot), and 1 / `maximum_cop` where the flow is hardly warmer than the source or a
-    temperature is unknown.
-    """
-    share = (flow - source) / (flow + 273.15)
-    return pl.max_horizontal(share, pl.lit(1 / rules.maximum_cop))
-
-
-def carnot_limit(rules: Rules) -> pl.Expr:
-    """The COP that no machine exceeds between the mean temperatures of a short stretch of time."""
-    source = pl.coalesce("source_in_temperature_mean", "outdoor_temperature_mean")
-    return 1 / carnot_share(pl.col("flow_temperature_mean"), source, rules)
+    return with_ratios(in_units(rows), elapsed_s(known), rules)
 
 
 def _least(rules: Rules) -> pl.Expr:
@@ -346,31 +312,22 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     rows = rows.with_columns(electrical_coverage=covered["electrical"], thermal_coverage=covered["thermal"])
     electrical = pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh").fill_null(0)
     thermal = pl.col("thermal_energy_kwh")
-    lowest = pl.min_horizontal("electrical_coverage", "thermal_coverage")
-    unlike = (pl.col("electrical_coverage") - pl.col("thermal_coverage")).abs() > rules.maximum_coverage_mismatch
-    lack = (
-        pl.when(pl.col("observed_s") <= 0, pl.any_horizontal(pl.col(f"{kind}_s") > 0 for kind in _BOTH))
-        .then(pl.lit("only counted, over a silence"))
-        .when((pl.col("electrical_s") <= 0) | electrical.is_null())
-        .then(pl.lit("no electricity known"))
-        .when((pl.col("thermal_s") <= 0) | thermal.is_null())
-        .then(pl.lit("no heat known"))
-        .when(lowest < rules.minimum_coverage)
-        .then(pl.format("known for only {} % of the time", _percent(lowest)))
-        .when(unlike)
-        .then(pl.lit("electricity and heat are known for different times"))
+    silence = pl.when(pl.col("observed_s") <= 0, pl.any_horizontal(pl.col(f"{kind}_s") > 0 for kind in _BOTH)).then(
+        pl.lit("only counted, over a silence")
     )
+    told = [pl.when(pl.col("electrical_s") > 0).then(electrical), pl.when(pl.col("thermal_s") > 0).then(thermal)]
+    lack = pl.coalesce(silence, unknown(told[0], told[1], covered["electrical"], covered["thermal"], rules))
     unused = pl.when(pl.col("heating_s") + pl.col("dhw_s") <= 0).then(pl.lit("neither heating nor hot water in it"))
     # What was counted over a silence was given at temperatures that nobody knows.
     silent = pl.col("thermal_energy_unobserved_kwh").fill_null(0).clip(0) / rules.maximum_cop
     least = {part: pl.col(f"electrical_energy_least{part}_kwh").fill_null(0) for part in ("", "_heating", "_dhw")}
     least[""] = least[""] + silent
     rows = rows.with_columns(
-        lack=lack, cop_reason=pl.coalesce(lack, unused, _not_borne(thermal, electrical, least[""], rules))
+        lack=lack, cop_reason=pl.coalesce(lack, unused, not_borne(thermal, electrical, least[""], rules))
     )
 
     def ratio(heat: pl.Expr, power: pl.Expr, use: str = "") -> pl.Expr:
-        borne = pl.col("lack").is_null() & _not_borne(heat, power, least[use], rules).is_null()
+        borne = pl.col("lack").is_null() & not_borne(heat, power, least[use], rules).is_null()
         return pl.when(borne).then(heat / power)
 
     parts = {
@@ -403,26 +360,8 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     )
     banded = {"cop": (thermal, electrical), "cop_heating": parts["_heating"], "cop_dhw": parts["_dhw"]}
     banded |= {name: (terms.heat, terms.electricity) for name, terms in boundaries.items()}
-    unknown = {f"spf_h{number}_{end}": pl.lit(None, pl.Float64) for number in BOUNDARIES for end in ("low", "high")}
-    return shown.with_columns(**unknown | _bands(rules, banded, least[""], _edges(rows))).drop("lack")
-
-
-def _percent(share: pl.Expr) -> pl.Expr:
-    return (share * 100).round(0).cast(pl.Int64)
-
-
-def _not_borne(heat: pl.Expr, power: pl.Expr, least: pl.Expr, rules: Rules) -> pl.Expr:
-    """Why these energies (kWh) bear no ratio, in words; null where they do."""
-    return (
-        pl.when(heat.is_null() | power.is_null())
-        .then(pl.lit("not known"))
-        .when(power < rules.minimum_electrical_energy_kwh)
-        .then(pl.format("less than {} kWh of electricity", pl.lit(rules.minimum_electrical_energy_kwh)))
-        .when(heat <= 0)
-        .then(pl.lit("no heat given"))
-        .when((power < least) | (heat > power * rules.maximum_cop))
-        .then(pl.lit("above the Carnot limit: a sensor is wrong"))
-    )
+    untold = {f"spf_h{number}_{end}": pl.lit(None, pl.Float64) for number in BOUNDARIES for end in ("low", "high")}
+    return shown.with_columns(**untold | _bands(rules, banded, least[""], _edges(rows))).drop("lack")
 
 
 def _apart_reason(part: str, covered: Mapping[str, pl.Expr], rules: Rules) -> pl.Expr:
@@ -433,7 +372,7 @@ def _apart_reason(part: str, covered: Mapping[str, pl.Expr], rules: Rules) -> pl
         pl.when(share.fill_null(0) <= 0)
         .then(pl.lit(f"the meter of the {words} tells nothing"))
         .when((share < rules.minimum_coverage) | unlike)
-        .then(pl.format("the meter of the {} is known for only {} % of the time", pl.lit(words), _percent(share)))
+        .then(pl.format("the meter of the {} is known for only {} % of the time", pl.lit(words), percent(share)))
     )
 
 
@@ -446,7 +385,7 @@ def _boundaries(
         missing = pl.coalesce(
             "cop_reason",
             *(_apart_reason(part, covered, rules) for part in terms.apart),
-            _not_borne(terms.heat, terms.electricity, least, rules),
+            not_borne(terms.heat, terms.electricity, least, rules),
         )
         spf[name] = pl.when(missing.is_null()).then(terms.heat / terms.electricity)
         reasons.append(pl.format("{}: {}", pl.lit(name.removeprefix("spf_").upper()), missing))

@@ -1,15 +1,17 @@
-"""Below which floors a ratio of heat and electricity is not shown: said once for every table but the figures' own.
+"""Below which floors a ratio of heat and electricity is not shown: said once for every table.
 
-The floors are those of `cop`: enough of the time known, both energies for the same time, enough electricity, heat at
-all, and no more of it than Carnot allows.
+Enough of the time known, both energies for the same time, enough electricity, heat at all, and no more of it than
+Carnot allows.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.figures import Known
 from hp_pipeline.transforms.schema import UTC
 from hp_pipeline.vocabulary.rules import Rules
 
@@ -18,8 +20,22 @@ _US_PER_S = 1_000_000
 ZERO_CELSIUS_K = 273.15
 LEAST_LIFT_K = 5.0
 """With the flow hardly warmer than the source, the Carnot limit is high and says nothing."""
+
 ROOM_C = 20.0
 """Water that is colder warms no room."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """The time in which there are readings at all: what lies outside it is not missed in a coverage.
+
+    Attributes:
+        since: start of the oldest frame, None when it does not matter.
+        until: end of the newest frame, None when it does not matter.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 def elapsed_s(known: Known) -> pl.Expr:
@@ -35,45 +51,68 @@ def lack(
     electrical_coverage: pl.Expr,
     thermal_coverage: pl.Expr,
     rules: Rules,
-    limit: pl.Expr | None = None,
+    least: pl.Expr | None = None,
 ) -> pl.Expr:
     """Why heat and electricity (kWh) bear no ratio; null where they do.
 
     Args:
         electrical_coverage: share of the time for which the electricity is known.
         thermal_coverage: the same of the heat.
-        limit: the COP that Carnot allows; where it is null nothing is said of it.
+        least: the least electricity (kWh) for which any machine could have given the heat.
     """
+    return pl.coalesce(
+        unknown(electricity, heat, electrical_coverage, thermal_coverage, rules),
+        not_borne(heat, electricity, least, rules),
+    )
+
+
+def unknown(
+    electricity: pl.Expr, heat: pl.Expr, electrical_coverage: pl.Expr, thermal_coverage: pl.Expr, rules: Rules
+) -> pl.Expr:
+    """Why too little is known of heat and electricity for any ratio of theirs; null where enough is."""
     lowest = pl.min_horizontal(electrical_coverage, thermal_coverage)
     unlike = (electrical_coverage - thermal_coverage).abs() > rules.maximum_coverage_mismatch
-    least = rules.minimum_electrical_energy_kwh
-    reason = (
+    return (
         pl.when(electricity.is_null())
         .then(pl.lit("no electricity known"))
         .when(heat.is_null())
         .then(pl.lit("no heat known"))
         .when(lowest < rules.minimum_coverage)
-        .then(pl.format("known for only {} % of the time", (lowest * 100).round(0).cast(pl.Int64)))
+        .then(pl.format("known for only {} % of the time", percent(lowest)))
         .when(unlike)
         .then(pl.lit("electricity and heat are known for different times"))
-        .when(electricity < least)
-        .then(pl.format("less than {} kWh of electricity", pl.lit(least)))
+    )
+
+
+def not_borne(heat: pl.Expr, electricity: pl.Expr, least: pl.Expr | None, rules: Rules) -> pl.Expr:
+    """Why these energies (kWh) bear no ratio, however much is known of them; null where they do."""
+    enough = rules.minimum_electrical_energy_kwh
+    reason = (
+        pl.when(heat.is_null() | electricity.is_null())
+        .then(pl.lit("not known"))
+        .when(electricity < enough)
+        .then(pl.format("less than {} kWh of electricity", pl.lit(enough)))
         .when(heat <= 0)
         .then(pl.lit("no heat given"))
     )
-    if limit is None:
+    if least is None:
         return reason
-    return reason.when((heat / electricity > limit).fill_null(False)).then(
+    return reason.when((electricity < least) | (heat > electricity * rules.maximum_cop)).then(
         pl.lit("above the Carnot limit: a sensor is wrong")
     )
 
 
-def carnot_limit(flow: pl.Expr, source: pl.Expr) -> pl.Expr:
-    """The COP that no machine exceeds between two mean temperatures (°C), either of which may be unknown.
+def percent(share: pl.Expr) -> pl.Expr:
+    """A share as whole percent."""
+    return (share * 100).round(0).cast(pl.Int64)
 
-    T_flow / (T_flow - T_source) in kelvin, the lift being 1 K at least. An unknown flow is taken to be as cold as a
-    room, an unknown source as near as `LEAST_LIFT_K`: what is above that limit is above every limit.
+
+def carnot_share(flow: pl.Expr, source: pl.Expr, rules: Rules) -> pl.Expr:
+    """The least electricity that a machine needs for heat given at a flow temperature (°C), as a share of that heat.
+
+    1 - T_source / T_flow in kelvin (Carnot), and 1 / `maximum_cop` where the flow is hardly warmer than the source or
+    that is unknown. An unknown flow is taken to be as cold as a room.
     """
     flow = flow.fill_null(ROOM_C)
-    lift = pl.max_horizontal((flow - source).fill_null(LEAST_LIFT_K), pl.lit(1.0))
-    return (flow + ZERO_CELSIUS_K) / lift
+    share = (flow - source) / (flow + ZERO_CELSIUS_K)
+    return pl.max_horizontal(share, pl.lit(1 / rules.maximum_cop))

@@ -23,7 +23,8 @@ from hp_pipeline.transforms.calendar import (
     period_label,
 )
 from hp_pipeline.transforms.costs import Tariff, charged_days, charges
-from hp_pipeline.transforms.figures import Known, exact, merge, shown
+from hp_pipeline.transforms.figures import exact, merge, shown
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables.outlook import BEFORE, COMPARED

@@ -15,7 +15,7 @@ import polars as pl
 
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy import integral
-from hp_pipeline.transforms.figures import carnot_limit
+from hp_pipeline.transforms.floors import carnot_share
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 
@@ -115,6 +115,11 @@ def _against(name: str) -> list[pl.Expr]:
     ]
 
 
+def _least_share(rules: Rules) -> pl.Expr:
+    source = pl.coalesce("source_in_temperature_mean", "outdoor_temperature_mean")
+    return carnot_share(pl.col("flow_temperature_mean"), source, rules)
+
+
 def _cop(name: str) -> pl.Expr:
     return pl.col(f"{name}_mj") / pl.col(f"{name}_electrical_mj")
 
@@ -132,6 +137,6 @@ def _reason(name: str, rules: Rules) -> pl.Expr:
         .then(pl.format("less than {} W of electricity", pl.lit(rules.compressor_power_w)))
         .when(pl.col(f"{name}_mj") <= 0)
         .then(pl.lit("no heat given"))
-        .when(_cop(name) > carnot_limit(rules))
+        .when(_cop(name) * _least_share(rules) > 1)
         .then(pl.lit("above the Carnot limit"))
     )

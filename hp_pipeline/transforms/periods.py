@@ -21,7 +21,8 @@ from hp_pipeline.transforms.calendar import (
     wanted_period,
     with_period,
 )
-from hp_pipeline.transforms.figures import Known, exact, merge, shown, unobserved_pieces
+from hp_pipeline.transforms.figures import exact, merge, shown, unobserved_pieces
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.rules import Rules
 

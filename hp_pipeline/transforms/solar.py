@@ -32,7 +32,7 @@ from hp_pipeline.transforms.calendar import (
 )
 from hp_pipeline.transforms.decode import Decoded
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.vocabulary.profiles import SignalMapping

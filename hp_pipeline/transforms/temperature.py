@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from hp_pipeline.transforms.floors import carnot_limit, lack
+from hp_pipeline.transforms.floors import carnot_share, lack
 from hp_pipeline.vocabulary.rules import Rules
 
 FRAME_COLUMNS = [
@@ -79,8 +79,8 @@ def merged_bins(parts: Iterable[pl.DataFrame], rules: Rules, width_k: float = 1.
     electrical, thermal, coverage = (
         pl.col(name) for name in ("electrical_energy_kwh", "thermal_energy_kwh", "coverage")
     )
-    limit = carnot_limit(pl.col("flow_temperature_mean"), pl.col("source"))
-    rows = rows.with_columns(cop_reason=lack(electrical, thermal, coverage, coverage, rules, limit))
+    least = thermal * carnot_share(pl.col("flow_temperature_mean"), pl.col("source"), rules)
+    rows = rows.with_columns(cop_reason=lack(electrical, thermal, coverage, coverage, rules, least))
     return rows.select(
         *("outdoor_from", "outdoor_to", "hours", "electrical_energy_kwh", "thermal_energy_kwh"),
         pl.when(pl.col("cop_reason").is_null()).then(thermal / electrical).alias("cop"),

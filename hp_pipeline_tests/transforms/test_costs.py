@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hp_pipeline.transforms import costs
 from hp_pipeline.transforms.calendar import day_start
-from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 

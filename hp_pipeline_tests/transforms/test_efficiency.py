@@ -20,7 +20,7 @@ from hp_pipeline.simulation.truth import run_bounds
 from hp_pipeline.simulation.weather import simulate_weather
 from hp_pipeline.transforms import efficiency
 from hp_pipeline.transforms.energy import Energies
-from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.operation import operation
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hp_pipeline.transforms import figures
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import empty
 from hp_pipeline.vocabulary.boundaries import Metering

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hp_pipeline.transforms import outlook
 from hp_pipeline.transforms.calendar import day_start, first_day, local_iso, next_period
 from hp_pipeline.transforms.costs import Tariff
-from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.periods import by_calendar
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules

@@ -18,7 +18,7 @@ from hp_pipeline.lake.encoding import encode
 from hp_pipeline.transforms import solar
 from hp_pipeline.transforms.calendar import day_start
 from hp_pipeline.transforms.decode import Decoded
-from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.transforms.solar import ENERGIES, house_by_calendar, house_hourly, solar_by_calendar, solar_hourly
 from hp_pipeline.vocabulary.rules import SolarRules

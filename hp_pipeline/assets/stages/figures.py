@@ -13,6 +13,7 @@ from hp_pipeline.assets.stages.stage import Listing, Outcome, Stage, between, by
 from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
 from hp_pipeline.transforms import calendar, costs, efficiency, energy, events, figures, periods, reckoned, standstill
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
 
 _COUNTERS, _STATES = "counters", "counter_states"
@@ -117,7 +118,7 @@ class FiguresStage(Stage):
     def _zeroes(self) -> bool:
         return self.plant.unzeroed_because is None
 
-    def _known(self, key: str) -> figures.Known:
+    def _known(self, key: str) -> Known:
         # The hours of a UTC day reach an hour beyond it, where the zone is off by part of one.
         return self.known_within(midnight(day_of(key)), midnight(day_of(key)) + timedelta(hours=25))
 

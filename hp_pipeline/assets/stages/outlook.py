@@ -14,7 +14,7 @@ from hp_pipeline.assets.stages.stage import Outcome, Stage, between, day_of
 from hp_pipeline.transforms import calendar, outlook
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.costs import Tariff
-from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
 
 _MONTHS_BACK = 36

@@ -14,7 +14,7 @@ from hp_pipeline.assets.stages.stage import Outcome, Stage, between, by_day, day
 from hp_pipeline.assets.workspace import Plant, SolarPlant
 from hp_pipeline.transforms import calendar, solar
 from hp_pipeline.transforms.calendar import PeriodName
-from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import SolarRules
 

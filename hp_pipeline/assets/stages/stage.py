@@ -18,8 +18,9 @@ import polars as pl
 
 from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError, Lake, Receipt
-from hp_pipeline.transforms import calendar, figures
+from hp_pipeline.transforms import calendar
 from hp_pipeline.transforms.calendar import PeriodName
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.vocabulary.tables.standstill import OFFSET_DAYS
 
@@ -158,10 +159,10 @@ class Stage(ABC):
         return max(1, -(-longest // timedelta(days=1)))
 
     @cached_property
-    def known(self) -> figures.Known:
+    def known(self) -> Known:
         """From the start of the plant's oldest frame to the end of its newest."""
         asset = self.asset(self.plant.frames)
-        return figures.Known(
+        return Known(
             since=self._frame_time(asset, self.listed(asset), "start"),
             until=self._frame_time(asset, reversed(self.listed(asset)), "end"),
         )
@@ -177,10 +178,10 @@ class Stage(ABC):
                 return moment
         return None
 
-    def known_within(self, start: datetime, end: datetime) -> figures.Known:
+    def known_within(self, start: datetime, end: datetime) -> Known:
         """As `known`, without the ends that do not lie within the period: they do not matter to it."""
         since, until = self.known.since, self.known.until
-        return figures.Known(
+        return Known(
             since if since is not None and since > start else None,
             until if until is not None and until < end else None,
         )
@@ -189,7 +190,7 @@ class Stage(ABC):
         """The first day of the period of the house's calendar that a local day lies in."""
         return calendar.first_day(name, day, self.plant.season_starts)
 
-    def known_in_period(self, name: PeriodName, key: str) -> figures.Known:
+    def known_in_period(self, name: PeriodName, key: str) -> Known:
         """As `known_within`, for a local day, week, month or year by its first day."""
         zone = self.plant.time_zone
         until = calendar.next_period(name, day_of(key))

@@ -197,7 +197,8 @@ MEANINGS: Final = (
     Meaning(
         "electrical_energy_least(_heating|_dhw)?_kwh", _FIGURES, "energies",
         method="sum over the frames of heat × (1 − T_source ÷ T_flow) in kelvin, at least heat ÷ `maximum_cop`: also "
-        "where a temperature is unknown; the source is `source_in_temperature`, else the outdoor air",
+        "where the source is unknown; an unknown flow is taken to have 20 °C; the source is `source_in_temperature`, "
+        "else the outdoor air",
         boundary="positive heat alone", null_when="no heat is known",
     ),
     Meaning(
