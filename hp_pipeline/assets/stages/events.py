@@ -28,6 +28,7 @@ class EventsStage(Stage):
     """Table `segments` → `sessions`, `cycles`, `defrosts`, each under the UTC day on which it begins."""
 
     tables = ("sessions", "cycles", "defrosts")
+    version = 2
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)
