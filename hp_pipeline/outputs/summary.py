@@ -53,6 +53,7 @@ _HEADERS: Mapping[str, str] = {
     "closure": "of what\ncame",
     "coverage": "known",
     "provisional": "",
+    "confidence": "mode\nsure",
     "starts": "starts",
     "device_starts": "device\ncounts",
     "run_s": "run\nmin",
@@ -124,7 +125,7 @@ PERIOD_VIEW = (
 )
 SESSION_VIEW = (
     *("heat_pump", "start", "end", "mode", "electrical_energy_kwh", "thermal_energy_kwh", "cop", "compressor_starts"),
-    *("defrosts", "outdoor_temperature_mean", "flow_temperature_mean", "provisional", "cop_reason"),
+    *("defrosts", "outdoor_temperature_mean", "flow_temperature_mean", "confidence", "provisional", "cop_reason"),
 )
 CYCLE_VIEW = (
     *("heat_pump", "start", "end", "mode", "state", "electrical_energy_kwh", "thermal_energy_kwh", "cop"),
@@ -188,7 +189,7 @@ _LEFT_OUT_FIRST = (
         "defrosts",
     ),
     *("flow_temperature_last", "flow_temperature_mean", "compressor_starts", "electrical_coverage", "cop_dhw"),
-    *("cop_heating", "provisional", "end", "electrical_energy_plain_kwh", "cost_estimate", "days_known"),
+    *("cop_heating", "provisional", "confidence", "end", "electrical_energy_plain_kwh", "cost_estimate", "days_known"),
     "standing_charge",
     *("cost_heating", "cost_dhw", "co2_kg", "co2_g_per_kwh_heat", "outdoor_temperature_mean_before"),
     *("thermal_energy_estimate_low_kwh", "thermal_energy_estimate_high_kwh", "thermal_energy_kwh_before"),
@@ -260,7 +261,7 @@ def text_table(rows: pl.DataFrame, view: Sequence[str], time_zone: str, title: s
 
 _IF_KNOWN = frozenset(
     {
-        *("provisional", "room_temperature_last", "flow_setpoint_last", "standing_charge", "co2_kg"),
+        *("provisional", "confidence", "room_temperature_last", "flow_setpoint_last", "standing_charge", "co2_kg"),
         *("co2_g_per_kwh_heat", "spf_h1", "spf_h2", "spf_h3", "spf_h4"),
         *(name for name in _HEADERS if name.endswith(("_reason", "_before", "_change")) or "_estimate" in name),
     }
@@ -269,6 +270,8 @@ _IF_KNOWN = frozenset(
 
 
 def _says_something(column: pl.Series) -> bool:
+    if column.name == "confidence":
+        return bool((column < 1).any())  # that the machine tells its mode need not be said
     return bool(column.any()) if column.dtype == pl.Boolean else column.null_count() < column.len()
 
 
@@ -292,6 +295,8 @@ def _cell(name: str, row: Mapping[str, object], zone: ZoneInfo) -> str:
         return str(value or "")
     if value is None:
         return "–"
+    if name == "confidence" and isinstance(value, float):
+        return f"{min(value, 0.99):.0%}" if value < 1 else ""
     if name.endswith(("coverage", "closure")) and isinstance(value, float):
         return "100%" if value >= 0.9995 else f"{min(value, 0.99):.0%}"  # 100 % is to mean all of it
     if name.endswith("_change") and isinstance(value, float):

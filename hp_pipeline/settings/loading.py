@@ -242,24 +242,26 @@ def _add_unknown_words(document: Document, directory: Path) -> None:
         name = meter.get("signal")
         if not isinstance(name, str):
             continue
-        given = [found for found in _given_by_source(written, meter, directory) if found in metered]
-        if name in (given or metered):
+        told = _given_by_source(written, meter, directory)
+        given = list(metered) if told is None else [found for found in told if found in metered]
+        if name in given:
             continue
         path = ("meters", index, "signal")
-        whose = f" that the source {meter['source']} gives" if given else ""
+        whose = "" if told is None else f" that the source {meter['source']} gives"
         document.add(
             document.position(path),
             path,
             _found(document, path),
-            f"a signal of power or energy{whose}: {', '.join(given or metered)}",
-            nearest_word(name, given or metered),
+            f"a signal of power or energy{whose}: {', '.join(given) or 'none'}",
+            nearest_word(name, given),
         )
 
 
-def _given_by_source(written: Mapping[str, Any], meter: Mapping[str, Any], directory: Path) -> list[str]:
-    """The signals that a meter's source gives its heat pump; none where it names no source, or its profiles cannot be
-    read: that is a mistake of its own."""
+def _given_by_source(written: Mapping[str, Any], meter: Mapping[str, Any], directory: Path) -> list[str] | None:
+    """The signals that a meter's source gives its heat pump; None where it names no source that is an input, or its
+    profiles cannot be read: that is a mistake of its own."""
     given: dict[str, None] = {}
+    is_read = False
     for _, pump in mappings(written, "heat_pumps"):
         for _, item in mappings(pump, "inputs"):
             whose = (pump.get("id"), item.get("source"))
@@ -269,8 +271,9 @@ def _given_by_source(written: Mapping[str, Any], meter: Mapping[str, Any], direc
             try:
                 given |= dict.fromkeys(load_profile(profile, mapping(item, "signals"), directory).mappings)
             except (ProfileError, TypeError, ValueError):
-                return []
-    return list(given)
+                return None
+            is_read = True
+    return list(given) if is_read else None
 
 
 def _add_profile_mistakes(document: Document, path: KeyPath, item: Mapping[str, Any], directory: Path) -> None:

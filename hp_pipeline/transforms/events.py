@@ -17,7 +17,7 @@ from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.rules import Rules
 
-_EXTRA_SUMS = ["valve_dhw_s", "valve_space_s"]
+_EXTRA_SUMS = ["valve_dhw_s", "valve_space_s", "confidence_s"]
 
 
 def segments(rows: pl.DataFrame) -> pl.DataFrame:
@@ -128,6 +128,13 @@ def defrosts(rows: pl.DataFrame, start: datetime, end: datetime, rules: Rules) -
     return _events(flagged, "defrost_start", "defrosts", start, end, rules, kind)
 
 
+def _confidence() -> pl.Expr:
+    """The time-weighted mean of the frames' confidence, from sums of whole microseconds."""
+    return ((pl.col("confidence_s") * 1e6).round().cast(pl.Int64).sum() / pl.col("observed_s").sum()).alias(
+        "confidence"
+    )
+
+
 def _events(
     rows: pl.DataFrame, begins: str, table: str, start: datetime, end: datetime, rules: Rules, *keep: pl.Expr
 ) -> pl.DataFrame:
@@ -144,6 +151,7 @@ def _events(
         pl.col("start", "mode", "state").first(),
         pl.col("unseen_s").first().alias("start_uncertainty_s"),
         pl.col("unseen_after").last().alias("end_uncertainty_s"),
+        _confidence(),
         pl.col("end", "provisional").last(),
         *keep,
     ).filter(pl.col("start") >= start, pl.col("start") < end)

@@ -64,7 +64,8 @@ def pieces(
 
     Returns:
         Sorted by `start`: `heat_pump`, `start`, `end`, `cut`, `mode`, `state`, `defrost`, `gap`, what starts with it,
-        `unseen_s`, `provisional`, `valve_dhw_s`, `valve_space_s`, and every figure but the ratios in the exact form.
+        `unseen_s`, `provisional`, `valve_dhw_s`, `valve_space_s`, `confidence_s`, and every figure but the ratios in
+        the exact form.
     """
     joined = (
         frames.select(FRAME_COLUMNS)
@@ -103,6 +104,7 @@ def pieces(
             ),
             *_known_time("three_way_valve", "valve_dhw_s", pl.col("three_way_valve") == "dhw"),
             *_known_time("three_way_valve", "valve_space_s", pl.col("three_way_valve") == "space"),
+            (pl.col("mode_confidence") * pl.col("span")).round().cast(pl.Int64).sum().alias("confidence_s"),
             *(expression for kind in ("electrical", "thermal") for expression in _ways(kind)),
             *(pl.col(way).bitwise_or().alias(method) for method, way in METHODS.items()),
             *(pl.col(f"{kind}_error").sum().alias(f"{kind}_meter_error_kwh") for kind in WAYS_OF),

@@ -6,8 +6,9 @@ In it a gauge is the time-weighted mean of the held readings, or unknown all thr
 a state is what holds from its start, so an edge keeps its time. A reading is held until the next one of its signal, at
 most its maximum age, that of a gauge not over a silence of everything longer than `session_gap`. Unknown is null.
 
-What a meter tells of an energy holds while it is known, and not over a silence of the meter itself that is longer than
-`session_gap`; else what the machine tells of itself does. A frame is cut where the one begins and the other ends.
+What a meter tells of an energy holds while it is known; else what the machine tells of itself does. Where the machine
+tells of it at all, a meter is not held over a silence of its own that is longer than `session_gap`. A frame is cut
+where the one begins and the other ends.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from hp_pipeline.transforms.decode import Decoded, all_times
+from hp_pipeline.transforms.energy import SIGNALS
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.profiles import SignalMapping
 from hp_pipeline.vocabulary.rules import Rules
@@ -64,6 +66,8 @@ def build_frames(
         ticks = _held(ticks, series, name, mappings[name].max_age)
     for name, meter in decoded.meters.items():
         ends = _silences(meter.read, decoded.times, rules.session_gap)
+        if not _tells_otherwise(name, mappings):
+            ends = ends.clear()
         ticks = _metered(ticks, meter.series, ends, name, (metered or mappings)[name].max_age)
     ticks = _derive(_with_states_read(ticks, decoded, rules), rules).filter(
         pl.col("time") >= start, pl.col("time") < end
@@ -130,6 +134,14 @@ def _silences(read: pl.Series, times: pl.Series, session_gap: timedelta) -> pl.S
         allow_exact_matches=False, check_sortedness=False,
     )  # fmt: skip
     return alone.filter((pl.col("shows") < pl.col("next")).fill_null(pl.col("shows").is_not_null()))["time"]
+
+
+def _tells_otherwise(name: str, mappings: Mapping[str, SignalMapping]) -> bool:
+    """Whether the machine itself tells of the energy that a meter's signal is about: else a silence of the meter is no
+    worse than its last reading, which is held up to its maximum age."""
+    kind = next((kind for kind, names in SIGNALS.items() if name in names), None)
+    others = SIGNALS[kind] | ({"flow_rate"} if kind == "thermal" else set()) if kind else {name}
+    return not others.isdisjoint(mappings)
 
 
 def _metered(ticks: pl.DataFrame, series: pl.DataFrame, ends: pl.Series, name: str, max_age: timedelta) -> pl.DataFrame:

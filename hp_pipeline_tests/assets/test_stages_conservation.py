@@ -9,10 +9,13 @@ import polars as pl
 import pytest
 
 from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.outputs.summary import SESSION_VIEW, text_table
 from hp_pipeline.vocabulary.tables import COUNT_COLUMNS, DURATION_COLUMNS, energy_columns
 from hp_pipeline_tests.assets.house import (
+    CURRENT,
     DEFROST,
     DELTA_T,
+    FLOW,
     FLOW_RATE,
     MODE,
     POWER,
@@ -178,3 +181,32 @@ def test_a_session_over_midnights_is_the_merge_of_its_segments(tmp_path: Path) -
     assert session["electrical_power_first"] == 1012 and session["electrical_power_last"] == 1599
     assert session["electrical_power_mean"] == pytest.approx(1305.5)
     assert session["heating_s"] == session["observed_s"] == 49 * 3600
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_session_is_as_sure_as_the_frames_that_it_lasts(tmp_path: Path, told: bool) -> None:
+    """The time-weighted mean over its frames, over midnights too; and 1 where the machine tells its mode itself."""
+    rows: list[tuple[str, datetime, float | str]] = []
+    for count in range(12 * 60):
+        now = midnight(2024, 1, 10) + timedelta(hours=6, minutes=5 * count)
+        heats = 12 <= count < 12 * 50
+        to_tank = 12 * 20 <= count < 12 * 21
+        rows += [(POWER, now, 1000.0 + count if heats else 20.0), (FLOW_RATE, now, 15.0), (DELTA_T, now, 4.0)]
+        rows += [(CURRENT, now, 7.0 if heats else 0.0), (DEFROST, now, "OFF"), (FLOW, now, 47.0 if to_tank else 34.0)]
+        if told:
+            rows.append((MODE, now, "Heating" if heats else "Fan Only"))
+        if told or count < 12 * 30:
+            rows.append((VALVE, now, "OFF"))
+    house = built(tmp_path, readings(rows))
+    frames = table(house, "operation").with_columns(span=(pl.col("end") - pl.col("start")).dt.total_microseconds())
+    for name in ("sessions", "cycles"):
+        found = table(house, name)
+        assert (found["end"] - found["start"] > timedelta(days=1)).any()
+        for row in found.to_dicts():
+            own = frames.filter(pl.col("start") >= row["start"], pl.col("start") < row["end"])
+            mean = float(own.select((pl.col("mode_confidence") * pl.col("span")).sum() / pl.col("span").sum()).item())
+            assert row["confidence"] == pytest.approx(mean, abs=1e-9)
+            assert (row["confidence"] == 1) == told
+    view = text_table(table(house, "sessions"), SESSION_VIEW, "Europe/Berlin", "sessions")
+    assert ("sure" in view) == (not told)
+    assert told or "90%" in view

@@ -106,6 +106,17 @@ def test_a_mistake_in_the_owners_profile_is_told_at_the_profile(write: Write) ->
     assert mistake.found == "'mine.yaml': unknown unit 'Celsius' at flow_temperature.unit"
 
 
+def test_a_meter_of_a_source_that_tells_no_energy(write: Write) -> None:
+    path = write(
+        (PROFILE, f"{PROFILE}\n      - {{source: old_files, profile: air.yaml}}"),
+        ("signal:", "source: old_files, signal:"),
+    )
+    (path.parent / "air.yaml").write_text("signals: {outdoor_temperature: {select: a}}", encoding="utf-8")
+    (mistake,) = check_settings(path, ENVIRONMENT)
+    assert mistake.key == "meters[0].signal"
+    assert mistake.allowed == "a signal of power or energy that the source old_files gives: none"
+
+
 def test_every_tab_that_indents_is_told(write: Write) -> None:
     path = write(("    org: home\n    bucket", "\torg: home\n  \tbucket"))
     assert [str(mistake) for mistake in check_settings(path, ENVIRONMENT)] == [

@@ -23,7 +23,11 @@ from hp_pipeline.vocabulary.ways import BITS, COUNTED, DEVICE_POWER, WAYS, words
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR_US = 3_600_000_000
-COPS = [column.name for column in RATIO_COLUMNS if column.name.startswith("cop") and column.name != "cop_reason"]
+COPS = [
+    column.name
+    for column in RATIO_COLUMNS
+    if column.name.startswith("cop") and not column.name.endswith(("reason", "low", "high"))
+]
 
 
 def hour(**amounts: Any) -> pl.DataFrame:
@@ -314,6 +318,8 @@ def test_no_cop_is_ever_negative_infinite_or_above_carnot(
         if cop is not None and name == "cop":
             assert cop * (found["electrical_energy_least_kwh"] or 0) <= found["thermal_energy_kwh"] * (1 + 1e-9)
     assert (found["cop"] is None) == (found["cop_reason"] is not None)
+    if found["cop"] is not None:
+        assert 0 <= found["cop_low"] <= found["cop"] <= found["cop_high"]
     for name in ("electrical_coverage", "thermal_coverage"):
         assert 0 <= found[name] <= 1
 

@@ -324,6 +324,17 @@ def test_over_a_silence_of_the_meter_the_machine_is_heard_from_its_last_reading_
     assert energy_kwh(found) == pytest.approx((1000 * (3565 + 30 - 1200) + 1200 * 1200) / 3.6e6, abs=1e-3)
 
 
+def test_where_nothing_else_tells_it_a_meter_is_held_up_to_its_maximum_age() -> None:
+    beats = said("flow", *((60.0 * i, 1.0) for i in range(60)))
+    both = decode([(said("power", (0, 1000.0), (3000, 1000.0)), METER), (beats, profile(electrical_power=None))])
+    own = dict(profile(electrical_power=None, electrical_energy_total=None).mappings)
+    end, rules = DAY + timedelta(days=1), Rules(session_gap=timedelta(minutes=10))
+    known = build_frames(both, own, "hp", DAY, end, rules, False, METER.mappings).filter(
+        pl.col("electrical_way") == "meter power"
+    )
+    assert seconds(known["start"]) == [*(60.0 * i for i in range(11)), *(3000 + 60.0 * i for i in range(10))]
+
+
 reads = st.lists(st.integers(0, 90 * 60), min_size=1, max_size=60, unique=True).map(sorted)
 
 

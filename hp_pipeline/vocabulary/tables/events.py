@@ -5,6 +5,13 @@ from __future__ import annotations
 from hp_pipeline.vocabulary.tables.figures import METHOD_COLUMNS, RATIO_COLUMNS, figure_columns
 from hp_pipeline.vocabulary.tables.table import INTERVAL, PROVISIONAL, TIME, Column, Table
 
+_CONFIDENCE = Column(
+    "confidence",
+    "DOUBLE",
+    None,
+    "How sure its mode is, 0.5 (a guess) to 1 (the machine tells it all through): time-weighted mean over its frames",
+)
+
 
 def event_tables() -> tuple[Table, ...]:
     """Each under the UTC day on which it begins."""
@@ -25,6 +32,9 @@ def event_tables() -> tuple[Table, ...]:
                 Column("unseen_s", "DOUBLE", "s", "Time before its start in which the edge may lie"),
                 Column("valve_dhw_s", "DOUBLE", "s", "Time for which the three-way valve led to the tank"),
                 Column("valve_space_s", "DOUBLE", "s", "Time for which the three-way valve led to the house"),
+                Column(
+                    "confidence_s", "DOUBLE", "s", "Time, weighed with how sure its mode is: `mode_confidence` × time"
+                ),
                 PROVISIONAL,
                 *METHOD_COLUMNS,
                 *figures[len(RATIO_COLUMNS) :],
@@ -37,6 +47,7 @@ def event_tables() -> tuple[Table, ...]:
                 *INTERVAL,
                 Column("mode", "VARCHAR", None, "standby, heating, dhw or cooling"),
                 PROVISIONAL,
+                _CONFIDENCE,
                 Column("start_uncertainty_s", "DOUBLE", "s", "The begin lies between `start` minus this and `start`"),
                 Column("end_uncertainty_s", "DOUBLE", "s", "The end lies between `end` minus this and `end`"),
                 *figures,
@@ -51,6 +62,7 @@ def event_tables() -> tuple[Table, ...]:
                 Column("state", "VARCHAR", None, "on, off or defrost"),
                 Column("session_start", TIME, None, "Begin of the session it belongs to (UTC)"),
                 PROVISIONAL,
+                _CONFIDENCE,
                 Column("start_uncertainty_s", "DOUBLE", "s", "The begin lies between `start` minus this and `start`"),
                 Column("end_uncertainty_s", "DOUBLE", "s", "The end lies between `end` minus this and `end`"),
                 *figures,

@@ -359,6 +359,8 @@ MEANINGS: Final = (
             null_when="it was not seen whole"),
     Meaning("heat_again_s|recovery_s|recovery_reason", "defrosts", "events",
             null_when="it was not seen, or heat is not known"),
+    Meaning("confidence", "sessions|cycles", "events", null_when="never",
+            method="sum of `mode_confidence` × time of its frames (`operation`) ÷ their time"),
     Meaning("defrosts_per_hour", _DEFROSTS, "events", "defrosts / (compressor_s / 3600)",
             null_when="the compressor did not run"),
     Meaning("defrost_share", _DEFROSTS, "events", "defrost_s / compressor_s", null_when="the compressor did not run"),
