@@ -19,8 +19,8 @@ def _of(kind: str) -> tuple[Column, ...]:
             f"{kind}_filling",
             "VARCHAR",
             None,
-            "How it is known: read; counted, by temperature or by time; estimated, by temperature (read on the day), or "
-            "by the temperature around (of the days before and behind it)",
+            "How it is known: read; counted, by temperature or by time; estimated, by temperature (of the day) or by "
+            "the temperature around (of the days before and behind it)",
         ),
         Column(f"{kind}_filling_reason", "VARCHAR", None, "Why what lacks cannot be filled in"),
     )
