@@ -383,6 +383,7 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     "costs_all_time": {**_MADE},
     "comparisons": {**_MADE},
     "outlook": {**_MADE},
+    "filled_daily": {**_MADE},
 }
 """All checks, by table and name."""
 

@@ -41,6 +41,7 @@ GROUPS: Mapping[str, str] = {
     "all_time": "5_performance",
     "comparisons": "5_performance",
     "outlook": "5_performance",
+    "filled_daily": "5_performance",
     "quarter_hourly": "5_performance",
     "heat_by_temperature": "5_performance",
     "heat_by_temperature_monthly": "6_efficiency",
@@ -115,6 +116,8 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
                     "electrical_energy_kwh_before", "electrical_energy_change", "comparison_reason"),
     "outlook": ("kind", "period", "cop", "electrical_energy_kwh", "electrical_energy_estimate_kwh", "cop_estimate",
                 "days_left", "estimate_reason"),
+    "filled_daily": ("period", "electrical_energy_filled_up_kwh", "electrical_filled_share", "electrical_filling",
+                     "thermal_energy_filled_up_kwh", "thermal_filled_share", "thermal_filling"),
     **dict.fromkeys(
         ("solar_hourly", "solar_daily", "solar_monthly", "solar_yearly"),
         ("period", "solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh", "unexplained_kwh", "stored_change_kwh",

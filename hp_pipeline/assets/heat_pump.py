@@ -29,6 +29,7 @@ from hp_pipeline.assets.stages import (
     EventsStage,
     FaultsStage,
     FiguresStage,
+    FilledDailyStage,
     FramesStage,
     HeatLossStage,
     MonthlyStage,
@@ -228,6 +229,7 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
                 "heat_loss_all_time": "heat_loss_bins",
             },
         ),
+        periods_step(plant, "filled", [FilledDailyStage], {"filled_daily": "degree_days"}),
         periods_step(
             plant,
             "outlook",

@@ -129,8 +129,9 @@ class Shown:
 @click.group(invoke_without_command=True)
 @ranged
 @click.option("--by", type=click.Choice(GROUPINGS), default="month", show_default=True, help="What a row is.")
+@click.option("--filled", is_flag=True, help="With what nobody measured filled in, and how (with --by day).")
 @click.pass_context
-def summary(context: click.Context, /, by: Grouping, **options: Any) -> None:
+def summary(context: click.Context, /, by: Grouping, filled: bool, **options: Any) -> None:
     """Energies and COPs: all, by year, heating season, month, week, day, hour, session or cycle.
 
     \b
@@ -140,9 +141,15 @@ def summary(context: click.Context, /, by: Grouping, **options: Any) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from hp_pipeline.outputs.summary import CYCLE_VIEW, PERIOD_VIEW, SESSION_VIEW
+    from hp_pipeline.outputs.summary import CYCLE_VIEW, FILLED_VIEW, PERIOD_VIEW, SESSION_VIEW
 
+    if filled and by != "day":
+        raise click.UsageError("--filled goes with --by day.")
     shown = Shown.of(**options)
+    if filled:
+        # A file holds a month of days.
+        shown.show(shown.table("filled_daily", 32), FILLED_VIEW, "By day, what nobody measured filled in")
+        return
     if by in {"hour", "session", "cycle"}:
         table, view = {
             "hour": ("hourly", PERIOD_VIEW),

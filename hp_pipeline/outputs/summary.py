@@ -98,6 +98,12 @@ _HEADERS: Mapping[str, str] = {
     "kind": "of",
     "days_known": "days\nknown",
     "days_left": "days\nleft",
+    "electrical_energy_filled_up_kwh": "electr.\nkWh",
+    "electrical_filled_share": "filled\nin",
+    "electrical_filling": "how",
+    "thermal_energy_filled_up_kwh": "heat\nkWh",
+    "thermal_filled_share": "filled\nin",
+    "thermal_filling": "how",
     "cop_estimate": "COP\nestimate",
     "cost_estimate": "cost\nestimate",
     "electrical_energy_estimate_kwh": "electr.\nestimate",
@@ -141,6 +147,10 @@ OUTLOOK_VIEW = (
     *("electrical_energy_estimate_kwh", "electrical_energy_estimate_low_kwh", "electrical_energy_estimate_high_kwh"),
     *("thermal_energy_estimate_kwh", "thermal_energy_estimate_low_kwh", "thermal_energy_estimate_high_kwh"),
     *("cop_estimate", "cost_estimate", "electrical_energy_plain_kwh", "cop_reason", "estimate_reason"),
+)
+FILLED_VIEW = (
+    *("heat_pump", "period", "outdoor_temperature_mean", "electrical_energy_filled_up_kwh", "electrical_filled_share"),
+    *("electrical_filling", "thermal_energy_filled_up_kwh", "thermal_filled_share", "thermal_filling"),
 )
 COMPARISON_VIEW = (
     *("heat_pump", "kind", "period", "electrical_energy_kwh", "electrical_energy_kwh_before"),

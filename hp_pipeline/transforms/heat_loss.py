@@ -25,6 +25,8 @@ from hp_pipeline.vocabulary.rules import Rules
 DAY_COLUMNS = [
     *("heat_pump", "start", "end", "outdoor_temperature_mean", "outdoor_temperature_s", "room_temperature_mean"),
     *("thermal_energy_heating_kwh", "thermal_coverage", "electrical_s", "thermal_s"),
+    *("electrical_energy_kwh", "thermal_energy_kwh"),
+    *("electrical_energy_unobserved_kwh", "thermal_energy_unobserved_kwh"),
 ]
 """What is read of `daily`."""
 

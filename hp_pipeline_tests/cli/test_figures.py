@@ -38,6 +38,16 @@ def test_every_grouping_in_every_form(made: Path, call: Call, by: str) -> None:
     assert len(text.output.splitlines()) == len(rows) + 4
 
 
+def test_days_filled_up_are_shown_when_asked_for(made: Path, call: Call) -> None:
+    text = call(made, "summary", "--by", "day", "--filled")
+    assert text.exit_code == 0 and "what nobody measured filled in" in text.output
+    rows = json.loads(call(made, "summary", "--by", "day", "--filled", "--from", DAYS[1], "--format", "json").stdout)
+    assert [row["period"] for row in rows if row["heat_pump"] == "daikin"] == list(DAYS[1:])
+    assert {row["thermal_filling"] for row in rows} == {"read"}
+    refused = call(made, "summary", "--filled")
+    assert refused.exit_code == 2 and "--filled goes with --by day" in refused.output
+
+
 def test_all_groupings_tell_the_same_energy(made: Path, call: Call) -> None:
     totals = {}
     for by in GROUPINGS:

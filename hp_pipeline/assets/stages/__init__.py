@@ -17,7 +17,7 @@ from hp_pipeline.assets.stages.costs import (
 from hp_pipeline.assets.stages.counters import CountersStage
 from hp_pipeline.assets.stages.cycling import CompressorRunsStage, CyclingDailyStage
 from hp_pipeline.assets.stages.defrosts import DefrostMonthlyStage, DefrostSeasonalStage
-from hp_pipeline.assets.stages.efficiency import EfficiencyStage, HeatLossStage, SeasonStage
+from hp_pipeline.assets.stages.efficiency import EfficiencyStage, FilledDailyStage, HeatLossStage, SeasonStage
 from hp_pipeline.assets.stages.events import EventsStage
 from hp_pipeline.assets.stages.faults import FaultsStage
 from hp_pipeline.assets.stages.figures import FiguresStage
@@ -68,6 +68,7 @@ __all__ = [
     "EventsStage",
     "FaultsStage",
     "FiguresStage",
+    "FilledDailyStage",
     "FramesStage",
     "HeatLossStage",
     "HouseDailyStage",
@@ -130,6 +131,7 @@ STAGES: tuple[type[Stage], ...] = (
     EfficiencyStage,
     SeasonStage,
     HeatLossStage,
+    FilledDailyStage,
     ComparisonsStage,
     OutlookStage,
 )

@@ -10,7 +10,7 @@ from typing import ClassVar
 import polars as pl
 
 from hp_pipeline.assets.stages.stage import Outcome, Stage, between, day_of
-from hp_pipeline.transforms import calendar, efficiency, heat_loss
+from hp_pipeline.transforms import calendar, efficiency, filling, heat_loss
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.schema import conform
 
@@ -51,7 +51,7 @@ class EfficiencyStage(_PeriodStage):
     """Tables `heat_by_temperature` and `daily` → sums by month, `efficiency` and `degree_days` of its days."""
 
     tables = ("heat_by_temperature_monthly", "efficiency", "degree_days")
-    version = 3
+    version = 4
     name = "monthly"
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
@@ -200,3 +200,45 @@ class HeatLossStage(Stage):
         row = _row(heat_loss.heat_loss_of_bins(bins)).with_columns(heat_pump=pl.lit(self.plant.id))
         placed = calendar.with_period(row, first, last, "all", self.plant.time_zone)
         return {"heat_loss_all_time": {"": conform(placed, "heat_loss_all_time")}}
+
+
+class FilledDailyStage(_PeriodStage):
+    """Table `degree_days` → `filled_daily`: all days of a month, from its own and those of the months before it."""
+
+    tables = ("filled_daily",)
+    name = "monthly"
+
+    def candidates(self, first: date | None, last: date | None) -> set[str]:
+        """The months from the first to the last that has days; those whose own, or whose earlier months', were
+        touched."""
+        listed = self.listed(self.asset("degree_days"))
+        if not listed:
+            return set()
+        begin, end = day_of(listed[0]), day_of(listed[-1])
+        if first is not None and last is not None:
+            month = self.first_day(self.name, first - timedelta(days=self.reach + 3))
+            begin = max(begin, self.first_day(self.name, month - timedelta(days=1)))
+            end = min(end, last + timedelta(days=31 * (filling.MONTHS_BACK + 1)))
+        found = set()
+        while begin <= end:
+            found.add(begin.isoformat())
+            begin = calendar.next_period(self.name, begin)
+        return found
+
+    def is_wanted(self, key: str) -> bool:
+        listed = self.listed(self.asset("degree_days"))
+        return bool(listed) and listed[0] <= key <= listed[-1] and self.first_day(self.name, day_of(key)) == day_of(key)
+
+    def inputs(self, key: str) -> Iterable[tuple[str, str]]:
+        return [(self.asset("degree_days"), month.isoformat()) for month in filling.months_read(day_of(key))]
+
+    def shape(self, key: str) -> str:
+        return repr((self.plant.time_zone, self.known_in_period(self.name, key)))
+
+    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
+        made = {}
+        for key in keys:
+            read = self.lake.read(self.asset("degree_days"), [part for _, part in self.inputs(key)])
+            days = conform(read, "degree_days").select(filling.DAY_COLUMNS)
+            made[key] = filling.filled_daily(days, day_of(key), self.plant.id, self.plant.time_zone, self.known)
+        return {"filled_daily": made}

@@ -27,6 +27,7 @@ from hp_pipeline.vocabulary.tables.figures import (
     figure_columns,
     statistic_columns,
 )
+from hp_pipeline.vocabulary.tables.filled import filled_tables
 from hp_pipeline.vocabulary.tables.operation import CYCLE_STATES, MODES, operation_tables
 from hp_pipeline.vocabulary.tables.outlook import outlook_tables
 from hp_pipeline.vocabulary.tables.performance import performance_tables
@@ -97,6 +98,7 @@ def tables() -> dict[str, Table]:
         efficiency_tables(),
         cost_tables(),
         outlook_tables(),
+        filled_tables(),
         solar_tables(),
     )
     return {table.name: table for family in families for table in family}

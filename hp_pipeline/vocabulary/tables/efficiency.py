@@ -185,6 +185,12 @@ def efficiency_tables() -> tuple[Table, ...]:
                 Column("room_temperature_mean", "DOUBLE", "°C", "Mean room temperature of the day"),
                 Column("thermal_energy_heating_kwh", "DOUBLE", "kWh", "Heat in mode heating, net of its defrosts"),
                 Column("thermal_coverage", "DOUBLE", None, "Share of the day for which heat is known, 0…1"),
+                Column("electrical_energy_kwh", "DOUBLE", "kWh", "Electricity of the heat pump"),
+                Column("thermal_energy_kwh", "DOUBLE", "kWh", "Heat given to the water, net, cooling left out"),
+                Column(
+                    "electrical_energy_unobserved_kwh", "DOUBLE", "kWh", "Electricity that was counted over silences"
+                ),
+                Column("thermal_energy_unobserved_kwh", "DOUBLE", "kWh", "Heat that was counted over silences"),
                 Column("electrical_s", "DOUBLE", "s", "Time for which electricity is known"),
                 Column("thermal_s", "DOUBLE", "s", "Time for which heat is known"),
                 Column("degree_days_reason", "VARCHAR", None, "Why there are no degree days"),

@@ -22,6 +22,7 @@ GROUPS: Final = {
     "time": "Time and temperatures",
     "costs": "Cost and CO2",
     "outlook": "The year before, and what the running year comes to",
+    "filled": "Days with what nobody measured filled in",
     "events": "Cycling and defrosts",
     "house": "Efficiency and the house's need of heat",
     "solar": "Solar heating",
@@ -463,6 +464,34 @@ MEANINGS: Final = (
     Meaning("outdoor_temperature_mean|room_temperature_mean|thermal_energy_heating_kwh|thermal_coverage",
             "degree_days", "house", null_when="it is not known on the day"),
     Meaning("outdoor_coverage|(electrical|thermal)_s", "degree_days", "house"),
+    Meaning("(electrical|thermal)_energy_(unobserved_)?kwh", "degree_days", "house", boundary="as in `daily`",
+            null_when="it is not known on the day"),
+    # ---- days filled up
+    Meaning(
+        "(electrical|thermal)_energy_filled_up_kwh", "filled_daily", "filled",
+        "coalesce({0}_energy_seen_kwh, 0) + {0}_energy_counted_kwh + {0}_energy_estimated_kwh",
+        boundary="as in `daily`; in no other figure", null_when="`{0}_filling_reason` says why",
+    ),
+    Meaning("(electrical|thermal)_energy_seen_kwh", "filled_daily", "filled",
+            method="`{0}_energy_kwh` of the day without what was counted over a silence", null_when="nothing was read"),
+    Meaning(
+        "(electrical|thermal)_energy_counted_kwh", "filled_daily", "filled",
+        method="what the counter counted over the silence, shared out over its days (within a month) by what the "
+        "house's own days of that outdoor temperature had, else by time; the days add to what was counted",
+    ),
+    Meaning(
+        "(electrical|thermal)_energy_estimated_kwh", "filled_daily", "filled",
+        method="time that lacks × mean of the 8 days nearest in outdoor temperature, of this month and 11 before; the "
+        "temperature of an unread day on the line between the days around, 7 days away at most",
+        null_when="`{0}_filling_reason` says why",
+    ),
+    Meaning(
+        "(electrical|thermal)_filled_share", "filled_daily", "filled",
+        "({0}_energy_counted_kwh + {0}_energy_estimated_kwh) / {0}_energy_filled_up_kwh",
+        null_when="there is no `{0}_energy_filled_up_kwh`, or it is 0",
+    ),
+    Meaning("(electrical|thermal)_filling(_reason)?", "filled_daily", "filled", null_when="there is nothing to say"),
+    Meaning("outdoor_temperature_mean", "filled_daily", "filled", null_when="no day around tells it"),
     Meaning("days|heat_mean_w|outdoor_temperature_mean", "heat_loss_bins", "house"),
     Meaning("bins", "heating_curve", "house"),
     Meaning("stratification_k_per_m|solar_kwh_per_m2", _SOLAR, "solar",
