@@ -377,6 +377,8 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         **_MADE,
         "closes": Check(f"Tank and heat pumps agree within {CLOSURE_WANTED:.0%} of what came in", _WARN, _closes),
     },
+    "house_monthly": {**_MADE},
+    "house_yearly": {**_MADE},
     "costs_seasonal": {**_MADE},
     "costs_yearly": {**_MADE},
     "costs_weekly": {**_MADE},

@@ -67,6 +67,8 @@ GROUPS: Mapping[str, str] = {
     "solar_yearly": "6_solar",
     "house_hourly": "6_solar",
     "house_daily": "6_solar",
+    "house_monthly": "6_solar",
+    "house_yearly": "6_solar",
     "daily_csv": "7_outputs",
     "weekly_csv": "7_outputs",
 }
@@ -124,7 +126,7 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
          "coverage"),
     ),
     **dict.fromkeys(
-        ("house_hourly", "house_daily"),
+        ("house_hourly", "house_daily", "house_monthly", "house_yearly"),
         ("period", "heat_pump_kwh", "solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh", "closure_error_kwh",
          "closure"),
     ),

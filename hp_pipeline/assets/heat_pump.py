@@ -54,7 +54,7 @@ from hp_pipeline.vocabulary.tables.standstill import OFFSET_DAYS
 
 _Result = Iterator[dg.MaterializeResult[Any]]
 
-_LAST = ("all_time", "house_daily")
+_LAST = ("all_time", "house_yearly")
 """The tables of a plant's last step in a run over everything: of a heat pump, and of a solar heating."""
 
 PLOTTED: Mapping[str, Sequence[str]] = {

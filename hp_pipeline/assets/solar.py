@@ -10,12 +10,16 @@ from hp_pipeline.assets.partitions import around
 from hp_pipeline.assets.stages import (
     HouseDailyStage,
     HouseHourlyStage,
+    HouseMonthlyStage,
+    HouseYearlyStage,
     SolarDailyStage,
     SolarFramesStage,
     SolarHourlyStage,
     SolarMonthlyStage,
+    SolarStatesStage,
     SolarYearlyStage,
     Stage,
+    StateDailyStage,
 )
 from hp_pipeline.assets.workspace import SolarPlant
 
@@ -37,6 +41,8 @@ def solar_assets(plant: SolarPlant, days: dg.DailyPartitionsDefinition) -> list[
     fresh = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=2), warn_window=timedelta(hours=6))
     return [
         step(SolarFramesStage, *(dep("readings", asset.partition("/")[2], 1, 1) for asset in plant.readings)),
+        step(SolarStatesStage, dep("solar_frames", own)),
+        step(StateDailyStage, dep("state_intervals", own, 1, 1)),
         step(SolarHourlyStage, dep("solar_frames", own, 0, 1)),
         step(SolarDailyStage, dep("solar_hourly", own, 1, 1), freshness=fresh),
         periods_step(
@@ -49,4 +55,10 @@ def solar_assets(plant: SolarPlant, days: dg.DailyPartitionsDefinition) -> list[
             HouseHourlyStage, dep("solar_hourly", own), *(dep("hourly", heat_pump.id) for heat_pump in plant.heat_pumps)
         ),
         step(HouseDailyStage, dep("house_hourly", own, 1, 1)),
+        periods_step(
+            plant,
+            "house_periods",
+            [HouseMonthlyStage, HouseYearlyStage],
+            {"house_monthly": "house_daily", "house_yearly": "house_monthly"},
+        ),
     ]

@@ -65,10 +65,13 @@ class Shown:
         last: datetime | None,
         heat_pump: str | None,
         form: str,
+        with_solar: bool = False,
     ) -> Shown:
-        """From the options as click gives them."""
+        """From the options as click gives them; whether solar heatings are shown, too."""
         workspace = open_workspace(settings, data)
         known = [pump.id for pump in workspace.settings.heat_pumps]
+        if with_solar:
+            known += [system.id for system in workspace.settings.solar_systems]
         if heat_pump is not None and heat_pump not in known:
             raise click.UsageError(f"There is no heat pump {heat_pump!r}; there are: {', '.join(known)}.")
         if first and last and first > last:
@@ -277,7 +280,7 @@ def outlook_command(settings: str | None, data: str | None, heat_pump: str | Non
 @_RANGE[0]
 @_RANGE[1]
 @click.option("--by", type=click.Choice(SOLAR_GROUPINGS), default="day", show_default=True, help="What a row is.")
-@click.option("--house", is_flag=True, help="With the heat pumps that also heat the tank (by hour or day).")
+@click.option("--house", is_flag=True, help="With the heat pumps that also heat the tank.")
 @_RANGE[3]
 @places
 def solar(
@@ -292,8 +295,6 @@ def solar(
     """Solar heating: what the collector, the immersion heater and the stove gave the tank, and what was drawn."""
     from hp_pipeline.outputs.summary import HOUSE_VIEW, SOLAR_VIEW
 
-    if house and by not in {"hour", "day"}:
-        raise click.UsageError("--house goes with --by hour or --by day.")
     workspace = open_workspace(settings, data)
     whose = [system.id for system in workspace.settings.solar_systems]
     if not whose:

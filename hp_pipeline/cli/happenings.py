@@ -67,12 +67,12 @@ def faults(kind: str | None, **options: Any) -> None:
 @ranged
 @click.option("--signal", help="Only this one, such as thermostat. Default: all.")
 def states(signal: str | None, **options: Any) -> None:
-    """How often and for how long each state was, by day."""
+    """How often and for how long each state was, by day; of the solar heatings, too."""
     import polars as pl
 
     from hp_pipeline.outputs.summary import STATE_VIEW
 
-    shown = Shown.of(**options)
+    shown = Shown.of(**options, with_solar=True)
     rows = shown.table("state_daily")
     known = sorted(rows["signal"].unique())
     if signal is not None and known and signal not in known:

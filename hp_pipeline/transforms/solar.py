@@ -67,6 +67,19 @@ _GAUGES = (
 )
 
 
+def state_frames(frames: pl.DataFrame) -> pl.DataFrame:
+    """Table `solar_frames` as far as its states go, in the form of `frames`: what each is at the begin of a frame, and
+    known up to its end."""
+    return frames.select(
+        pl.col("solar_system").alias("heat_pump"),
+        "start",
+        "end",
+        pl.col("end").alias("last_read"),
+        "states_read",
+        *_STATES,
+    )
+
+
 def solar_frames(
     decoded: Decoded,
     mappings: Mapping[str, SignalMapping],
@@ -89,7 +102,7 @@ def solar_frames(
     held = [*_STATES, *_GAUGES, *DEVICE_COUNTERS.values()]
     for name in held:
         knots = _held(knots, decoded.signals.get(name), name, mappings)
-    knots = _with_levels(knots, layers, rules)
+    knots = _with_states_read(_with_levels(knots, layers, rules), decoded, mappings)
     frames = knots.with_columns(pl.all().shift(-1).name.suffix("_next")).filter(
         pl.col("time") >= start, pl.col("time") < end, pl.col("time_next").is_not_null()
     )
@@ -182,6 +195,23 @@ def _held(
     )
 
 
+def _with_states_read(knots: pl.DataFrame, decoded: Decoded, mappings: Mapping[str, SignalMapping]) -> pl.DataFrame:
+    """Add the last time before each knot that a state was told."""
+    told = [series["time"] for name in _STATES if (series := decoded.signals.get(name)) is not None]
+    if not told:
+        return knots.with_columns(states_read=pl.lit(None, UTC))
+    read = pl.concat(told).cast(UTC).unique().sort().alias("states_read").to_frame()
+    return knots.join_asof(
+        read,
+        left_on="time",
+        right_on="states_read",
+        tolerance=max(_max_age(name, mappings) for name in _STATES),
+        allow_exact_matches=False,
+        coalesce=False,
+        check_sortedness=False,
+    )
+
+
 def _max_age(name: str, mappings: Mapping[str, SignalMapping]) -> timedelta:
     return mappings[name].max_age if name in mappings else signals()[name].max_age
 
@@ -243,6 +273,7 @@ def _frames(pairs: pl.DataFrame, layers: Sequence[str], solar_system: str, rules
         pl.when(bears).then((pl.col("tank") + pl.col("tank_next")) / 2).alias("tank_temperature"),
         *(pl.when(bears).then(pl.col(f"{name}_next")).alias(name) for name in layers),
         pl.when(bears).then(pl.col("usable_next")).alias("usable_litres"),
+        "states_read",
         "solar_collector_temperature",
         pl.col("buffer_temperature").alias("reference_temperature"),
         on("solar_pump").alias("solar_pump"),
@@ -708,7 +739,7 @@ def house_hourly(solar: pl.DataFrame, heat_pumps: Sequence[pl.DataFrame], known:
 def house_by_calendar(
     rows: pl.DataFrame, name: PeriodName, periods: Sequence[date], time_zone: str, known: Known
 ) -> pl.DataFrame:
-    """Table `house_daily` from `house_hourly`; arguments as of `solar_by_calendar`."""
+    """Table `house_daily`, `house_monthly` or `house_yearly`; arguments as of `solar_by_calendar`."""
     table = f"house_{name}"
     if rows.is_empty():
         return conform(None, table)

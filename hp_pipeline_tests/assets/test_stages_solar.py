@@ -131,7 +131,7 @@ def test_only_what_a_late_reading_touches_is_made_again(told: pl.DataFrame, tmp_
     before = hours(workspace)
     days = batch(workspace, told.filter(pl.col("time").is_between(late, late + timedelta(minutes=4))))
     made = update(workspace, days)
-    assert 0 < made <= 12
+    assert 0 < made <= 16
     changed = hours(workspace).join(before, on=before.columns, how="anti", nulls_equal=True)
     assert set(changed["start"]) <= {late - timedelta(hours=1), late}
     assert changed.height
@@ -156,6 +156,11 @@ def test_days_months_and_the_house_follow(whole: Workspace) -> None:
     year = conform(lake.read("solar_yearly/sun", ["2024-01-01"]), "solar_yearly").row(0, named=True)
     for name in ("solar_kwh", "draw_kwh", "stored_change_kwh"):
         assert month[name] == year[name] == pytest.approx(days[name].sum(), abs=1e-9)
+    for table, key in (("house_monthly", "2024-03-01"), ("house_yearly", "2024-01-01")):
+        longer = conform(lake.read(f"{table}/sun", [key]), table).row(0, named=True)
+        of_days = conform(lake.read("house_daily/sun", lake.keys("house_daily/sun")), "house_daily")
+        assert longer["draw_kwh"] == pytest.approx(of_days["draw_kwh"].sum(), abs=1e-9)
+        assert longer["heat_pump_kwh"] is None and longer["closure"] is None
     house = conform(lake.read("house_daily/sun", lake.keys("house_daily/sun")), "house_daily")
     # Of the heat pump nothing is known, so the balance cannot close: it says null, not 0.
     assert house["closure_error_kwh"].null_count() == house["heat_pump_kwh"].null_count() == house.height > 0
@@ -188,7 +193,32 @@ def test_a_command_shows_it(whole: Workspace) -> None:
     assert len(call("--by", "hour", "--format", "csv").splitlines()) == 1 + hours(whole).height
     assert "2024-03" in call("--by", "month")
     assert "2024-03-20" in call("--by", "day", "--house")
-    assert "--house goes with" in call("--by", "year", "--house")
+    assert "2024" in call("--by", "year", "--house")
+
+
+def test_since_when_pump_heater_and_stove_are_on(whole: Workspace, told: pl.DataFrame) -> None:
+    lake = whole.lake
+    rows = conform(lake.read("state_intervals/sun", lake.keys("state_intervals/sun")), "state_intervals").sort("start")
+    assert set(rows["signal"]) == {"solar_pump", "immersion_heater_on", "pellet_stove_on"}
+    point = "solar_heating_v3/status#system_state.primary_pump"
+    said = told.filter(pl.col("point") == point).sort("time").with_columns(before=pl.col("text").shift(1))
+    gap = said["time"].diff().fill_null(timedelta()) > timedelta(minutes=10)
+    changed = said.filter((pl.col("text") != pl.col("before")) & ~gap)
+    begun = rows.filter(pl.col("signal") == "solar_pump", pl.col("start") == pl.col("since"), pl.col("begin_seen"))
+    assert begun.height > 4
+    assert begun["since"].to_list() == changed["time"].to_list()
+    assert begun["since_uncertainty_s"].is_between(200, 400).all()  # it is asked every five minutes
+    # The outage over a midnight ends each of them.
+    silent = START + timedelta(hours=47, minutes=40), START + timedelta(hours=48, minutes=50)
+    assert rows.filter(pl.col("start") < silent[0], pl.col("end") > silent[1]).is_empty()
+    assert not rows.filter(pl.col("start") >= silent[1]).group_by("signal").first()["begin_seen"].any()
+    days = conform(lake.read("state_daily/sun", lake.keys("state_daily/sun")), "state_daily")
+    on = days.filter(pl.col("signal") == "solar_pump", pl.col("state") == "on")
+    pumped = conform(lake.read("solar_daily/sun", lake.keys("solar_daily/sun")), "solar_daily")["pump_s"].sum()
+    assert on["known_s"].sum() == pytest.approx(pumped)
+    places = ["--settings", str(whole.data.parent / "hp.yaml"), "--data", str(whole.data)]
+    answer = CliRunner().invoke(cli, ["states", "--signal", "pellet_stove_on", "--heat-pump", "sun", *places])
+    assert answer.exit_code == 0 and "2024-03-19" in answer.output
 
 
 def test_a_run_makes_and_checks_it(told: pl.DataFrame, tmp_path: Path) -> None:

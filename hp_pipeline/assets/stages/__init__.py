@@ -36,10 +36,13 @@ from hp_pipeline.assets.stages.readings import merge_readings, store_readings
 from hp_pipeline.assets.stages.solar import (
     HouseDailyStage,
     HouseHourlyStage,
+    HouseMonthlyStage,
+    HouseYearlyStage,
     SolarDailyStage,
     SolarFramesStage,
     SolarHourlyStage,
     SolarMonthlyStage,
+    SolarStatesStage,
     SolarYearlyStage,
 )
 from hp_pipeline.assets.stages.stage import Listing, Outcome, Progress, Stage, StageError
@@ -73,6 +76,8 @@ __all__ = [
     "HeatLossStage",
     "HouseDailyStage",
     "HouseHourlyStage",
+    "HouseMonthlyStage",
+    "HouseYearlyStage",
     "Listing",
     "MonthlyStage",
     "OperationStage",
@@ -87,6 +92,7 @@ __all__ = [
     "SolarFramesStage",
     "SolarHourlyStage",
     "SolarMonthlyStage",
+    "SolarStatesStage",
     "SolarYearlyStage",
     "Stage",
     "StageError",
@@ -139,14 +145,18 @@ STAGES: tuple[type[Stage], ...] = (
 
 SOLAR_STAGES: tuple[type[Stage], ...] = (
     SolarFramesStage,
+    SolarStatesStage,
+    StateDailyStage,
     SolarHourlyStage,
     SolarDailyStage,
     SolarMonthlyStage,
     SolarYearlyStage,
     HouseHourlyStage,
     HouseDailyStage,
+    HouseMonthlyStage,
+    HouseYearlyStage,
 )
-"""Of a solar heating; the last two also follow from the hours of the heat pumps that heat its tank."""
+"""Of a solar heating; the last four also follow from the hours of the heat pumps that heat its tank."""
 
 
 def stage_types(plant: Plant) -> tuple[type[Stage], ...]:

@@ -11,12 +11,13 @@ import polars as pl
 from hp_pipeline.assets.stages.operation import FramesStage
 from hp_pipeline.assets.stages.periods import DailyStage, PeriodStage
 from hp_pipeline.assets.stages.stage import Outcome, Stage, between, by_day, day_of, midnight, shifted
+from hp_pipeline.assets.stages.states import StatesStage
 from hp_pipeline.assets.workspace import Plant, SolarPlant
-from hp_pipeline.transforms import calendar, solar
+from hp_pipeline.transforms import calendar, solar, states
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
-from hp_pipeline.vocabulary.rules import SolarRules
+from hp_pipeline.vocabulary.rules import Rules, SolarRules
 
 
 def _solar(plant: Plant) -> SolarPlant:
@@ -63,6 +64,30 @@ class SolarFramesStage(FramesStage):
         outcome.ambiguous |= decoded.ambiguous
         built = solar.solar_frames(decoded, self.plant.mappings, self.plant.id, start, end, _rules(self))
         return {"solar_frames": by_day(built, keys)}
+
+
+class SolarStatesStage(StatesStage):
+    """Table `solar_frames` → `state_intervals` of pump, immersion heater and stove.
+
+    There are no frames where nothing was told for longer than `max_gap`: each of their gaps ends a state.
+    """
+
+    above = ("solar_frames",)
+
+    def shape(self, key: str) -> str:
+        return repr((self.plant.time_zone, self.more_frames_follow(key)))
+
+    def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
+        frames = conform(self.lake.read(self.asset("solar_frames"), keys), "solar_frames")
+        rows = states.state_intervals(
+            solar.state_frames(frames.sort("start")),
+            conform(None, "operation").select(states.OPERATION_COLUMNS),
+            self.handed_to(keys[0]),
+            self.plant.time_zone,
+            Rules(session_gap=timedelta()),
+            newest=not self.more_frames_follow(keys[-1]),
+        )
+        return {"state_intervals": by_day(rows, keys)}
 
 
 class SolarHourlyStage(Stage):
@@ -204,6 +229,38 @@ class HouseDailyStage(_HouseStage, DailyStage):
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         days = sorted({part for key in keys for _, part in self.inputs(key)})
         hours = conform(self.lake.read(self.asset("house_hourly"), days), "house_hourly")
-        zone = self.plant.time_zone
-        made = solar.house_by_calendar(hours, "daily", [day_of(key) for key in keys], zone, self.known)
-        return {"house_daily": _by_first_day(made, zone)}
+        return {"house_daily": _house_merged(self, "daily", hours, keys)}
+
+
+def _house_merged(stage: Stage, name: PeriodName, rows: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
+    zone = stage.plant.time_zone
+    made = solar.house_by_calendar(rows, name, [day_of(key) for key in keys], zone, stage.known)
+    return _by_first_day(made, zone)
+
+
+class HousePeriodStage(_HouseStage, PeriodStage):
+    """The house's balance of shorter periods → that of a longer one."""
+
+    family = "house_"
+
+    def shape(self, key: str) -> str:
+        return repr((self.plant.time_zone, self.known_in_period(self.name, key)))
+
+    def merged(self, rows: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
+        return _house_merged(self, self.name, rows, keys)
+
+
+class HouseMonthlyStage(HousePeriodStage):
+    """Table `house_daily` → `house_monthly`."""
+
+    tables = ("house_monthly",)
+    name = "monthly"
+    below = "daily"
+
+
+class HouseYearlyStage(HousePeriodStage):
+    """Table `house_monthly` → `house_yearly`."""
+
+    tables = ("house_yearly",)
+    name = "yearly"
+    below = "monthly"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
+from typing import ClassVar
 
 import polars as pl
 
@@ -19,16 +20,18 @@ class StatesStage(ChainStage):
     """Tables `frames` and `operation` → `state_intervals`."""
 
     tables = ("state_intervals",)
+    above: ClassVar[tuple[str, ...]] = ("frames", "operation")
+    """The tables that it is made from; the last has a day of each of the others."""
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with operation."""
-        return set(between(self.listed(self.asset("operation")), first, last, self.reach + 2))
+        return set(between(self.listed(self.asset(self.above[-1])), first, last, self.reach + 2))
 
     def is_wanted(self, key: str) -> bool:
-        return self.has(self.asset("operation"), key)
+        return self.has(self.asset(self.above[-1]), key)
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
-        return [(self.asset(table), key) for table in ("frames", "operation")]
+        return [(self.asset(table), key) for table in self.above]
 
     def shape(self, key: str) -> str:
         follows = self.more_frames_follow(key)

@@ -200,6 +200,13 @@ def solar_tables() -> tuple[Table, ...]:
                     for place, name in enumerate(TANK_LAYERS, 1)
                 ),
                 Column("usable_litres", "DOUBLE", "l", "Hot water that could be drawn at `end`"),
+                Column(
+                    "states_read",
+                    TIME,
+                    None,
+                    "Last time before `start` that pump, immersion heater or stove was told (UTC); null when longer "
+                    "ago than any of them is held",
+                ),
                 Column("solar_collector_temperature", "DOUBLE", "°C", "Collector, as last told at `start`"),
                 Column("reference_temperature", "DOUBLE", "°C", "Buffer as the device tells it, for the old split"),
                 Column("solar_pump", "BOOLEAN", None, "Whether the solar pump runs"),
@@ -221,4 +228,6 @@ def solar_tables() -> tuple[Table, ...]:
         Table("solar_yearly", "Solar heating per year of the house's calendar", figures, "periods"),
         Table("house_hourly", "Balance of a tank and all that heats it, the heat pumps too, per hour", house),
         Table("house_daily", "Balance of a tank and all that heats it, the heat pumps too, per day", house),
+        Table("house_monthly", "Balance of a tank and all that heats it, per month", house, "periods"),
+        Table("house_yearly", "Balance of a tank and all that heats it, per year", house, "periods"),
     )

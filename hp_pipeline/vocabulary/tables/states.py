@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from hp_pipeline.vocabulary.tables.table import INTERVAL, PERIOD, PROVISIONAL, TIME, Column, Table
 
+_WHOSE = (
+    Column("heat_pump", "VARCHAR", None, "Heat pump or solar heating, by its id in the settings"),
+    *INTERVAL[1:],
+)
+
 RECOGNISED_STATES = {
     "mode": "mode",
     "cycle_state": "state",
@@ -16,8 +21,8 @@ _SIGNAL = Column(
     "signal",
     "VARCHAR",
     None,
-    "A state that is told (`frames`) or recognised: mode (of the session), cycle_state (on, off, defrost), "
-    "compressor_running, believed_defrost",
+    "A state that is told (`frames`, `solar_frames`) or, of a heat pump, recognised: mode (of the session), "
+    "cycle_state (on, off, defrost), compressor_running, believed_defrost",
 )
 _STATE = Column("state", "VARCHAR", None, "Its word: on and off, one of its names, or what was told")
 
@@ -28,9 +33,10 @@ def state_tables() -> tuple[Table, ...]:
         Table(
             "state_intervals",
             "Stretches in which a state did not change, cut at midnight (of UTC and of the house): rows of one "
-            "`signal` and `since` are one stretch. Unknown for longer than `session_gap`, a state ends",
+            "`signal` and `since` are one stretch. Unknown for longer than `session_gap`, or in a gap of the frames of "
+            "a solar heating, a state ends",
             (
-                *INTERVAL,
+                *_WHOSE,
                 _SIGNAL,
                 _STATE,
                 Column(
@@ -65,7 +71,7 @@ def state_tables() -> tuple[Table, ...]:
             "state_daily",
             "How often and for how long each state was, by day of the house's calendar",
             (
-                *INTERVAL,
+                *_WHOSE,
                 *PERIOD,
                 _SIGNAL,
                 _STATE,
