@@ -248,7 +248,8 @@ def _show_score(found: Places) -> None:
     rows, allowed = score_solar_heating(found.data, workspace.lake)
     if allowed is not None:
         table = Table(
-            "solar heating", "whole hours", "found", "true", "hours: 95 % off by", "worst hour", "worst day", "allowed",
+            "solar heating", "whole hours", "found", "true", "hours: 95 % off by", "worst hour", "worst day",
+            "days beyond",
             box=None,
         )  # fmt: skip
         for row in rows:

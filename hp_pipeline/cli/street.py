@@ -63,7 +63,7 @@ def score_solar_heating(data: Path, lake: Lake) -> tuple[list[tuple[str, ...]], 
 
     Returns:
         A row for each energy: found, true, how far the hours (95 %), the worst hour and the worst day are off, and
-        whether that is allowed; and a sentence. Nothing and None where there is no solar heating.
+        how many days are off by more than usual; and a sentence. Nothing and None where there is no solar heating.
     """
     plan = load_plan(data)
     id_ = f"solar_hourly/{SOLAR_SYSTEM}"
@@ -88,15 +88,15 @@ def score_solar_heating(data: Path, lake: Lake) -> tuple[list[tuple[str, ...]], 
             str(hour["periods"]),
             *(f"{hour[name]:.2f}" for name in ("found", "true", "p95_kwh", "worst_kwh")),
             f"{day['worst_kwh']:.2f}" if day["periods"] else "",
-            ("yes" if day["most"] <= 1 else "no") if day["periods"] else "",
+            f"{day['beyond']} of {day['periods']}",
         )
         for hour, day in zip(by_hour.iter_rows(named=True), by_day.iter_rows(named=True), strict=True)
     ]
     goals = SOLAR_GOALS[pace]
     return rows, (
-        f"Readings every {pace / 60:g} min allow for a day: solar {goals.solar_percent:g} % (below {SUNNY_KWH:g} kWh "
-        f"{goals.poor_percent:g} %), draw {goals.draw_percent:g} %, immersion heater {goals.immersion_kwh:g} kWh, "
-        f"pellet stove {goals.pellet_kwh:g} kWh."
+        f"Usual with readings every {pace / 60:g} min, of a day: solar {goals.solar_percent:g} % "
+        f"(below {SUNNY_KWH:g} kWh {goals.poor_percent:g} %), draw {goals.draw_percent:g} %, "
+        f"immersion heater {goals.immersion_kwh:g} kWh, pellet stove {goals.pellet_kwh:g} kWh."
     )
 
 

@@ -146,7 +146,7 @@ def test_the_solar_heating_is_scored_hour_by_hour(street: Street) -> None:
         stage.bring_up_to_date(stage.keys()).raise_failures()
     rows, allowed = score_solar_heating(street.data, workspace.lake)
     assert [row[0] for row in rows] == ["solar", "immersion", "pellet", "draw"]
-    assert allowed is not None and "every 5 min" in allowed
+    assert allowed is not None and "every 5 min" in allowed and "solar 24 %" in allowed
     for _, hours, found, true, *_ in rows:
         assert int(hours) >= 21, "a day but for the hours at its ends"
         assert float(found) == pytest.approx(float(true), rel=0.3, abs=1.0)
