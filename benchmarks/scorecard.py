@@ -91,12 +91,20 @@ GOALS: Final[Mapping[str, Sequence[Goal]]] = {
         for figure in ("electricity", "heat", "COP")
     ),
     "Accuracy of the whole way: device, collector, landing, lake, figures": tuple(
-        Goal(f"{way}: gates met", "%", "whole_way", f"{name} · *", at_least=100)
+        Goal(f"{way}: gates met", "%", "whole_way", f"{name}*", at_least=100)
         for way, name in (
-            ("Luxtronik, every 30 s", "Luxtronik 30 s"),
-            ("Stiebel ISG and Shelly, every 60 s", "Stiebel ISG 60 s, Shelly 60 s"),
-            ("Viessmann, every 5 min, and Shelly, every 60 s", "Viessmann 5 min, Shelly 60 s"),
+            ("Luxtronik, every 10 s to 5 min, and a month", "Luxtronik, "),
+            ("Stiebel ISG with a Shelly, every 10 s to 5 min, and a month", "Stiebel ISG + Shelly, "),
+            ("Stiebel ISG with its own electricity, every 60 s", "Stiebel ISG alone, "),
+            ("Viessmann, every 5 min, with a Shelly, and a month", "Viessmann + Shelly, "),
+            ("ESPAltherma by MQTT with a Shelly, every 10 s to 5 min", "ESPAltherma by MQTT + Shelly, "),
+            ("HeishaMon by MQTT with a Shelly, every 10 s to 5 min", "HeishaMon by MQTT + Shelly, "),
+            ("ESPAltherma from Home Assistant's archive, every 10 s to 5 min", "ESPAltherma, Home Assistant's archive"),
         )
+    ),
+    "A fault a day, protocol by protocol": tuple(
+        Goal(f"{protocol}: gates met", "%", "whole_way", f"Faults of {protocol} *", at_least=100)
+        for protocol in ("Luxtronik", "Modbus (ISG)", "Viessmann + Shelly", "MQTT")
     ),
     "Speed": (
         Goal("A year at 30 s, from readings to all tables", "s", "year", "all tables", at_most=3),

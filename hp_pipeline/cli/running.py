@@ -236,7 +236,7 @@ def _street_service(found: Places, speed: int, faults: str) -> Service:
 def _show_score(found: Places) -> None:
     from rich.table import Table
 
-    from hp_pipeline.cli.street import score_street
+    from hp_pipeline.cli.street import score_solar_heating, score_street
 
     _street(found)
     workspace = open_workspace(None, str(found.data.parent))
@@ -245,6 +245,17 @@ def _show_score(found: Places) -> None:
     for row in energies:
         table.add_row(*map(escape, row))
     Console(soft_wrap=True).print(table)
+    rows, allowed = score_solar_heating(found.data, workspace.lake)
+    if allowed is not None:
+        table = Table(
+            "solar heating", "whole hours", "found", "true", "hours: 95 % off by", "worst hour", "worst day",
+            "days beyond",
+            box=None,
+        )  # fmt: skip
+        for row in rows:
+            table.add_row(*map(escape, row))
+        Console(soft_wrap=True).print(table)
+        click.echo(allowed)
     for line in troubles:
         click.echo(line)
 

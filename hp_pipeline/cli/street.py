@@ -11,17 +11,24 @@ import polars as pl
 from hp_pipeline.lake import Lake
 from hp_pipeline.landing.store import FILE, Landing, micros
 from hp_pipeline.settings import Settings
+from hp_pipeline.simulation.scoring import SOLAR_GOALS, SUNNY_KWH, score_solar
+from hp_pipeline.simulation.street.plan import load_plan
+from hp_pipeline.simulation.street.server import solar_house
 from hp_pipeline.simulation.street.trouble import EXPECTED, troubles
-from hp_pipeline.simulation.street.truth import compare, true_energy
+from hp_pipeline.simulation.street.truth import compare, true_energy, true_solar
 
 ELECTRICAL: Final = "electrical_energy_kwh"
 THERMAL: Final = "thermal_energy_kwh"
+SOLAR_SYSTEM: Final = "solar"
+_COVERED: Final = 0.9
+"""Hours and days of which less is known are partial, and not compared."""
 _WITHOUT_BACKUP: Final = pl.col(ELECTRICAL) - pl.col("backup_heater_energy_kwh")
 _GROSS: Final = pl.col("thermal_energy_gross_kwh")
+_COMPRESSOR: Final = pl.col("thermal_energy_compressor_kwh")
 TRUTH: Final[dict[str, tuple[pl.Expr, pl.Expr, pl.Expr, pl.Expr]]] = {
     "novelan": (_WITHOUT_BACKUP, _WITHOUT_BACKUP, _GROSS, _GROSS),
-    "stiebel": (pl.col(ELECTRICAL), _WITHOUT_BACKUP, _GROSS, pl.col(THERMAL)),
-    "stiebel_neighbour": (pl.col(ELECTRICAL), _WITHOUT_BACKUP, _GROSS, pl.col(THERMAL)),
+    "stiebel": (_WITHOUT_BACKUP, _WITHOUT_BACKUP, _COMPRESSOR, pl.col(THERMAL)),
+    "stiebel_neighbour": (_WITHOUT_BACKUP, _WITHOUT_BACKUP, _COMPRESSOR, pl.col(THERMAL)),
     "viessmann": (pl.col(ELECTRICAL), pl.col(ELECTRICAL), _GROSS, pl.col(THERMAL)),
     "daikin": (pl.col(ELECTRICAL), pl.col(ELECTRICAL), pl.col(THERMAL), pl.col(THERMAL)),
 }
@@ -49,6 +56,48 @@ def score_street(settings: Settings, data: Path, lake: Lake) -> tuple[list[tuple
         numbers = (f"{number:.2f}" for number in (*electricity, *heat, *cops))
         rows.append((id_, str(days.height), *numbers))
     return rows, _lines(score_faults(data, settings))
+
+
+def score_solar_heating(data: Path, lake: Lake) -> tuple[list[tuple[str, ...]], str | None]:
+    """The energies (kWh) of the solar heating's whole hours and days, found and true; and what they may be off by.
+
+    Returns:
+        A row for each energy: found, true, how far the hours (95 %), the worst hour and the worst day are off, and
+        how many days are off by more than usual; and a sentence. Nothing and None where there is no solar heating.
+    """
+    plan = load_plan(data)
+    id_ = f"solar_hourly/{SOLAR_SYSTEM}"
+    if plan is None or plan.mqtt is None or not lake.keys(id_):
+        return [], None
+    whole = (pl.col("coverage") >= _COVERED) & ~pl.col("provisional")
+    tables = [lake.read(table, lake.keys(table)) for table in (id_, f"solar_daily/{SOLAR_SYSTEM}")]
+    hours, days = (rows.filter(whole).sort("start") for rows in tables if rows is not None)
+    if hours.is_empty():
+        return [], None
+    house = solar_house(plan, hours["end"][-1] + timedelta(hours=1))
+    # What was told before the street answered came every five minutes, and later ones more often.
+    history = days.filter(pl.col("end") <= plan.began)
+    pace = 300.0 if history.height else 60.0
+    by_hour, by_day = (
+        score_solar(true_solar(house, rows), rows, SOLAR_GOALS[pace])
+        for rows in (hours, history if pace > 60 else days)
+    )
+    rows = [
+        (
+            hour["energy"].removesuffix("_kwh"),
+            str(hour["periods"]),
+            *(f"{hour[name]:.2f}" for name in ("found", "true", "p95_kwh", "worst_kwh")),
+            f"{day['worst_kwh']:.2f}" if day["periods"] else "",
+            f"{day['beyond']} of {day['periods']}",
+        )
+        for hour, day in zip(by_hour.iter_rows(named=True), by_day.iter_rows(named=True), strict=True)
+    ]
+    goals = SOLAR_GOALS[pace]
+    return rows, (
+        f"Usual with readings every {pace / 60:g} min, of a day: solar {goals.solar_percent:g} % "
+        f"(below {SUNNY_KWH:g} kWh {goals.poor_percent:g} %), draw {goals.draw_percent:g} %, "
+        f"immersion heater {goals.immersion_kwh:g} kWh, pellet stove {goals.pellet_kwh:g} kWh."
+    )
 
 
 def _lines(troubles: pl.DataFrame) -> list[str]:

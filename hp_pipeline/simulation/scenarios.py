@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from hp_pipeline.simulation.devices.mqtt import SolarHouse
+from hp_pipeline.simulation.faults import FaultPlan
 from hp_pipeline.simulation.house import Trajectory, simulate
-from hp_pipeline.simulation.parameters import DAIKIN_ALTHERMA, Parameters
+from hp_pipeline.simulation.parameters import DAIKIN_ALTHERMA, Legionella, Parameters
 from hp_pipeline.simulation.weather import Climate, simulate_weather
 
 SETTLING: Final = timedelta(days=3)
@@ -89,6 +91,64 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             climate=_USUAL,
             seed=2,
         ),
+        Scenario(
+            name="legionella",
+            shows="hot water lifted above 60 °C by the backup heater on two Sundays, and a circulation pump that cools "
+            "the tank: charges close upon each other",
+            start=datetime(2024, 2, 3, tzinfo=UTC),
+            days=10,
+            climate=_USUAL,
+            parameters=replace(
+                DAIKIN_ALTHERMA,
+                hot_water=replace(
+                    DAIKIN_ALTHERMA.hot_water,
+                    circulation_kw=0.5,
+                    legionella=Legionella.BACKUP_HEATER,
+                    legionella_hour=2,
+                ),
+            ),
+        ),
     )
 }
-"""Scenarios by name."""
+"""Scenarios by name, whose sensors are right."""
+
+FAULT_WEEK: Final = Scenario(
+    name="fault_week",
+    shows="a wet winter week of a careless installation: outages, silent and frozen points, spikes, sentinels, wrong "
+    "clocks, rows twice and in disorder",
+    start=datetime(2024, 2, 19, tzinfo=UTC),
+    days=7,
+    climate=replace(_CALM, mean_c=10.4, clearness_bias=-1.0, dew_point_depression_k=0.8),
+)
+FAULTS: Final = FaultPlan(outages=0.5, unavailable=0.2)
+"""What goes wrong in it."""
+
+
+@dataclass(frozen=True)
+class SolarScenario:
+    """A stretch of weather over a house with a solar heating."""
+
+    name: str
+    shows: str
+    start: datetime
+    """Local midnight."""
+    days: int
+    climate: Climate
+    seed: int = 1
+
+    def run(self) -> SolarHouse:
+        """Simulates the scenario, with a day behind it."""
+        stop = self.start + timedelta(days=self.days + 1)
+        weather = simulate_weather(self.start - SETTLING, stop, step_s=60, seed=self.seed, climate=self.climate)
+        return SolarHouse(weather, self.seed)
+
+
+SOLAR_WEEK: Final = SolarScenario(
+    name="solar_week",
+    shows="sun and clouds in April: a pump that runs all day or for minutes, draws meanwhile, a stove in the evening, "
+    "an immersion heater after dull days",
+    start=datetime(2024, 4, 7, 22, tzinfo=UTC),
+    days=7,
+    climate=_USUAL,
+    seed=2,
+)

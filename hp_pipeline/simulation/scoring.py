@@ -9,7 +9,7 @@ percentage: a session of 0.3 kWh cannot be right to 2 % with a counter of 0.1 kW
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -326,6 +326,89 @@ VIESSMANN_GOALS: Final = Goals(
     dhw_cop_percent=math.inf,
 )
 """Goals for a cloud that is asked every 5 min, with a meter of the electricity that is asked more often."""
+
+
+@dataclass(frozen=True)
+class SolarGoals:
+    """What the energies of a tank's day may be off by; where none of its sources has a heat meter."""
+
+    solar_percent: float
+    poor_percent: float
+    """The same on days with less than `SUNNY_KWH`, on which the pump runs for minutes at a time."""
+    immersion_kwh: float
+    pellet_kwh: float
+    draw_percent: float
+
+
+SUNNY_KWH: Final = 5.0
+SOLAR_GOALS: Final[dict[float, SolarGoals]] = {
+    60.0: SolarGoals(8.0, 8.0, 0.1, 1.0, 8.0),
+    300.0: SolarGoals(24.0, 37.0, 1.2, 1.2, 26.0),
+}
+"""By the time between two readings, s: what 95 of 100 days were within (`docs/decisions/0012-solar-hours.md`). The
+stove is furthest off when the tank is full, and its heat goes to the water for minutes at a time."""
+SOLAR_ENERGIES: Final = ("solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh")
+_LEAST_SOLAR_KWH: Final = 1.0
+
+
+def score_solar(true: pl.DataFrame, found: pl.DataFrame, goals: SolarGoals) -> pl.DataFrame:
+    """Errors of a tank's energies, a row for each of `SOLAR_ENERGIES`.
+
+    Args:
+        true, found: periods (hours or days) by their `start`, with the energies; those of one side are left out.
+        goals: of a day.
+
+    Returns:
+        energy, periods, found, true (kWh, sums), p95_kwh, worst_kwh, most (the worst as a share of what it may be off
+        by on its day: 1 is just met), beyond (periods in which it is off by more).
+    """
+    both = found.select("start", *SOLAR_ENERGIES).join(true, on="start", suffix="_true")
+    rows = []
+    for energy in SOLAR_ENERGIES:
+        of, told = _column(both, f"{energy}_true"), _column(both, energy)
+        off = np.abs(told - of)
+        may = {
+            "solar_kwh": np.where(of >= SUNNY_KWH, goals.solar_percent, goals.poor_percent)
+            / 100
+            * np.maximum(of, _LEAST_SOLAR_KWH),
+            "immersion_kwh": np.full(len(of), goals.immersion_kwh),
+            "pellet_kwh": np.full(len(of), goals.pellet_kwh),
+            "draw_kwh": goals.draw_percent / 100 * of,
+        }[energy]
+        rows.append(
+            {
+                "energy": energy,
+                "periods": len(of),
+                "found": float(told.sum()),
+                "true": float(of.sum()),
+                "p95_kwh": float(np.percentile(off, 95)) if len(of) else math.nan,
+                "worst_kwh": float(off.max()) if len(of) else math.nan,
+                "most": float((off / np.maximum(may, 1e-9)).max()) if len(of) else math.nan,
+                "beyond": int((off > may).sum()),
+            }
+        )
+    return pl.DataFrame(rows)
+
+
+def at_pace(goals: Goals, interval_s: float) -> Goals:
+    """Goals for a pace that is coarser than those that they were made for: what sampling allows there.
+
+    An edge in the middle between two samples errs by dt/4 on average; the goals of the known paces leave a third more
+    (dt/3), and a bias of dt/10. What sessions and days may be off by is an energy then (`ErrorBudget`), not a share of
+    them: those shares, and the recall of defrosts, are infinite and 0 here. Sums of months do not depend on the pace.
+    """
+    return replace(
+        goals,
+        collar=max(goals.collar, timedelta(seconds=interval_s)),
+        edge_mae_s=interval_s / 3,
+        edge_bias_s=interval_s / 10,
+        defrost_recall=0.0,
+        heating_heat_percent=math.inf,
+        dhw_heat_percent=math.inf,
+        day_heat_percent=math.inf,
+        heating_cop_percent=math.inf,
+        dhw_cop_percent=math.inf,
+    )
 
 
 def _edges_us(events: pl.DataFrame) -> list[tuple[int, int]]:

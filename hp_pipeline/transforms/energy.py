@@ -241,7 +241,7 @@ class Energies:
                 sign = -1 if (kind, purpose) == ("thermal", "cooling") else 1
                 parts.append(sign * _first_known(of_purpose))
         if parts:
-            ways.append(_sum(parts))
+            ways.append(_sum_of_counted(parts) if silent else _sum(parts))
         return _first_known(ways) if ways else None
 
     def _summed(
@@ -301,6 +301,13 @@ def _sum(parts: Sequence[pl.Series]) -> pl.Series:
     for part in parts[1:]:
         whole = whole + part
     return whole
+
+
+def _sum_of_counted(parts: Sequence[pl.Series]) -> pl.Series:
+    """The sum where one of them is known: over a silence a counter is known by what it counted, and one beside it that
+    stood still counted nothing."""
+    known = pl.any_horizontal(part.is_not_null() for part in parts)
+    return pl.select(pl.when(known).then(_sum([part.fill_null(0) for part in parts]))).to_series()
 
 
 def _first_known(ways: Sequence[pl.Series]) -> pl.Series:

@@ -1,6 +1,6 @@
 """From the wire to the figures: real protocols, clients, collector, landing, lake and stages, against the truth.
 
-One winter day of each house; longer runs are `python -m benchmarks whole_way`.
+One winter day of each house; more days and paces are `python -m benchmarks whole_way`.
 """
 
 from dataclasses import replace
@@ -9,20 +9,46 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 import pytest
 
-from benchmarks.whole_way import ELECTRICITY, HEAT, ISG, LUXTRONIK, VIESSMANN, Event, Walked, Way, fault, lines, walk
+from benchmarks.walking import (
+    ARCHIVE,
+    ELECTRICITY,
+    ESPALTHERMA,
+    HEAT,
+    HEISHAMON,
+    ISG,
+    LUXTRONIK,
+    VIESSMANN,
+    Event,
+    Walked,
+    Way,
+    fault,
+    walk,
+)
+from benchmarks.whole_way import lines
 from hp_pipeline.simulation.house import Trajectory, simulate
 from hp_pipeline.simulation.weather import simulate_weather
 
 MIDNIGHT = datetime(2024, 1, 15, 23, tzinfo=UTC)
 """Of the local day of 16 January."""
 SETTLING = timedelta(hours=12)
-WAYS = {"luxtronik": LUXTRONIK, "isg": ISG, "viessmann": VIESSMANN}
+MINUTES_5 = timedelta(minutes=5)
+WAYS = {
+    "luxtronik": LUXTRONIK,
+    "isg": ISG,
+    "viessmann": VIESSMANN,
+    "espaltherma": ESPALTHERMA.polled_every(timedelta(minutes=1)),
+    "heishamon": HEISHAMON.polled_every(timedelta(minutes=1)),
+    "archive": ARCHIVE,
+    "luxtronik_5min": LUXTRONIK.polled_every(MINUTES_5),
+    "isg_5min": ISG.polled_every(MINUTES_5),
+}
+"""At their usual pace, and at the coarsest."""
 
 
 def winter_day(way: Way) -> Trajectory:
     """A local day and half an hour."""
     stop = MIDNIGHT + timedelta(hours=24, minutes=30)
-    weather = simulate_weather(MIDNIGHT - SETTLING, stop, step_s=10, seed=2)
+    weather = simulate_weather(MIDNIGHT - SETTLING, stop, step_s=2, seed=2)
     return simulate(way.parameters, weather, 2, settling=SETTLING)
 
 
@@ -34,14 +60,18 @@ def walked(request: pytest.FixtureRequest) -> Walked:
 
 def test_the_figures_are_inside_the_gates(walked: Walked) -> None:
     found = lines([walked])
-    assert len(found) > 15
+    assert sum(line.is_met is not None for line in found) >= 7
     assert [f"{line.what}: {line.value} (target {line.target})" for line in found if line.is_met is False] == []
 
 
 def test_every_poll_came_and_no_counter_was_corrected(walked: Walked) -> None:
     length = timedelta(hours=24, minutes=30)
-    expected = sum(length // device.every for device in walked.way.devices.values())
-    assert walked.polls == {"ok": pytest.approx(expected, abs=2 * len(walked.way.devices))}
+    polled = [device for device in walked.way.devices.values() if device.kind not in ("mqtt", "files")]
+    expected = sum(length // device.every for device in polled)
+    if len(polled) == len(walked.way.devices):
+        assert walked.polls == {"ok": pytest.approx(expected, abs=2 * len(polled))}
+    else:
+        assert set(walked.polls) <= {"ok"}
     assert walked.tables["counter_ledger"].is_empty()
 
 

@@ -221,6 +221,17 @@ def test_what_was_counted_over_a_silence_is_apportioned_to_its_time() -> None:
     assert found.of_frames()["thermal_counter"].sum() + hidden["thermal"].sum() == round(3.8 * MJ)
 
 
+def test_a_purpose_that_stood_still_over_a_silence_hides_no_other() -> None:
+    states: list[State] = [("heating", True, 4000.0, not 6 <= i < 24) for i in range(30)]
+    heating, dhw = "thermal_energy_heating_total", "thermal_energy_dhw_total"
+    ticks = [
+        tick(at(10), at(120), 3.8, heating, last_unchanged=at(25), over_gap=True),
+        tick(at(0), at(5), 0.2, dhw),
+    ]
+    found = energies(frames_of(states), ticks)
+    assert found.of_frames()["thermal_counter"].sum() + silent(found)["thermal"].sum() == 4 * MJ
+
+
 state = st.tuples(
     st.sampled_from(["standby", "heating", "dhw", "cooling", None]),
     st.sampled_from([True, False, None]),

@@ -403,6 +403,22 @@ def _crc(frame: bytes) -> bytes:
 # ---- a Stiebel Eltron ISG ---------------------------------------------------------------------------------------
 
 
+COUNTED: Final[Mapping[str, tuple[tuple[str, int], ...]]] = {
+    "thermal_energy_heating_total": (("compressor_heat_heating_total", 1),),
+    "thermal_energy_dhw_total": (("compressor_heat_dhw_total", 1),),
+    "electrical_energy_heating_total": (
+        ("electrical_energy_heating_total", 1),
+        ("backup_heater_energy_total", -1),
+        ("backup_heater_energy_dhw_total", 1),
+    ),
+    "electrical_energy_dhw_total": (("electrical_energy_dhw_total", 1), ("backup_heater_energy_dhw_total", -1)),
+    "backup_heater_energy_heating_total": (("backup_heater_energy_total", 1), ("backup_heater_energy_dhw_total", -1)),
+    "backup_heater_energy_dhw_total": (("backup_heater_energy_dhw_total", 1),),
+}
+"""What of the house each counter of an ISG counts, with signs: the compressor's heat and electricity (VD in the
+manual) are apart from those of the backup heater (NHZ)."""
+
+
 @dataclass
 class StiebelIsg:
     """A Stiebel Eltron heat pump with a WPM controller, over a house: its registers as the manual's tables have them.
@@ -414,7 +430,7 @@ class StiebelIsg:
         day_lag, total_lag: how much later than midnight the day is cleared and added to the total: with different
             ones a poll can come between.
         magnitude_lag: how much later the MWh of a total follow its kWh.
-        base_kwh: what the totals showed at the begin of the house's run.
+        base_kwh: what the totals showed at the begin of the house's run, by the names of `COUNTED`.
         missing: addresses that this machine refuses.
         resets: moments at which all counters began at zero again.
     """
@@ -429,6 +445,7 @@ class StiebelIsg:
     base_kwh: Mapping[str, float] = field(default_factory=dict)
     missing: Collection[int] = ()
     resets: list[datetime] = field(default_factory=list)
+    _newest: tuple[object, Registers] = field(default=(None, {}), init=False, repr=False)
 
     def unit(self, holes: Literal["illegal", "padded"] = "illegal") -> Unit:
         """The ISG on a line, with either of the two ways to answer where it has nothing."""
@@ -437,6 +454,12 @@ class StiebelIsg:
     def registers(self) -> Registers:
         """All registers now."""
         now = self.clock.now()
+        asked = (now, tuple(self.resets), frozenset(self.missing))
+        if self._newest[0] != asked:  # one poll asks several times
+            self._newest = (asked, self._made(now))
+        return self._newest[1]
+
+    def _made(self, now: datetime) -> Registers:
         state = self.house.at(now)
         found = dict.fromkeys(self._documented(), NOT_AVAILABLE)
         found |= self._levels(state) | self._status(state)
@@ -447,8 +470,9 @@ class StiebelIsg:
             ("electrical_energy_dhw_total", 3513, 3514),
         ):
             found |= self._counter(name, now, day, total)
-        backup = int(state.number("backup_heater_energy_total") + self.base_kwh.get("backup_heater_energy_total", 0))
-        found |= {3506: backup % 1000, 3507: backup // 1000, 3508: 0, 3509: 0}
+        for name, total in (("backup_heater_energy_heating_total", 3506), ("backup_heater_energy_dhw_total", 3508)):
+            whole = self._kwh(name, now, self._begun(now))
+            found |= {total: whole % 1000, total + 1: whole // 1000}
         found |= {5000: 2, 5001: self.controller}
         return {
             "input": {address: word for address, word in found.items() if address not in self.missing},
@@ -522,12 +546,15 @@ class StiebelIsg:
         }
 
     def _counter(self, name: str, now: datetime, day: int, total: int) -> dict[int, int]:
-        begun = max((reset for reset in self.resets if reset <= now), default=None)
+        begun = self._begun(now)
         whole = self._kwh(name, now, begun)
         added = self._kwh(name, self._midnight(now - self.total_lag), begun)
         high = self._kwh(name, self._midnight(now - self.total_lag - self.magnitude_lag), begun)
         of_day = whole - self._kwh(name, self._midnight(now - self.day_lag), begun)
         return {day: of_day, total: added % 1000, total + 1: high // 1000}
+
+    def _begun(self, now: datetime) -> datetime | None:
+        return max((reset for reset in self.resets if reset <= now), default=None)
 
     def _midnight(self, moment: datetime) -> datetime:
         return max(_midnight(moment.astimezone(ZoneInfo(self.zone)).date().isoformat(), self.zone), self.house.start)
@@ -535,10 +562,13 @@ class StiebelIsg:
     def _kwh(self, name: str, moment: datetime, begun: datetime | None) -> int:
         """What a counter that began anew at `begun` shows at a moment, in whole kWh."""
         if begun is None:
-            return int(self.house.counter(name, moment) + self.base_kwh.get(name, 0.0))
+            return int(self._counted(name, moment) + self.base_kwh.get(name, 0.0))
         if moment <= begun:
             return 0
-        return int(self.house.counter(name, moment) - self.house.counter(name, begun))
+        return int(self._counted(name, moment) - self._counted(name, begun))
+
+    def _counted(self, name: str, moment: datetime) -> float:
+        return sum(sign * self.house.counter(counter, moment) for counter, sign in COUNTED[name])
 
 
 @lru_cache(maxsize=64)

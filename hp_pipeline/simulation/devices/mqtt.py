@@ -27,6 +27,8 @@ WATER_KWH_PER_L_AND_K: Final = 4.1868 / 3600
 LAYERS: Final = 8
 LAYER_L: Final = 40.0
 COLD_WATER_C: Final = 10.0
+HEISHAMON_ALL: Final = timedelta(minutes=5)
+"""After so long HeishaMon sends everything again."""
 UNKNOWN: Final = "-1"
 """What HeishaMon says of a state that it does not know."""
 
@@ -60,7 +62,7 @@ class MqttDevice(Protocol):
 
 
 class HeishaMon:
-    """HeishaMon beside a heat pump: a topic for each value, sent when it changes, retained, QoS 0.
+    """HeishaMon beside a heat pump: a topic for each value, sent when it changes and every 5 min, retained, QoS 0.
 
     Args:
         house: what happens.
@@ -71,6 +73,7 @@ class HeishaMon:
         self._house = house
         self._base = base
         self._sent: dict[str, str] = {}
+        self._all_sent: datetime | None = None
         self.name = "HeishaMon"
         self.interval = timedelta(seconds=5)
         self.availability = (f"{base}/LWT", "Online", "Offline")
@@ -116,7 +119,10 @@ class HeishaMon:
         return {f"main/{name}": str(value) for name, value in values.items()}
 
     def messages(self, moment: datetime, clock_offset: timedelta = timedelta(0)) -> list[Outgoing]:
-        """What changed since the last time; everything the first time."""
+        """What changed since the last time; everything the first time, and again every 5 min."""
+        if self._all_sent is None or moment - self._all_sent >= HEISHAMON_ALL:
+            self._sent.clear()
+            self._all_sent = moment
         changed = {topic: value for topic, value in self.values(moment).items() if self._sent.get(topic) != value}
         self._sent.update(changed)
         return [Outgoing(f"{self._base}/{topic}", value, retain=True) for topic, value in changed.items()]
@@ -341,6 +347,13 @@ class SolarHouse:
                 series = self._series[name]
                 values[name] += float(series[step + 1] - series[step]) * (steps - step)
         return {**values, "outdoor_temperature": float(self._outdoor[step])}
+
+    def between(self, start: datetime, stop: datetime) -> dict[str, float]:
+        """What happened in [start, stop), by the names of the tables: `solar_kwh`, `immersion_kwh`, `pellet_kwh`,
+        `draw_kwh`, `standby_loss_kwh`."""
+        first, last = self.at(start), self.at(stop)
+        named = {name: name for name in self.SUMS} | {"drawn_kwh": "draw_kwh", "lost_kwh": "standby_loss_kwh"}
+        return {named[name]: last[name] - first[name] for name in self.SUMS}
 
     def stored_kwh(self, moment: datetime) -> float:
         """What the tank holds above cold water."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hp_pipeline.simulation.house import BoolArray, Operation, Trajectory
-from hp_pipeline.simulation.truth import MODES
+from hp_pipeline.simulation.truth import MODES, compressor_heat_kw
 from hp_pipeline.simulation.weather import FloatArray, IntArray
 
 WATT_PER_KW: Final = 1000.0
@@ -30,7 +30,8 @@ class State(Mapping[str, "float | str | bool"]):
     `time` (unix s), `compressor_power`, `auxiliary_power` (W), `dhw_lower_temperature`, `outdoor_temperature_24h`
     (mean of the day before), `heat_pump_hours_total`, `heating_hours_total`, `dhw_hours_total`,
     `backup_heater_hours_total` (h), `backup_heater_energy_dhw_total` (kWh, its part for hot water),
-    `outdoor_degree_hours_total` (°C times h), `thermal_energy_net_total` (kWh, falls while a defrost takes heat, as
+    `outdoor_degree_hours_total` (°C times h), `compressor_heat_heating_total`, `compressor_heat_dhw_total` (kWh, heat
+    without that of the backup heater), `thermal_energy_net_total` (kWh, falls while a defrost takes heat, as
     the truth counts), `defrosts_total`, `last_defrost` (unix s of the end of the newest one, 0 before the first),
     `mode_since`, `compressor_since` (unix s of the newest change), `legionella`.
     """
@@ -287,6 +288,8 @@ class House:
             "thermal_energy_total": gross_kw * hours,
             "thermal_energy_heating_total": np.where(dhw, 0.0, gross_kw) * hours,
             "thermal_energy_dhw_total": np.where(dhw, gross_kw, 0.0) * hours,
+            "compressor_heat_heating_total": np.where(dhw, 0.0, compressor_heat_kw(run)) * hours,
+            "compressor_heat_dhw_total": np.where(dhw, compressor_heat_kw(run), 0.0) * hours,
             "thermal_energy_net_total": run.heat_kw * hours,
             "compressor_hours_total": np.where(turns, hours, 0.0),
             "heat_pump_hours_total": np.where(heating | dhw, hours, 0.0),

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from hp_pipeline.simulation.devices.modbus import COUNTED
 from hp_pipeline.simulation.devices.mqtt import SolarHeating, SolarHouse
 from hp_pipeline.simulation.devices.world import House
 from hp_pipeline.simulation.sensors import READINGS_SCHEMA, observe
@@ -105,11 +106,16 @@ def isg(now: Now, life: Life) -> Points:
         "electricity_dhw": "electrical_energy_dhw_total",
         "heat_heating": "thermal_energy_heating_total",
         "heat_dhw": "thermal_energy_dhw_total",
-        "backup_heater_energy": "backup_heater_energy_total",
+        "backup_heater_heating_total": "backup_heater_energy_heating_total",
+        "backup_heater_dhw_total": "backup_heater_energy_dhw_total",
     }
-    told |= {name: np.trunc(now[counter]) for name, counter in whole.items()}
+    told |= {
+        name: np.trunc(sum(sign * now[counter] for counter, sign in COUNTED[counted]))
+        for name, counted in whole.items()
+    }
     told["electricity"] = told["electricity_heating"] + told["electricity_dhw"]
     told["heat"] = told["heat_heating"] + told["heat_dhw"]
+    told["backup_heater_energy"] = told["backup_heater_heating_total"] + told["backup_heater_dhw_total"]
     return told | {
         "operation": now["operating_mode"],
         "operating_status.compressor": now["compressor_on"],
@@ -240,10 +246,13 @@ def of_daikin(stretch: House, start: datetime, stop: datetime) -> pl.DataFrame:
     return seen.filter(pl.col("time").is_between(start, stop, closed="left")).select(COLUMNS).sort("time", "point")
 
 
-def of_solar(house: SolarHouse, start: datetime, stop: datetime) -> pl.DataFrame:
+def of_solar(
+    house: SolarHouse, start: datetime, stop: datetime, every: timedelta = timedelta(minutes=5)
+) -> pl.DataFrame:
     """What the solar heating published in [start, stop): topics of one value each, and of its status what is measured
     and switched (`topic#path`)."""
     device = SolarHeating(house)
+    device.interval = every
     rows: list[tuple[datetime, str, float | None, str | None]] = []
     moment = start
     while moment < stop:

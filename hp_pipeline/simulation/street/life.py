@@ -244,7 +244,7 @@ class Life:
             place = self._place(moment)
             stretch = self._stretches[place]
             if moment.timestamp() == stretch.told:
-                return stretch.before.counters[name] if stretch.before else 0.0
+                return stretch.before.counters.get(name, 0.0) if stretch.before else 0.0
             return self._house(place).counter(name, moment)
 
     def _roughly(self, name: str, moment: datetime) -> float:

@@ -181,6 +181,7 @@ heat_pumps:
     model: Stiebel Eltron HPA-O 7 CS Premium
     rated_power_kw: 7
     frame_interval: 30s
+    consumers: [backup_heater]       # counted apart: it belongs to SPF H3 and H4
     circuits: [{{id: floor, name: Floor heating}}]
     inputs:
       - {{source: isg, profile: stiebel_eltron_wpm}}
@@ -190,6 +191,7 @@ heat_pumps:
     model: Stiebel Eltron HPA-O 7 CS Premium
     rated_power_kw: 7
     frame_interval: 30s
+    consumers: [backup_heater]       # counted apart: it belongs to SPF H3 and H4
     circuits: [{{id: floor, name: Floor heating}}]
     inputs:
       - {{source: isg_neighbour, profile: stiebel_eltron_wpm}}
@@ -284,22 +286,22 @@ meters:
     heat_pump: stiebel
     measures: electrical
     signal: electrical_power
-    includes: [compressor, fan, controls, circulation_pump, backup_heater]
+    includes: [compressor, fan, controls, circulation_pump]
   - id: stiebel_heat
     heat_pump: stiebel
     measures: thermal
     signal: thermal_power
-    includes: [compressor, backup_heater]
+    includes: [compressor]
   - id: stiebel_neighbour_electricity
     heat_pump: stiebel_neighbour
     measures: electrical
     signal: electrical_power
-    includes: [compressor, fan, controls, circulation_pump, backup_heater]
+    includes: [compressor, fan, controls, circulation_pump]
   - id: stiebel_neighbour_heat
     heat_pump: stiebel_neighbour
     measures: thermal
     signal: thermal_power
-    includes: [compressor, backup_heater]
+    includes: [compressor]
   - id: viessmann_electricity
     heat_pump: viessmann
     measures: electrical

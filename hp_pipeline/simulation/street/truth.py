@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from hp_pipeline.simulation.devices.mqtt import SolarHouse
 from hp_pipeline.simulation.street.life import Life
 from hp_pipeline.simulation.street.plan import FOLDER
 from hp_pipeline.simulation.truth import truth_energy, truth_events
@@ -73,7 +74,15 @@ def true_energy(data: Path, house: str) -> pl.DataFrame:
     paths = sorted((folder_of(data) / house / "energy").glob("*.parquet"))
     if not paths:
         raise FileNotFoundError(f"no truth of {house} below {folder_of(data)}")
-    return pl.concat([pl.read_parquet(path) for path in paths])
+    # Days that an older version wrote may lack a column; they count as not known there.
+    return pl.concat([pl.read_parquet(path) for path in paths], how="diagonal")
+
+
+def true_solar(house: SolarHouse, periods: pl.DataFrame) -> pl.DataFrame:
+    """What happened in each of these periods (`start`, `end`) in the house with the solar heating: `start` and the
+    energies, see `SolarHouse.between`."""
+    rows = [{"start": start, **house.between(start, end)} for start, end in periods.select("start", "end").iter_rows()]
+    return pl.DataFrame(rows, schema_overrides={"start": pl.Datetime("us", "UTC")})
 
 
 def compare(truth: pl.DataFrame, daily: pl.DataFrame, measured: Mapping[str, Sequence[pl.Expr]]) -> pl.DataFrame:

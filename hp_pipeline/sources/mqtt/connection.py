@@ -12,7 +12,7 @@ import logging
 import ssl
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +40,11 @@ _ENOUGH: Final = MOST_WAITING // 2
 _CHECK_EVERY: Final = 1.0
 _LONGEST_EXPIRY: Final = 0xFFFFFFFE
 _LARGEST_PACKET: Final = LARGEST_PAYLOAD + 70_000
+
+
+def utc_now() -> datetime:
+    """What time it is, by this machine."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +117,18 @@ class Connection:
     Args:
         settings: the source.
         directory: the folder that paths of the settings are relative to.
+        now: what time it is (UTC).
 
     Attributes:
         lost: why there is no connection any more; None while there is one.
         opened: when it was made.
     """
 
-    def __init__(self, settings: MqttSource, directory: Path | None = None) -> None:
+    def __init__(
+        self, settings: MqttSource, directory: Path | None = None, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._settings = settings
+        self._now = now
         self._port = settings.port or (8883 if settings.tls else 1883)
         self._where = f"the MQTT broker at {settings.host}:{self._port}"
         self._loop = asyncio.get_running_loop()
@@ -132,7 +141,7 @@ class Connection:
         self._closed = False
         self._checks: asyncio.TimerHandle | None = None
         self.lost: PollError | None = None
-        self.opened = datetime.now(UTC)
+        self.opened = now()
         self._client = self._make_client(directory)
 
     def _make_client(self, directory: Path | None) -> Client:
@@ -437,7 +446,7 @@ class Connection:
             Message(
                 topic,
                 bytes(message.payload),
-                datetime.now(UTC),
+                self._now(),
                 message.qos,
                 bool(message.retain),
                 bool(message.dup),

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from hp_pipeline.settings.sources import MqttSource
 from hp_pipeline.sources.live import Outcome, Polled, PollError
-from hp_pipeline.sources.mqtt.connection import Connection
+from hp_pipeline.sources.mqtt.connection import Connection, utc_now
 from hp_pipeline.sources.mqtt.messages import BESIDE, Message, MessageReader
 from hp_pipeline.sources.mqtt.redelivery import StoredDeliveries
 
@@ -45,6 +45,7 @@ class MqttListener:
         settings: the source.
         directory: the folder that certificates are relative to: that of the settings file.
         state: what was kept with earlier deliveries (`Polled.state`), by key.
+        now: what time it is (UTC).
 
     Attributes:
         reader: makes the readings; counts what it rejects, and knows which devices are away.
@@ -54,10 +55,15 @@ class MqttListener:
     """
 
     def __init__(
-        self, settings: MqttSource, directory: Path | None = None, state: Mapping[str, Any] | None = None
+        self,
+        settings: MqttSource,
+        directory: Path | None = None,
+        state: Mapping[str, Any] | None = None,
+        now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._settings = settings
         self._directory = directory
+        self._now = now
         self._connection: Connection | None = None
         self._stored = StoredDeliveries((state or {}).get(_KEPT))
         self._handed = datetime.min.replace(tzinfo=UTC)
@@ -79,7 +85,7 @@ class MqttListener:
         Raises:
             PollError: the broker cannot be reached, does not let us in or has gone; or nothing came for `silence`.
         """
-        connection = Connection(self._settings, self._directory)
+        connection = Connection(self._settings, self._directory, self._now)
         self._connection = connection
         try:
             await self._open(connection)
@@ -130,7 +136,7 @@ class MqttListener:
             messages = connection.take(count)
             new, stored = self._stored.taken(messages)
             self.repeated += len(messages) - len(new)
-            now = datetime.now(UTC)
+            now = self._now()
             polled = self.reader.read(
                 map(self._after_the_last, new), now, clocks=now - connection.opened > _WAITED_LONG
             )
@@ -180,7 +186,7 @@ class MqttListener:
             if len(waiting) == before and sum(message.qos > 0 for message in waiting) >= FEW:
                 break
         while True:
-            now = datetime.now(UTC)
+            now = self._now()
             # When the connection is lost, nothing more comes that a message could wait for.
             if connection.lost is not None:
                 return min(len(waiting), MOST_TOGETHER)
@@ -195,11 +201,15 @@ class MqttListener:
         return replace(message, arrived=self._handed) if between else message
 
     def _mark_handed(self) -> None:
-        self._handed = datetime.now(UTC)
+        self._handed = self._now()
 
 
 def open_source(
-    settings: MqttSource, *, directory: Path | None = None, state: Mapping[str, Any] | None = None
+    settings: MqttSource,
+    *,
+    directory: Path | None = None,
+    state: Mapping[str, Any] | None = None,
+    now: Callable[[], datetime] = utc_now,
 ) -> MqttListener:
     """The source that the settings name; nothing is connected yet.
 
@@ -207,5 +217,6 @@ def open_source(
         settings: the source.
         directory: the folder of the settings file, for certificates; the working directory without it.
         state: what was kept with earlier deliveries.
+        now: what time it is (UTC).
     """
-    return MqttListener(settings, directory, state)
+    return MqttListener(settings, directory, state, now)

@@ -14,17 +14,21 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from hp_pipeline.cli.street import score_faults
+from hp_pipeline.assets.stages import stages, store_readings
+from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.cli.street import score_faults, score_solar_heating
+from hp_pipeline.lake import Lake
 from hp_pipeline.landing.collector import Collector, Patience
 from hp_pipeline.landing.ledger import CallLedger
 from hp_pipeline.landing.recorder import Recorder
 from hp_pipeline.landing.service import live_source
 from hp_pipeline.landing.store import Landing
 from hp_pipeline.settings import load_settings
-from hp_pipeline.simulation.street.houses import PORTS
+from hp_pipeline.simulation.street.history import of_solar
+from hp_pipeline.simulation.street.houses import BEFORE, PORTS
 from hp_pipeline.simulation.street.making import prepare_street
 from hp_pipeline.simulation.street.plan import free_ports, is_served, load_plan, new_plan, settings_of
-from hp_pipeline.simulation.street.server import Street
+from hp_pipeline.simulation.street.server import Street, solar_house
 from hp_pipeline.simulation.street.trouble import EXPECTED, Faults, Troublemaker, troubles
 from hp_pipeline.simulation.street.truth import compare, true_energy, write_truth
 from hp_pipeline_tests.simulation.street.conftest import with_own_ports
@@ -130,6 +134,23 @@ def test_the_truth_of_every_day_is_kept_and_compared(street: Street) -> None:
         ]
     with pytest.raises(FileNotFoundError, match="no truth of stiebel"):
         true_energy(street.data, "stiebel")
+
+
+def test_the_solar_heating_is_scored_hour_by_hour(street: Street) -> None:
+    plan = street.plan
+    assert score_solar_heating(street.data, Lake(street.data / "lake")) == ([], None), "nothing was found yet"
+    workspace = Workspace(load_settings(street.data / "hp.yaml"), street.data)
+    told = of_solar(solar_house(plan, plan.began), plan.start, plan.began)
+    store_readings(workspace, BEFORE, told)
+    for stage in stages(workspace.solar_plant("solar")):
+        stage.bring_up_to_date(stage.keys()).raise_failures()
+    rows, allowed = score_solar_heating(street.data, workspace.lake)
+    assert [row[0] for row in rows] == ["solar", "immersion", "pellet", "draw"]
+    assert allowed is not None and "every 5 min" in allowed and "solar 24 %" in allowed
+    for _, hours, found, true, *_ in rows:
+        assert int(hours) >= 21, "a day but for the hours at its ends"
+        assert float(found) == pytest.approx(float(true), rel=0.3, abs=1.0)
+    assert float(rows[3][3]) > 3, "somebody took hot water"
 
 
 def test_a_street_that_was_away_goes_on_at_the_present_and_at_another_speed(street: Street) -> None:

@@ -61,8 +61,9 @@ def test_an_isg_is_read_in_at_most_six_requests(house: House, transport: Any, ho
             assert fast["flow_rate"] == pytest.approx(state.number("flow_rate") / 60, abs=0.05)
             assert fast["operation"] == state.word("operating_mode")
             assert fast["operating_status.compressor"] == state.number("compressor_on")
-            assert fast["heat_heating"] == int(state.number("thermal_energy_heating_total") + 12_634)
-            assert fast["electricity_dhw"] == int(state.number("electrical_energy_dhw_total"))
+            assert fast["heat_heating"] == int(state.number("compressor_heat_heating_total") + 12_634)
+            backup = state.number("backup_heater_energy_dhw_total")
+            assert fast["electricity_dhw"] == int(state.number("electrical_energy_dhw_total") - backup)
             assert fast["heat"] == fast["heat_heating"] + fast["heat_dhw"]
             assert source.report.reasons == {} and source.report.refused == {}
             await source.close()
