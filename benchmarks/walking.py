@@ -64,8 +64,7 @@ from hp_pipeline.transforms.schema import conform
 PUMP: Final = "pump"
 HEAT: Final = "thermal_energy_kwh"
 ELECTRICITY: Final = "electrical_energy_kwh"
-GROSS: Final = "thermal_energy_gross_kwh"
-COMPRESSOR: Final = "thermal_energy_compressor_kwh"
+COMPRESSOR: Final = "thermal_energy_compressor_net_kwh"
 BACKUP: Final = "backup_heater_energy_kwh"
 TABLES: Final = ("sessions", "cycles", "defrosts", "daily", "monthly", "all_time", "counters", "counter_ledger")
 MOST_WAITING: Final = 64
@@ -131,7 +130,7 @@ class Way:
         goals: what must be reached.
         own: the paces that the goals are made for; finer ones must reach them, too.
         budget: what the sensors allow.
-        heat: the true heat that its counters count, or that flow and spread show.
+        heat: the true heat, net of what defrosts take, that its counters count or that flow and spread show.
         sees_backup: whether its electricity includes the backup heater.
         electrical, thermal: what its meters include, for the settings.
         rules: of the heat pump in the settings.
@@ -146,7 +145,7 @@ class Way:
     goals: Goals
     own: timedelta
     budget: ErrorBudget
-    heat: str = GROSS
+    heat: str = HEAT
     sees_backup: bool = True
     electrical: Sequence[str] = WHOLE
     thermal: Sequence[str] = ("compressor", "backup_heater")

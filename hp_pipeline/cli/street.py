@@ -23,17 +23,16 @@ SOLAR_SYSTEM: Final = "solar"
 _COVERED: Final = 0.9
 """Hours and days of which less is known are partial, and not compared."""
 _WITHOUT_BACKUP: Final = pl.col(ELECTRICAL) - pl.col("backup_heater_energy_kwh")
-_GROSS: Final = pl.col("thermal_energy_gross_kwh")
-_COMPRESSOR: Final = pl.col("thermal_energy_compressor_kwh")
+_COMPRESSOR: Final = pl.col("thermal_energy_compressor_net_kwh")
 TRUTH: Final[dict[str, tuple[pl.Expr, pl.Expr, pl.Expr, pl.Expr]]] = {
-    "novelan": (_WITHOUT_BACKUP, _WITHOUT_BACKUP, _GROSS, _GROSS),
+    "novelan": (_WITHOUT_BACKUP, _WITHOUT_BACKUP, pl.col(THERMAL), pl.col(THERMAL)),
     "stiebel": (_WITHOUT_BACKUP, _WITHOUT_BACKUP, _COMPRESSOR, pl.col(THERMAL)),
     "stiebel_neighbour": (_WITHOUT_BACKUP, _WITHOUT_BACKUP, _COMPRESSOR, pl.col(THERMAL)),
-    "viessmann": (pl.col(ELECTRICAL), pl.col(ELECTRICAL), _GROSS, pl.col(THERMAL)),
+    "viessmann": (pl.col(ELECTRICAL), pl.col(ELECTRICAL), pl.col(THERMAL), pl.col(THERMAL)),
     "daikin": (pl.col(ELECTRICAL), pl.col(ELECTRICAL), pl.col(THERMAL), pl.col(THERMAL)),
 }
 """By house what its devices measure of what happened: electricity by counter, by power, heat by counter, by power (or
-flow and spread). Some leave the backup heater out; counters do not see what defrosts take from the water."""
+flow and spread). Some leave the backup heater out; what defrosts take from the water is subtracted whatever tells the heat."""
 
 
 def score_street(settings: Settings, data: Path, lake: Lake) -> tuple[list[tuple[str, ...]], list[str]]:

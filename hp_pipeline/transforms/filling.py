@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from hp_pipeline.transforms.calendar import day_start, first_day, local_date, local_iso, next_period
-from hp_pipeline.transforms.figures import Known
+from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.heat_loss import LEAST_COVERAGE, LEAST_DAYS
 from hp_pipeline.transforms.schema import conform
 
