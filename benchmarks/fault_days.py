@@ -20,6 +20,7 @@ import polars as pl
 from benchmarks.report import Line, Report, shown
 from benchmarks.walking import (
     ELECTRICITY,
+    GROSS,
     HEAT,
     ISG_ALONE,
     LUXTRONIK,
@@ -142,6 +143,7 @@ METERED: Final = Way(
     ESPALTHERMA_GOALS,
     PACE,
     replace(BUDGETS["espaltherma"], thermal_step_kwh=0.01, electrical_step_kwh=0.01),
+    heat=GROSS,
 )  # fmt: skip
 
 

@@ -64,7 +64,9 @@ from hp_pipeline.transforms.schema import conform
 PUMP: Final = "pump"
 HEAT: Final = "thermal_energy_kwh"
 ELECTRICITY: Final = "electrical_energy_kwh"
-COMPRESSOR: Final = "thermal_energy_compressor_net_kwh"
+NET: Final = "thermal_energy_net_kwh"
+GROSS: Final = "thermal_energy_gross_kwh"
+COMPRESSOR: Final = "thermal_energy_compressor_kwh"
 BACKUP: Final = "backup_heater_energy_kwh"
 TABLES: Final = ("sessions", "cycles", "defrosts", "daily", "monthly", "all_time", "counters", "counter_ledger")
 MOST_WAITING: Final = 64
@@ -130,7 +132,7 @@ class Way:
         goals: what must be reached.
         own: the paces that the goals are made for; finer ones must reach them, too.
         budget: what the sensors allow.
-        heat: the true heat, net of what defrosts take, that its counters count or that flow and spread show.
+        heat: the true heat that its counters count (which do not turn back for defrosts), or that flow and spread show.
         sees_backup: whether its electricity includes the backup heater.
         electrical, thermal: what its meters include, for the settings.
         rules: of the heat pump in the settings.
@@ -145,7 +147,7 @@ class Way:
     goals: Goals
     own: timedelta
     budget: ErrorBudget
-    heat: str = HEAT
+    heat: str = GROSS
     sees_backup: bool = True
     electrical: Sequence[str] = WHOLE
     thermal: Sequence[str] = ("compressor", "backup_heater")
@@ -589,7 +591,7 @@ class Walked:
     Attributes:
         way: the house's devices.
         run: what happened.
-        tables: the tables by name, in whole.
+        tables: the tables by name, in whole; heat is what the device can tell (`Way.heat`), net heat stands as `NET`.
         polls: by outcome how many polls ended so.
     """
 
@@ -639,6 +641,14 @@ class Walked:
         first = pl.col("period") if period == "daily" else pl.col("period") + "-01"
         return true, self.tables[period].with_columns(first.str.to_date().alias("period"))
 
+    def net_heat(self) -> tuple[float, float]:
+        """True and found net heat over the whole local days."""
+        true = truth_energy(self.run, "day").filter("complete")
+        less = pl.lit(0.0) if self.way.heat != COMPRESSOR else pl.col(BACKUP)
+        found = self.periods("daily")[1]
+        both = true.select("period", (pl.col(HEAT) - less).alias("true")).join(found.select("period", NET), on="period")
+        return float(both["true"].sum()), float(both[NET].sum())
+
     def least(self, column: str) -> float:
         """The least true energy of a whole local day."""
         return min((float(kwh) for kwh in self.periods("daily")[0][column]), default=math.inf)
@@ -670,7 +680,17 @@ def walk(way: Way, run: Trajectory, events: Sequence[Event] = (), house: House |
             bring(workspace, source.id)
         for stage in stages(workspace.plant(PUMP)):
             stage.bring_up_to_date(stage.keys()).raise_failures()
-        return Walked(way, run, {name: _table(workspace, name) for name in TABLES}, polls)
+        return Walked(way, run, {name: _as_told(way, _table(workspace, name)) for name in TABLES}, polls)
+
+
+def _as_told(way: Way, rows: pl.DataFrame) -> pl.DataFrame:
+    """A table of figures with heat as the device tells it: where that is gross, what defrosts took is in it again."""
+    if HEAT not in rows.columns:
+        return rows
+    rows = rows.with_columns(pl.col(HEAT).alias(NET))
+    if way.heat == HEAT:
+        return rows
+    return rows.with_columns(pl.col(HEAT) + pl.col("heat_taken_kwh").fill_null(0.0), cop="cop_gross")
 
 
 def _table(workspace: Workspace, name: str) -> pl.DataFrame:

@@ -23,7 +23,7 @@ SOLAR_SYSTEM: Final = "solar"
 _COVERED: Final = 0.9
 """Hours and days of which less is known are partial, and not compared."""
 _WITHOUT_BACKUP: Final = pl.col(ELECTRICAL) - pl.col("backup_heater_energy_kwh")
-_COMPRESSOR: Final = pl.col("thermal_energy_compressor_net_kwh")
+_COMPRESSOR: Final = pl.col(THERMAL) - pl.col("backup_heater_energy_kwh")
 TRUTH: Final[dict[str, tuple[pl.Expr, pl.Expr, pl.Expr, pl.Expr]]] = {
     "novelan": (_WITHOUT_BACKUP, _WITHOUT_BACKUP, pl.col(THERMAL), pl.col(THERMAL)),
     "stiebel": (_WITHOUT_BACKUP, _WITHOUT_BACKUP, _COMPRESSOR, pl.col(THERMAL)),
@@ -32,7 +32,7 @@ TRUTH: Final[dict[str, tuple[pl.Expr, pl.Expr, pl.Expr, pl.Expr]]] = {
     "daikin": (pl.col(ELECTRICAL), pl.col(ELECTRICAL), pl.col(THERMAL), pl.col(THERMAL)),
 }
 """By house what its devices measure of what happened: electricity by counter, by power, heat by counter, by power (or
-flow and spread). Some leave the backup heater out; what defrosts take from the water is subtracted whatever tells the heat."""
+flow and spread). Some leave the backup heater out; what defrosts take is subtracted, whatever tells the heat."""
 
 
 def score_street(settings: Settings, data: Path, lake: Lake) -> tuple[list[tuple[str, ...]], list[str]]:
