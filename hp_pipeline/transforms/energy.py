@@ -274,14 +274,17 @@ def _chosen(kind: str, has_meter: bool, has_device: bool) -> list[pl.Expr]:
     power, unknown = pl.col(f"{kind}_integral"), pl.lit(None, pl.Int64)
     by = pl.col(WAYS_OF[kind]) if kind in WAYS_OF else pl.lit(DEVICE_POWER)
     meter = pl.col(f"{kind} meter") if has_meter else unknown
-    heard = pl.when(~pl.col(f"{kind} silent")).then(meter) if has_meter else unknown
+    silent = pl.col(f"{kind} silent") if has_meter else pl.lit(False)
+    heard = pl.when(~silent).then(meter)
     device = pl.col(f"{kind} device") if has_device else unknown
+    by_meter = (by == METER_POWER).fill_null(False)
+    # What a meter told before a silence and is held into it is worth less than what its counter counted over it.
     ways = [
         *([(heard, METER_COUNTER)] if has_meter else []),
-        *([(pl.when(by == METER_POWER).then(power), METER_POWER)] if has_meter or has_device else []),
+        *([(pl.when(by_meter & ~silent).then(power), METER_POWER)] if has_meter or has_device else []),
         *([(device, DEVICE_COUNTER)] if has_device else []),
+        *([(pl.when(~by_meter).then(power), None), (meter, METER_COUNTER)] if has_meter else []),
         (power, None),
-        *([(meter, METER_COUNTER)] if has_meter else []),
     ]
     found = [pl.coalesce(*(amount for amount, _ in ways)).alias(kind)]
     if kind not in WAYS_OF:
