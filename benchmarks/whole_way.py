@@ -505,9 +505,9 @@ landing and the lake into all tables. Only the waiting is left out. Written by
 a part of it. [Accuracy](accuracy.md) scores the tables alone, on all golden scenarios.
 
 - **What is true** is what the devices can tell. Counters of heat do not turn back while a defrost takes heat, so what
-  the tables subtract for it is added again before the two are compared (gross); *net heat* has a line of its own. An ISG
-  counts the compressor's heat, and the backup heater apart; a Luxtronik's and an ISG's own electricity are without the
-  backup heater. Flow and spread show net heat.
+  the tables subtract for it is added again before the two are compared (gross); *net heat* has a line of its own. An
+  ISG counts the compressor's heat, and the backup heater apart; a Luxtronik's and an ISG's own electricity are without
+  the backup heater. Flow and spread show net heat.
 - **Gates.** Each source has those of the pace that it is usually asked at (Luxtronik 30 s, ISG 60 s, ESPAltherma 30 to
   60 s, Viessmann 5 min), and has to reach them at finer paces, too. At coarser ones the gates are what sampling allows:
   edges dt/3 off on average with a bias of dt/10, the heat of a session r + 2 · P · dt, that of a day
