@@ -23,19 +23,21 @@ class PriceFileError(ValueError):
     """A file of prices that cannot be understood; the message names it, the line and what to do."""
 
 
-def tariffs_of(settings: Settings) -> tuple[Tariff, ...]:
+def tariffs_of(settings: Settings, *, charges_alone: bool = False) -> tuple[Tariff, ...]:
     """All tariffs, the standing charge of the house shared by its heat pumps.
 
-    A file of prices that cannot be read is logged and left out: what it tells is unknown, and nothing else.
+    A file of prices that cannot be read is logged and left out: what it tells is unknown, and nothing else. With
+    `charges_alone` no file is read: the standing charges are all that is wanted.
     """
-    return tuple(_tariff(settings, tariff) for tariff in settings.tariffs)
+    return tuple(_tariff(settings, tariff, charges_alone) for tariff in settings.tariffs)
 
 
-def _tariff(settings: Settings, tariff: TariffSettings) -> Tariff:
+def _tariff(settings: Settings, tariff: TariffSettings, charges_alone: bool) -> Tariff:
+    files = () if charges_alone else settings.price_files(tariff)
     return Tariff(
         valid_from=tariff.valid_from,
         by_quarter=tuple(_by_quarter(tariff)) if tariff.prices is None else None,
-        dated=None if tariff.prices is None else _dated(settings.price_files(tariff), tariff.prices),
+        dated=None if tariff.prices is None else _dated(files, tariff.prices),
         standing_charge_per_day=tariff.standing_charge_per_day / len(settings.heat_pumps),
         co2_g_per_kwh=tariff.co2_g_per_kwh,
     )

@@ -25,7 +25,7 @@ from hp_pipeline.transforms.calendar import (
 from hp_pipeline.transforms.costs import Tariff, charged_days, charges
 from hp_pipeline.transforms.figures import exact, merge, shown
 from hp_pipeline.transforms.floors import Known
-from hp_pipeline.transforms.schema import conform
+from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables.outlook import BEFORE, COMPARED
 
@@ -153,12 +153,16 @@ def comparisons(
         return conform(None, "comparisons")
     coverage = _coverage(pl.concat([spans.select(SPAN_COLUMNS), days.select(SPAN_COLUMNS)]), time_zone)
     newest = max(day for day in dated if day < next_period("monthly", month) + timedelta(days=7))
+    wanted = list(pairs(month, newest, season_starts))
+    stretches = [(pair.first, pair.until) for pair in wanted]
+    stretches += [(pair.first_before, pair.until_before) for pair in wanted]
+    figures = _figures(months, days, stretches, time_zone, rules, known)
     found = []
-    for pair in pairs(month, newest, season_starts):
-        now = _figures(months, days, pair.first, pair.until, time_zone, rules, known)
-        then = _figures(months, days, pair.first_before, pair.until_before, time_zone, rules, known)
-        now |= _days_known(coverage, pair.first, pair.until)
-        then |= _days_known(coverage, pair.first_before, pair.until_before)
+    for pair in wanted:
+        now, then = (
+            figures[stretch] | _days_known(coverage, *stretch)
+            for stretch in ((pair.first, pair.until), (pair.first_before, pair.until_before))
+        )
         row = {
             "heat_pump": days["heat_pump"][0],
             "start": day_start(pair.first, time_zone),
@@ -196,32 +200,52 @@ def _days_known(coverage: _Coverage, first: date, until: date) -> dict[str, floa
     return {f"{kind}_days": sum(shares[place] for shares in within) for place, kind in enumerate(_ENERGIES)}
 
 
+_Stretch = tuple[date, date]
+"""Local days: the first, and the day after the last."""
+
+
 def _figures(
     months: pl.DataFrame,
     days: pl.DataFrame,
-    first: date,
-    until: date,
+    stretches: Sequence[_Stretch],
     time_zone: str,
     rules: Rules,
     known: Known,
-) -> dict[str, Any]:
-    """The compared figures of the local days [first, until): of whole months from `months`, else from `days`."""
-    parts = []
-    begin = first
-    while begin < until:
-        end = min(next_period("monthly", first_day("monthly", begin)), until)
-        whole = begin.day == 1 and end.day == 1 and end == next_period("monthly", begin)
-        rows = months if whole else days
-        parts.append(
-            rows.filter(pl.col("start") >= day_start(begin, time_zone), pl.col("start") < day_start(end, time_zone))
-        )
-        begin = end
-    rows = pl.concat(parts)
+) -> dict[_Stretch, dict[str, Any]]:
+    """The compared figures of stretches of days: of whole months from `months`, else from `days`."""
     names = [*(column.name for column in COMPARED if not column.name.endswith("_days")), "cop_reason"]
-    if rows.is_empty():
-        return dict.fromkeys(names)
-    bounds = [pl.lit(day_start(day, time_zone)).alias(name) for name, day in (("start", first), ("end", until))]
-    return shown(merge(exact(rows), None).with_columns(bounds), rules, known).select(names).row(0, named=True)
+    found: dict[_Stretch, dict[str, Any]] = {stretch: dict.fromkeys(names) for stretch in stretches}
+    whole, single = (
+        exact(rows).with_columns(first=pl.Series(_dated(rows, time_zone), dtype=pl.Date)) for rows in (months, days)
+    )
+    within = pl.col("first").is_between
+    parts = [
+        rows.filter(within(begin, end, closed="left")).with_columns(stretch=pl.lit(place))
+        for place, (first, until) in enumerate(found)
+        for begin, end, rows in _cut(first, until, whole, single)
+    ]
+    # All at once: a merge has more than a hundred columns, and costs as much for one stretch as for many.
+    merged = merge(pl.concat(parts), "stretch") if parts else whole.clear()
+    if merged.is_empty():
+        return found
+    chosen = [list(found)[place] for place in merged["stretch"]]
+    bounds = [
+        pl.Series(name, [day_start(stretch[end], time_zone) for stretch in chosen], dtype=UTC)
+        for end, name in enumerate(("start", "end"))
+    ]
+    rows = shown(merged.with_columns(bounds), rules, known).select(names)
+    return found | dict(zip(chosen, rows.iter_rows(named=True), strict=True))
+
+
+def _cut(
+    first: date, until: date, whole: pl.DataFrame, single: pl.DataFrame
+) -> Iterator[tuple[date, date, pl.DataFrame]]:
+    """A stretch in parts: whole months, and the days before, between and behind them, each with where it is found."""
+    while first < until:
+        end = next_period("monthly", first.replace(day=1))
+        is_whole = first.day == 1 and end <= until
+        yield first, min(end, until), whole if is_whole else single
+        first = end
 
 
 def _changes(row: Mapping[str, Any], pair: _Pair, coverage: _Coverage, rules: Rules) -> dict[str, Any]:
@@ -374,7 +398,7 @@ def outlook(
     for kind in ("season", "year"):
         first = first_day(_PERIODS[kind], newest, season_starts)
         end = next_period(_PERIODS[kind], first)
-        so_far = _figures(months, running, first, until, time_zone, rules, known)
+        so_far = _figures(months, running, [(first, until)], time_zone, rules, known)[first, until]
         estimate = _estimate([entry for entry in table if first <= entry.first], table, shares, first, end, so_far)
         found.append(
             {

@@ -45,3 +45,20 @@ def test_a_silent_day_has_a_row_of_its_own_and_changes_no_figure(tmp_path: Path)
     assert silent["thermal_filling_reason"] == "only 0 days known to tell it by, of 20"
     stage = FilledDailyStage(workspace.plant("daikin"))
     assert stage.keys() == ["2025-01-01"] and stage.due(stage.keys()) == []
+
+
+def test_a_silence_of_months_is_found_from_its_ends(tmp_path: Path) -> None:
+    """Readings that come after months of silence are looked at alone, and make the months of it too."""
+    workspace = write_house(tmp_path)
+    later = readings().with_columns(pl.col("time").dt.offset_by("120d"))
+    for rows in (readings(), later):
+        store_readings(workspace, "files_a", rows)
+        first, last = (moment.date() for moment in (rows["time"].min(), rows["time"].max()))  # type: ignore[union-attr]
+        for stage in stages(workspace.plant("daikin")):
+            stage.bring_up_to_date(stage.keys(first, last)).raise_failures()
+    filled = table(workspace, "filled_daily")
+    assert filled.height == 123
+    read = filled.filter(pl.col("thermal_energy_filled_up_kwh").is_not_null())["period"].to_list()
+    assert read == ["2025-01-13", "2025-01-14", "2025-05-14", "2025-05-15"], "of two days the silence took a part"
+    for stage in stages(workspace.plant("daikin")):
+        assert stage.due(stage.keys()) == [], stage.tables

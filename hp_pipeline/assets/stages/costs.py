@@ -78,7 +78,7 @@ class CostsPeriodStage(PeriodStage):
 
     @cached_property
     def _tariffs(self) -> tuple[costs.Tariff, ...]:
-        return tariffs_of(self.plant.workspace.settings)
+        return tariffs_of(self.plant.workspace.settings, charges_alone=True)
 
     def shape(self, key: str) -> str:
         until = calendar.next_period(self.name, day_of(key))
@@ -131,7 +131,7 @@ class CostsAllTimeStage(AllTimeStage):
 
     @cached_property
     def _tariffs(self) -> tuple[costs.Tariff, ...]:
-        return tariffs_of(self.plant.workspace.settings)
+        return tariffs_of(self.plant.workspace.settings, charges_alone=True)
 
     def shape(self, key: str) -> str:
         first, last = self.ends()

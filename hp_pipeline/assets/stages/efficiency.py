@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import ClassVar
@@ -209,16 +209,19 @@ class FilledDailyStage(_PeriodStage):
     name = "monthly"
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
-        """The months from the first to the last that has days; those whose own, or whose earlier months', were
-        touched."""
+        """The months from the first to the last that has days; those whose own, or whose earlier months', were touched,
+        and those of a silence before or behind them."""
         listed = self.listed(self.asset("degree_days"))
         if not listed:
             return set()
         begin, end = day_of(listed[0]), day_of(listed[-1])
         if first is not None and last is not None:
-            month = self.first_day(self.name, first - timedelta(days=self.reach + 3))
-            begin = max(begin, self.first_day(self.name, month - timedelta(days=1)))
-            end = min(end, last + timedelta(days=31 * (filling.MONTHS_BACK + 1)))
+            touched = self.first_day(self.name, first - timedelta(days=self.reach + 3)) - timedelta(days=1)
+            reached = last + timedelta(days=31 * (filling.MONTHS_BACK + 1))
+            before = bisect_right(listed, touched.isoformat()) - 1
+            behind = bisect_left(listed, reached.isoformat())
+            begin = day_of(listed[max(before, 0)])
+            end = day_of(listed[min(behind, len(listed) - 1)])
         found = set()
         while begin <= end:
             found.add(begin.isoformat())

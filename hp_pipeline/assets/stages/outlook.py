@@ -124,7 +124,7 @@ class OutlookStage(_FromMonthsAndDays):
 
     @cached_property
     def _tariffs(self) -> tuple[Tariff, ...]:
-        return tariffs_of(self.plant.workspace.settings)
+        return tariffs_of(self.plant.workspace.settings, charges_alone=True)
 
     @property
     def _month(self) -> date:
