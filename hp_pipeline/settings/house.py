@@ -13,15 +13,21 @@ from hp_pipeline.settings.model import (
     Flag,
     Identifier,
     Inconsistency,
+    Moment,
     Number,
     SettingsModel,
     Text,
     TimeZone,
+    mappings,
+    nearest_word,
+    read_moment,
     repeated,
     within,
 )
 from hp_pipeline.settings.rules import Rules
+from hp_pipeline.vocabulary.counters import VERDICTS, OwnersWord, Verdict
 from hp_pipeline.vocabulary.durations import format_duration
+from hp_pipeline.vocabulary.signals import signals
 
 
 def _currency(value: str) -> str:
@@ -140,6 +146,36 @@ def dividing_quarter(longest_s: int) -> AfterValidator:
     return AfterValidator(checked)
 
 
+class CounterVerdict(SettingsModel):
+    """What the owner says of readings of a counter, in place of what would be made of them (table counter_ledger)."""
+
+    signal: Identifier | None = Field(None, description="Signal of the counter; signal, point or both.")
+    point: Text | None = Field(None, description="The source's own name of the counter.")
+    source: Identifier | None = Field(None, description="Id of the source that reads it; default any.")
+    at: Moment = Field(description="The first reading that it is about, such as 2024-01-31T07:30:00+01:00.")
+    until: Moment | None = Field(None, description="The last reading that is doubted; default only those at `at`.")
+    verdict: Verdict = Field(
+        description="doubt: not believed; reset: begun again at 0; skip: goes on from there, nothing is taken for the "
+        "step; count: all of the rise was counted."
+    )
+
+    @property
+    def word(self) -> OwnersWord:
+        """The same as the counters take it."""
+        return OwnersWord(self.verdict, self.at, self.until or self.at)
+
+    @classmethod
+    def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+        """It is about a counter, and only what is doubted lasts."""
+        if written.get("signal") is None and written.get("point") is None:
+            yield Inconsistency(("signal",), "signal, point or both", "nothing", at_key=True)
+        at, until = read_moment(written.get("at")), read_moment(written.get("until"))
+        if written.get("until") is not None and written.get("verdict") in VERDICTS[1:]:
+            yield Inconsistency(("until",), "with verdict: doubt only; the others are about one reading")
+        elif at and until and until < at:
+            yield Inconsistency(("until",), "a moment that is not before at")
+
+
 class HeatPump(SettingsModel):
     """A heat pump and the inputs that its signals come from."""
 
@@ -168,6 +204,9 @@ class HeatPump(SettingsModel):
         (), description="What uses electricity, where no meter includes it: the boundaries with it are not told then."
     )
     inputs: tuple[Input, ...] = Field(min_length=1, description="Where its signals come from; at least one.")
+    counter_verdicts: tuple[CounterVerdict, ...] = Field(
+        (), description="What readings of its counters are, where the owner knows better than table counter_ledger."
+    )
     rules: Rules = Field(
         default_factory=Rules,
         description="Rules that differ for this heat pump; only those that are given count.",
@@ -187,6 +226,22 @@ class HeatPump(SettingsModel):
         """Circuits have ids of their own, and no input is there twice."""
         yield from repeated(written, "circuits", "id")
         yield from repeated_inputs(written)
+        sources = [item.get("source") for _, item in mappings(written, "inputs")]
+        told: set[str] = set()
+        for index, verdict in mappings(written, "counter_verdicts"):
+            for item in CounterVerdict.inconsistencies(verdict):
+                yield item.below("counter_verdicts", index)
+            signal, source = verdict.get("signal"), verdict.get("source")
+            if isinstance(signal, str) and (signal not in signals() or signals()[signal].counter is None):
+                near = nearest_word(signal, [name for name, known in signals().items() if known.counter])
+                yield Inconsistency(("counter_verdicts", index, "signal"), "the signal of a counter", nearest=near)
+            if isinstance(source, str) and source not in sources:
+                yield Inconsistency(("counter_verdicts", index, "source"), "the source of one of the inputs")
+            moment = read_moment(verdict.get("at"))
+            whose = repr((signal, verdict.get("point"), source, moment))
+            if moment is not None and whose in told:
+                yield Inconsistency(("counter_verdicts", index, "at"), "one verdict for each reading")
+            told.add(whose)
 
 
 MeterAccuracy = Literal["A", "B", "C", "1", "2", "3", "device", "calculated"]

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, time
+from datetime import UTC, date, datetime, time
 from functools import cache
 from typing import Annotated, Any, Self
 
@@ -244,6 +244,26 @@ def _day(value: object) -> object:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
+
+
+def read_moment(value: object) -> datetime | None:
+    """The moment that an ISO 8601 text with an offset from UTC names, in UTC; or None."""
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return None if moment.tzinfo is None or moment.year < 2000 else moment.astimezone(UTC)
+
+
+def _moment(value: object) -> object:
+    moment = read_moment(value)
+    if moment is None:
+        allowed = "a moment as 2024-01-31T07:30:00+01:00 (with its offset from UTC, or Z), from 2000 on"
+        raise PydanticCustomError("moment", "allowed: {allowed}", {"allowed": allowed})
+    return moment
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
 def read_clock(value: object) -> time | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, get_args
 
 Resets = Literal["any", "daily", "yearly", "never"]
@@ -30,3 +31,26 @@ class CounterRule:
     resets: Resets = "any"
     rolls_over_at: float | None = None
     counts_negative: bool = False
+
+
+Verdict = Literal["doubt", "reset", "skip", "count"]
+"""What the owner says of readings: `doubt`: they are not believed; of the first reading from a moment on, `reset`: it
+has begun again at 0, what it shows is taken; `skip`: it goes on from what it shows, nothing is taken for the step;
+`count`: it has counted all of the rise."""
+
+VERDICTS: tuple[str, ...] = get_args(Verdict)
+
+
+@dataclass(frozen=True)
+class OwnersWord:
+    """What the owner says of the readings of a counter, in place of what would be made of them.
+
+    Attributes:
+        verdict: what they are.
+        at: the moment (UTC) from which on they are.
+        until: the last moment of those that are doubted.
+    """
+
+    verdict: Verdict
+    at: datetime
+    until: datetime

@@ -31,9 +31,9 @@ _START = datetime(2024, 3, 29, 20, tzinfo=UTC)
 _TODAY = "homeassistant/sensor/solar_heating_solar_energy_today_kwh/state"
 
 
-def _house(folder: Path) -> Workspace:
+def _house(folder: Path, verdicts: str = "") -> Workspace:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "hp.yaml").write_text(_SETTINGS)
+    (folder / "hp.yaml").write_text(_SETTINGS.replace("    inputs:", f"{verdicts}    inputs:"))
     return Workspace(load_settings(folder / "hp.yaml"), folder / "data")
 
 
@@ -165,3 +165,77 @@ def test_a_new_day_makes_itself_and_the_two_before_it_again(tmp_path: Path) -> N
         keys |= store_readings(house, source, day).keys()
     outcome = _update(house, date.fromisoformat(min(keys)), date.fromisoformat(max(keys)))
     assert sorted(outcome.stored["counters"]) == ["2024-03-31", "2024-04-01", "2024-04-02"]
+
+
+def _heat(shown: list[float]) -> pl.DataFrame:
+    """A counter of heat that is read every half an hour, over midnight."""
+    times = [_START + timedelta(minutes=30 * place) for place in range(len(shown))]
+    return readings([("parameter/854", time, 100 * number) for time, number in zip(times, shown, strict=True)])
+
+
+_MOMENT = _START + timedelta(hours=10)
+_FELL = [500.0 + number for number in range(20)] + [120.0 + number for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("shown", "told", "kind", "counted"),
+    [
+        (_FELL, None, "rollback", 19 + 39),
+        (_FELL, f"verdict: reset, at: {_MOMENT.isoformat()}", "reset", 19 + 120 + 39),
+        (_FELL, f"verdict: skip, at: {(_MOMENT - timedelta(minutes=7)).isoformat()}", "rollback", 19 + 39),
+        (
+            [500.0] * 20 + [900.0 + number for number in range(40)],
+            f"verdict: count, at: {_MOMENT.isoformat()}",
+            "counted",
+            400 + 39,
+        ),
+        (
+            _FELL[:20] + [120.0] * 8 + [520.0 + number for number in range(30)],
+            f"verdict: doubt, at: {_MOMENT.isoformat()}, until: {(_MOMENT + timedelta(hours=3.5)).isoformat()}",
+            "doubted",
+            19 + 1 + 29,
+        ),
+    ],
+)
+def test_the_owner_knows_better(
+    tmp_path: Path, shown: list[float], told: str | None, kind: str, counted: float
+) -> None:
+    asked = _house(
+        tmp_path / "asked",
+        (told and f"    counter_verdicts: [{{signal: thermal_energy_heating_total, {told}}}]\n") or "",
+    )
+    store_readings(asked, "device", _heat(shown))
+    _update(asked)
+    lake = asked.lake
+    increments, ledger = (
+        conform(lake.read(f"{table}/pump", lake.keys(f"{table}/pump")), table)
+        for table in ("counters", "counter_ledger")
+    )
+    assert increments["increment"].sum() == pytest.approx(counted)
+    entries = ledger.filter(pl.col("kind") != "outage").select("kind", "by_owner", "reversible", "exact").rows()
+    assert entries == [(kind, told is not None, True, kind != "rollback" or told is not None)]
+    alone = _house(
+        tmp_path / "alone",
+        (told and f"    counter_verdicts: [{{signal: thermal_energy_heating_total, {told}}}]\n") or "",
+    )
+    for day in (date(2024, 3, 31), date(2024, 3, 30), date(2024, 3, 29)):
+        part = _heat(shown).filter(pl.col("time").dt.date() == day)
+        if not part.is_empty():
+            store_readings(alone, "device", part)
+            _update(alone, day, day)
+    _update(alone)
+    assert _contents(alone) == _contents(asked)
+
+
+def test_a_verdict_makes_its_day_again_and_those_that_it_changes(tmp_path: Path) -> None:
+    many = [500.0 + number for number in range(48 * 6)]
+    house = _house(tmp_path)
+    store_readings(house, "device", _heat(many))
+    _update(house)
+    told = "    counter_verdicts: [{point: parameter/854, verdict: doubt, at: 2024-03-31T06:00:00Z}]\n"
+    house = _house(tmp_path, told)
+    made = CountersStage(house.plant("pump"))
+    outcome = made.bring_up_to_date(made.keys())
+    outcome.raise_failures()
+    # Its own, the one before it, which looks at it, and the one that is counted on from it.
+    assert sorted(outcome.stored["counters"]) == ["2024-03-30", "2024-03-31", "2024-04-01"]

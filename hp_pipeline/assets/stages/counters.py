@@ -12,6 +12,7 @@ import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import partial
 
 import polars as pl
 
@@ -30,9 +31,11 @@ from hp_pipeline.assets.stages.stage import (
 from hp_pipeline.assets.workspace import Plant
 from hp_pipeline.lake import DamagedPartitionError
 from hp_pipeline.lake.encoding import encode
+from hp_pipeline.settings.house import CounterVerdict
 from hp_pipeline.transforms import counters, told
 from hp_pipeline.transforms.counters import Counted, View
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.counters import OwnersWord
 from hp_pipeline.vocabulary.profiles import Profile
 from hp_pipeline.vocabulary.tables.counters import FIRST_OF_METERS
 
@@ -87,7 +90,29 @@ class CountersStage(Stage):
         profiles = [line for _, profile in self.plant.inputs for line in profile.fingerprint_data()]
         follows = [self._following(asset, key, 2) is not None for asset in self.plant.readings]
         rules = (self.plant.rules.session_gap, self.plant.heat_pump.rated_power_kw, self.plant.time_zone)
-        return repr((profiles, [source for source, _ in self.plant.inputs], rules, follows, self._begins_as(key)))
+        sources = [source for source, _ in self.plant.inputs]
+        return repr((profiles, sources, rules, follows, self._words_at(key), self._begins_as(key)))
+
+    def _words_at(self, key: str) -> list[CounterVerdict]:
+        """What the owner says of readings behind those that the day is counted on from, up to the last that can change
+        its verdicts."""
+        last = max(self._following(asset, key) or key for asset in self.plant.readings)
+        until = midnight(day_of(last) + timedelta(days=1))
+        before = self._before(key)
+        told = [one for one in self.plant.heat_pump.counter_verdicts if one.at < until]
+        return [one for one in told if before is None or (one.until or one.at) >= midnight(day_of(before))]
+
+    def _words_of(self, source: str, signal: str, point: str) -> tuple[OwnersWord, ...]:
+        return tuple(
+            sorted(
+                (
+                    told.word
+                    for told in self.plant.heat_pump.counter_verdicts
+                    if told.signal in {None, signal} and told.point in {None, point} and told.source in {None, source}
+                ),
+                key=lambda word: word.at,
+            )
+        )
 
     def _before(self, key: str) -> str | None:
         """The nearest day before that is made."""
@@ -219,7 +244,9 @@ class CountersStage(Stage):
         )
         points = {*series["point"].unique(), *states["point"]}
         found = []
-        for counter in counters.counters_of(source, self._rated(profile), before, points):
+        for counter in counters.counters_of(
+            source, self._rated(profile), before, points, partial(self._words_of, source)
+        ):
             whose = (source, counter.mapping.signal.name, counter.point)
             if whose not in done:
                 found.append(counter)

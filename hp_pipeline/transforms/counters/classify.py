@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,12 +18,14 @@ from hp_pipeline.transforms.counters.path import (
     ROLLBACK,
     SCHEDULED,
     STEP,
+    WORD,
     Bounds,
     Way,
     best_path,
     other_device,
 )
 from hp_pipeline.transforms.counters.runs import PER_UNIT, Mark, Real, Runs, Truth, Whole, runs_of
+from hp_pipeline.vocabulary.counters import Verdict
 
 _BACK = 3
 """How many runs before one that cannot follow are weighed with it: what made it so may be one of them."""
@@ -59,7 +61,8 @@ class Classified:
 
     Attributes:
         increments: `start`, `last_unchanged`, `end`, `increment`, `total`, `kind`, `provisional`.
-        ledger: `time`, `until`, `kind`, `before`, `after`, `readings`, `increment_taken`, `provisional`, `factor`.
+        ledger: `time`, `until`, `kind`, `before`, `after`, `readings`, `increment_taken`, `provisional`, `factor`,
+            `by_owner`.
         marks: for each day how the counter stood at its end; None before it was first read.
     """
 
@@ -68,9 +71,11 @@ class Classified:
     marks: list[Mark | None] = field(default_factory=list)
 
 
-INCREMENT_WORDS = ("step", "late", "scheduled", "reset", "roll_over", "factor")
-_STEP, _LATE, _SCHEDULED, _RESET, _ROLL_OVER, _FACTOR = range(6)
-_OF_KIND = {STEP: _STEP, SCHEDULED: _SCHEDULED, RESET: _RESET, ROLL_OVER: _ROLL_OVER, FACTOR: _FACTOR}
+INCREMENT_WORDS = ("step", "late", "scheduled", "reset", "roll_over", "factor", "owner")
+_STEP, _LATE, _SCHEDULED, _RESET, _ROLL_OVER, _FACTOR, _OWNER = range(7)
+_OF_KIND = {
+    STEP: _STEP, SCHEDULED: _SCHEDULED, RESET: _RESET, ROLL_OVER: _ROLL_OVER, FACTOR: _FACTOR, HANDOVER: _OWNER,
+}  # fmt: skip
 _LEDGER_WORDS = {
     SCHEDULED: "scheduled",
     RESET: "reset",
@@ -294,6 +299,7 @@ class _Weighing:
                     "readings": int(runs.count[run]),
                     "increment_taken": 0,
                     "factor": None,
+                    "by_owner": False,
                 }
             )
 
@@ -339,6 +345,7 @@ class _Weighing:
                     "readings": int(runs.count[run]),
                     "increment_taken": 0,
                     "factor": None,
+                    "by_owner": False,
                 }
             )
         kept = np.flatnonzero(~flutters)
@@ -388,7 +395,8 @@ def _tell(found: Classified, path: _Path, time: Whole, bounds: Bounds, day: Day,
     if not runs.size:
         return mark
     increment = np.zeros(runs.size, np.int64)
-    increment[1:] = _counted(level, kind, bounds)
+    words = _words(runs, kind, bounds)
+    increment[1:] = _counted(level, kind, words, bounds)
     kind_of = np.full(runs.size, -1)
     for way, word in _OF_KIND.items():
         kind_of[kind == way] = word
@@ -418,12 +426,13 @@ def _tell(found: Classified, path: _Path, time: Whole, bounds: Bounds, day: Day,
             {
                 "time": int(runs.first[run]),
                 "until": int(runs.first[run]),
-                "kind": _LEDGER_WORDS[int(kind[run])],
+                "kind": _named(int(kind[run]), words.get(run), int(level[run] - level[run - 1])),
                 "before": int(level[run - 1]),
                 "after": int(runs.shown[run]),
                 "readings": 0,
                 "increment_taken": int(increment[run]),
                 "factor": float(path.scale[run] / path.scale[run - 1]) if kind[run] == FACTOR else None,
+                "by_owner": run in words,
             }
         )
     found.ledger += [
@@ -442,7 +451,20 @@ def _tell(found: Classified, path: _Path, time: Whole, bounds: Bounds, day: Day,
     return Mark(read, int(since[last]), int(runs.shown[last]), float(path.scale[last]), int(runs.device[last]), begun)
 
 
-def _counted(level: Whole, kind: Whole, bounds: Bounds) -> Whole:
+def _words(runs: Runs, kind: Whole, bounds: Bounds) -> dict[int, Verdict]:
+    """The runs of which the owner has said how they follow."""
+    numbers = runs.device // WORD
+    told = np.flatnonzero((kind[1:] == HANDOVER) & (numbers[1:] != numbers[:-1])) + 1
+    return {run: bounds.words[int(numbers[run]) - 1] for run in told.tolist()}
+
+
+def _named(kind: int, word: Verdict | None, rise: int) -> str:
+    if word is None:
+        return _LEDGER_WORDS[kind]
+    return {"reset": "reset", "count": "counted"}.get(word, "jump" if rise > 0 else "rollback")
+
+
+def _counted(level: Whole, kind: Whole, words: Mapping[int, Verdict], bounds: Bounds) -> Whole:
     """What was counted with each run but the first."""
     rise = level[1:] - level[:-1]
     begun = (kind[1:] == SCHEDULED) | (kind[1:] == RESET)
@@ -451,4 +473,6 @@ def _counted(level: Whole, kind: Whole, bounds: Bounds) -> Whole:
     for run in np.flatnonzero(kind[1:] == ROLL_OVER).tolist():
         rests = [limit + int(rise[run]) for limit, _, _ in bounds.roll_overs]
         counted[run] = min(rest for rest in rests if rest >= 0)
+    for run, word in words.items():
+        counted[run - 1] = {"reset": level[run], "count": max(rise[run - 1], 0)}.get(word, 0)
     return counted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -12,13 +12,13 @@ import polars as pl
 
 from hp_pipeline.transforms import calendar
 from hp_pipeline.transforms.counters.classify import INCREMENT_WORDS, Classified, Day, classify
-from hp_pipeline.transforms.counters.path import LATE, Bounds
+from hp_pipeline.transforms.counters.path import LATE, WORD, Bounds
 from hp_pipeline.transforms.counters.runs import PER_UNIT, Mark, Whole
 from hp_pipeline.transforms.decode import assigned
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import conform, schema
-from hp_pipeline.vocabulary.counters import CounterRule
+from hp_pipeline.vocabulary.counters import CounterRule, OwnersWord
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
 from hp_pipeline.vocabulary.tables import LEDGER_KINDS
 
@@ -38,6 +38,7 @@ class Counter:
         point: the source's own name of it.
         precedence: see table `counters`.
         rule: what it can do.
+        words: what the owner says of it, in order of time.
     """
 
     source: str
@@ -45,12 +46,20 @@ class Counter:
     point: str
     precedence: int
     rule: CounterRule
+    words: tuple[OwnersWord, ...] = ()
 
 
-def counters_of(source: str, profile: Profile, before: Mapping[str, int], points: Iterable[str]) -> list[Counter]:
+def counters_of(
+    source: str,
+    profile: Profile,
+    before: Mapping[str, int],
+    points: Iterable[str],
+    words_of: Callable[[str, str], tuple[OwnersWord, ...]] = lambda signal, point: (),
+) -> list[Counter]:
     """The counters among the points of a source.
 
     Args:
+        words_of: what the owner says of the counter of a signal and point.
         before: by signal, how many places of precedence the inputs before this one take.
     """
     pairs = assigned(profile, points, {})
@@ -60,7 +69,8 @@ def counters_of(source: str, profile: Profile, before: Mapping[str, int], points
             continue
         place = 0 if mapping.summed else next(i for i, one in enumerate(mapping.selectors) if one.matches(point))
         precedence = before.get(mapping.signal.name, 0) + place
-        found.append(Counter(source, mapping, point, precedence, mapping.counter))
+        words = words_of(mapping.signal.name, point)
+        found.append(Counter(source, mapping, point, precedence, mapping.counter, words))
     return found
 
 
@@ -117,12 +127,14 @@ def count(
     days = view.days()
     for counter in counters:
         own = _numbers(readings.filter(pl.col("point") == counter.point).sort("time"), counter.mapping)
-        believed = own.filter("believed")
+        own = own.with_columns(doubted=_doubted(counter))
+        believed = own.filter(pl.col("believed") & ~pl.col("doubted"))
         state = known.get((counter.mapping.signal.name, counter.point))
         bounds = _bounds(counter, view)
         times = believed["time"].to_physical().to_numpy()
         device = _device_at(believed["time"], devices, 0 if state is None else names.get(state["device"], 0))
-        found = classify(times, believed["shown"].to_numpy(), device, bounds, days, _mark(state, names))
+        device += _words_before(counter, times)
+        found = classify(times, believed["shown"].to_numpy(), device, bounds, days, _mark(counter, state, names))
         silences = _Silences(read, state, view)
         parts.append(
             (
@@ -180,12 +192,29 @@ def _device_at(times: pl.Series, devices: pl.DataFrame, before: int) -> Whole:
     return joined["device"].fill_null(before).to_numpy().astype(np.int64)
 
 
-def _mark(state: dict[str, Any] | None, names: Mapping[str, int]) -> Mark | None:
+def _doubted(counter: Counter) -> pl.Expr:
+    """Whether the owner does not believe a reading."""
+    told = [pl.col("time").is_between(word.at, word.until) for word in counter.words if word.verdict == "doubt"]
+    return pl.any_horizontal(told) if told else pl.lit(False)
+
+
+def _steps_told(counter: Counter) -> list[OwnersWord]:
+    return [word for word in counter.words if word.verdict != "doubt"]
+
+
+def _words_before(counter: Counter, times: Whole) -> Whole:
+    """`WORD` times how many of the owner's words on how it goes on lie before each reading, or at it."""
+    return WORD * np.searchsorted([_us(word.at) for word in _steps_told(counter)], times, side="right").astype(np.int64)
+
+
+def _mark(counter: Counter, state: dict[str, Any] | None, names: Mapping[str, int]) -> Mark | None:
     if state is None:
         return None
     shown = round(state["shown"] * PER_UNIT)
     begun = None if state["begun"] is None else _us(state["begun"])
-    return Mark(_us(state["time"]), _us(state["since"]), shown, state["scale"], names.get(state["device"], 0), begun)
+    read = _us(state["time"])
+    device = names.get(state["device"], 0) + int(_words_before(counter, np.array([read]))[0])
+    return Mark(read, _us(state["since"]), shown, state["scale"], device, begun)
 
 
 def _bounds(counter: Counter, view: View) -> Bounds:
@@ -198,7 +227,8 @@ def _bounds(counter: Counter, view: View) -> Bounds:
     else:
         days = []
     schedule = np.array([_us(calendar.day_start(day, view.time_zone)) for day in days], np.int64)
-    return Bounds(counter.rule, schedule, LATE if resets == "daily" else LATE + _DAY_US)
+    words = tuple(word.verdict for word in _steps_told(counter))
+    return Bounds(counter.rule, schedule, LATE if resets == "daily" else LATE + _DAY_US, words)
 
 
 class _Silences:
@@ -283,6 +313,7 @@ _ENTRY = {
     "increment_taken": pl.Int64(),
     "factor": pl.Float64(),
     "provisional": pl.Boolean(),
+    "by_owner": pl.Boolean(),
 }
 
 
@@ -290,9 +321,10 @@ def _ledger(
     counter: Counter, found: Classified, numbers: pl.DataFrame, silences: _Silences, view: View
 ) -> pl.DataFrame:
     entries = pl.DataFrame(found.ledger, schema=_ENTRY, orient="row")
+    entries = entries.with_columns(reversible=pl.lit(True))
     rows = pl.concat([entries, _unreadable(numbers, view), _outages(found, silences)])
     kind = pl.col("kind").replace({"scheduled": _scheduled(counter)})
-    unseen = kind.is_in(["day_reset", "year_reset", "reset", "rollback", "jump", "handover"])
+    unseen = kind.is_in(["day_reset", "year_reset", "reset", "rollback", "jump", "handover"]) & ~pl.col("by_owner")
     meaning = kind.replace_strict(LEDGER_KINDS, return_dtype=pl.String)
     note = (
         pl.when(pl.col("factor").is_not_null())
@@ -310,31 +342,36 @@ def _ledger(
         divided(pl.col("after"), PER_UNIT).alias("after"),
         "readings",
         divided(pl.col("increment_taken"), PER_UNIT).alias("increment_taken"),
-        (~unseen).alias("reversible"),
+        (~unseen).alias("exact"),
+        "reversible",
+        "by_owner",
         note.alias("note"),
         "provisional",
     )
 
 
 def _unreadable(numbers: pl.DataFrame, view: View) -> pl.DataFrame:
-    """Entries for the numbers that are outside the range or on the reject list, one for each number and day."""
+    """Entries for the numbers that are outside the range or on the reject list, or that the owner does not believe, one
+    for each number and day."""
     first, behind = (_midnight(day) for day in (view.keys[0], view.keys[-1] + timedelta(days=1)))
     return (
-        numbers.filter(~pl.col("believed"))
+        numbers.filter(~pl.col("believed") | pl.col("doubted"))
         .with_columns(pl.col("time").to_physical())
         .filter(pl.col("time") >= first, pl.col("time") < behind)
-        .group_by(pl.col("time") // _DAY_US, "shown", maintain_order=True)
+        .group_by(pl.col("time") // _DAY_US, "shown", "believed", maintain_order=True)
         .agg(first=pl.col("time").min(), last=pl.col("time").max(), readings=pl.len().cast(pl.Int64))
         .select(
             time="first",
             until="last",
-            kind=pl.lit("sentinel"),
+            kind=pl.when("believed").then(pl.lit("doubted")).otherwise(pl.lit("sentinel")),
             before=pl.lit(None, pl.Int64),
             after="shown",
             readings="readings",
             increment_taken=pl.lit(0, pl.Int64),
             factor=pl.lit(None, pl.Float64),
             provisional=pl.lit(False),
+            by_owner="believed",
+            reversible="believed",
         )
     )
 
@@ -355,9 +392,10 @@ def _outages(found: Classified, silences: _Silences) -> pl.DataFrame:
             "increment_taken": increment[over],
             "factor": [None] * int(over.sum()),
             "provisional": _joined(found, "provisional", np.bool_)[over],
+            "by_owner": np.zeros(int(over.sum()), np.bool_),
         },
         schema=_ENTRY,
-    )
+    ).with_columns(reversible=pl.lit(True))
 
 
 def _states(
@@ -369,7 +407,7 @@ def _states(
             continue
         last_read = max(silences.last_read(_midnight(key) + _DAY_US), mark.read)
         silent = bool(silences.between(np.array([mark.read]), np.array([last_read]))[0])
-        device = names.get(mark.device)
+        device = names.get(mark.device % WORD)
         rows.append((mark.read, mark.since, mark.shown, mark.scale, device, mark.begun, last_read, silent, key))
     types = {
         **dict.fromkeys(("time", "since", "shown"), pl.Int64()),

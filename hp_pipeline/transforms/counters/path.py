@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from hp_pipeline.transforms.counters.runs import PER_UNIT, Real, Runs, Truth, Whole
-from hp_pipeline.vocabulary.counters import CounterRule
+from hp_pipeline.vocabulary.counters import CounterRule, Verdict
 
 _SECOND = 1_000_000
 _HOUR = 3600 * _SECOND
@@ -78,6 +78,10 @@ _SILENCE = 3
 """A silence is this many times longer than the readings are usually apart, and two minutes at least."""
 
 
+WORD = 2**32
+"""Numbers of devices are less; readings behind the owner's n-th word have n of it added to theirs."""
+
+
 @dataclass(frozen=True)
 class Bounds:
     """What a counter can do, in millionths of its unit and microseconds.
@@ -86,6 +90,7 @@ class Bounds:
         rule: as the profile says it.
         schedule: the instants at which it is due to begin again, ascending.
         late: how far from them it does.
+        words: what the owner says of it at some of its readings, in order (`WORD`).
         pace: how far apart its readings usually are.
         rate: what it can at most count in a microsecond.
         step: its smallest step (one unit, when that is not known), by which every reading may be ahead of its time.
@@ -97,6 +102,7 @@ class Bounds:
     rule: CounterRule
     schedule: Whole
     late: int
+    words: tuple[Verdict, ...] = ()
     pace: int = 0
     rate: float = field(init=False)
     step: int = field(init=False)
@@ -191,8 +197,9 @@ class Bounds:
 
 
 def other_device(before: Whole | np.int64, after: Whole) -> Truth:
-    """Whether two known devices are not the same; 0 is an unknown one."""
-    others: Truth = (before != after) & (before != 0) & (after != 0)
+    """Whether two known devices are not the same (0 is an unknown one), or the owner says how the second follows."""
+    told = before // WORD != after // WORD
+    others: Truth = told | ((before != after) & (before % WORD != 0) & (after % WORD != 0))
     return others
 
 

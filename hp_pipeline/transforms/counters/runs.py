@@ -24,7 +24,7 @@ class Mark:
         since: first reading that showed this number.
         shown: the number that it showed, in millionths.
         scale: factor by which it is read since its unit changed.
-        device: number of the device that was read; 0 when it is unknown.
+        device: number of the device that was read; 0 when it is unknown; and of the owner's words before (`WORD`).
         begun: the instant of its schedule (local midnight, new year) at which it last began again; None when it never
             did.
     """

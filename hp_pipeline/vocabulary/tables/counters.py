@@ -14,6 +14,7 @@ INCREMENT_KINDS = {
     "reset": "it began again at 0 at another time; what it shows since then",
     "roll_over": "it passed its greatest number and began again at 0: what was left up to there and what it shows",
     "factor": "it went on in another unit (a factor of 3, 10, 100 or 1000); what it counted, in the unit before",
+    "owner": "what the owner said that it has counted (`counter_verdicts`)",
 }
 """What an increment is."""
 
@@ -33,6 +34,8 @@ LEDGER_KINDS = {
     "factor": "it went on in another unit: all from there is read in the unit before",
     "handover": "another device is read in its stead: counted on from what that one shows",
     "jump": "it rose by more than is possible and stayed there: the rise is not taken, all after it is",
+    "doubted": "readings that the owner does not believe",
+    "counted": "a rise that the owner believes: taken whole",
 }
 """What was made of readings that are not those of a counter that only counts up."""
 
@@ -98,10 +101,22 @@ def counter_tables() -> tuple[Table, ...]:
                 Column("readings", "BIGINT", None, "Number of readings that were not believed"),
                 Column("increment_taken", "DOUBLE", None, "What was taken as counted, in the signal's unit"),
                 Column(
-                    "reversible",
+                    "exact",
                     "BOOLEAN",
                     None,
                     "Whether all that was counted is known; not where it began again or fell back unseen",
+                ),
+                Column(
+                    "reversible",
+                    "BOOLEAN",
+                    None,
+                    "Whether the owner can say otherwise (`counter_verdicts`): not of what the profile excludes",
+                ),
+                Column(
+                    "by_owner",
+                    "BOOLEAN",
+                    None,
+                    "Whether it is the owner's word (`counter_verdicts`)",
                 ),
                 Column("note", "VARCHAR", None, "The same in words"),
                 PROVISIONAL,
