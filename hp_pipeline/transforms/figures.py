@@ -428,8 +428,9 @@ def _bands(
             energy=part,
             meter=pl.col(f"{kind}_meter_error_kwh").fill_null(0) * share,
             quantum=pl.max_horizontal(steps).fill_null(0.0),
-            sampling=pl.when(sampled).then(power * (edges / 12).sqrt()).otherwise(0.0),
+            sampling=pl.when(sampled).then(power * (edges / 3).sqrt()).otherwise(0.0),
             lacking=pl.when(coverage > 0).then(part.abs() * (1 / coverage - 1)),
+            most_lacking=pl.min_horizontal(2.0, pl.col(f"{kind}_s") / pl.col("compressor_s")).clip(1.0),
             surplus=power * pl.col("defrost_unmeasured_s") if kind == "thermal" else pl.lit(0.0),
         )
 

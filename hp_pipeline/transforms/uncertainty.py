@@ -4,10 +4,11 @@ Bands hold the truth in 95 of 100 cases. Parts that have nothing to do with each
 
 - the meter: its maximum permissible error, within which every true value is as likely (standard deviation MPE / √3);
 - quantisation: an energy that is the difference of two readings of a counter with steps of r has r / √6;
-- sampling: an edge seen with a delay of up to dt has P · dt / √12, P being the power while running;
+- sampling: an edge that is seen up to dt late is off by P · dt / √3 in the mean square, P being the power while
+  running; that the edge at the other end is late, too, makes up for it only where the power there is the same;
 - defrosts: where nothing shows what they take from the water, the lower end lacks as much as is given in that time;
-- coverage: energy of the time in which nothing is known is not in the figure; the band's upper end has it, at the mean
-  power of the time known.
+- coverage: energy of the time in which nothing is known is not in the figure; the band's upper end has it, at up to
+  twice the mean power of the time known, or at that of the running machine where it is less.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Error:
         meter: the maximum permissible error.
         quantum: the step of the counter that the energy is counted with; 0 for an integral of power.
         sampling: the standard deviation due to sampling.
-        lacking: energy that the time without readings may have had.
+        lacking: energy that the time without readings had if it was as the time known.
+        most_lacking: so many times that it may have had.
         surplus: energy that the figure may hold too much, because nothing showed it being taken back.
     """
 
@@ -57,6 +59,7 @@ class Error:
     quantum: pl.Expr
     sampling: pl.Expr
     lacking: pl.Expr
+    most_lacking: pl.Expr
     surplus: pl.Expr
 
     @property
@@ -74,7 +77,7 @@ class Error:
     @property
     def high(self) -> pl.Expr:
         """The upper end of the band, kWh."""
-        return self.energy + LEVEL * self.deviation + self.lacking.fill_null(0)
+        return self.energy + LEVEL * self.deviation + (self.lacking * self.most_lacking).fill_null(0)
 
 
 def ratio_band(heat: Error, electricity: Error) -> tuple[pl.Expr, pl.Expr]:

@@ -50,7 +50,13 @@ def drawn(kwh: float, share: float, quantum: float, sampling: float, coverage: f
 def error(quantum: float, sampling: float) -> Error:
     seen = pl.col("seen")
     return Error(
-        seen, pl.col("meter"), pl.lit(quantum), pl.lit(sampling), seen * (1 / pl.col("coverage") - 1), pl.lit(0.0)
+        seen,
+        pl.col("meter"),
+        pl.lit(quantum),
+        pl.lit(sampling),
+        seen * (1 / pl.col("coverage") - 1),
+        pl.lit(1.0),
+        pl.lit(0.0),
     )
 
 
@@ -81,7 +87,7 @@ def test_bands_of_a_cop_hold_the_truth(coverage: float) -> None:
     def of(kind: str) -> Error:
         seen = pl.col(f"seen_{kind}")
         lacking = seen * (1 / pl.col(f"coverage_{kind}") - 1)
-        return Error(seen, pl.col(f"meter_{kind}"), pl.lit(0.1), pl.lit(0.05), lacking, pl.lit(0.0))
+        return Error(seen, pl.col(f"meter_{kind}"), pl.lit(0.1), pl.lit(0.05), lacking, pl.lit(1.0), pl.lit(0.0))
 
     low, high = ratio_band(of("heat"), of("power"))
     true = pl.col("true_heat") / pl.col("true_power")

@@ -230,7 +230,7 @@ MEANINGS: Final = (
         "(electrical|thermal)_energy_(low|high)_kwh", _FIGURES, "coverage",
         method="energy ∓ 1.96 standard deviations: permissible error (`{0}_meter_error_kwh` ÷ √3), counter's step "
         "(÷ √6), edges between readings, as squares; the upper end also holds what the time without readings may have "
-        "had, the lower lacks what unmeasured defrosts may have taken",
+        "had (up to twice its share), the lower lacks what unmeasured defrosts may have taken",
         null_when="the energy is not known",
     ),
     Meaning(
