@@ -180,8 +180,8 @@ HOUSE_SUM_COLUMNS = (
         "DOUBLE",
         "kWh",
         "What came in minus what is accounted for: heat pumps (mode dhw) + solar "
-        "+ immersion + pellet − stored − draw − loss; null when the heat pumps' heat is. Where the solar pump ran while a "
-        "heat pump heated, that one's heat is in `solar_kwh`, too, and shows here",
+        "+ immersion + pellet − stored − draw − loss; null when the heat pumps' heat is. Where the solar pump ran "
+        "while a heat pump heated, the heat of that one is in `solar_kwh`, too, and shows here",
     ),
     Column(
         "electrical_kwh", "DOUBLE", "kWh", "Electricity of the heat pumps, in all modes, and of the immersion heater"
