@@ -13,6 +13,8 @@ when a process was started, or on what was before.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -321,7 +323,7 @@ def balance(frames: pl.DataFrame, cut: pl.Expr, rules: SolarRules) -> pl.DataFra
             # Of the frame itself, which ends with the start: what lies before it may not be loaded.
             (~pl.col("solar_pump") & pl.col("solar_pump_next")).sum().cast(pl.Int64).alias("pump_starts"),
         )
-        .join(_sums(known), on=["solar_system", "cut"], how="left", maintain_order="left")
+        .join(_sums(known, rules), on=["solar_system", "cut"], how="left", maintain_order="left")
         .join(_gains_and_draws(known, rules), on="cut", how="left", maintain_order="left")
         .with_columns(pl.col(name).fill_null(0) for name in [*DURATIONS, *COUNTS])
         .with_columns(
@@ -399,7 +401,13 @@ def _time_where(name: str, condition: pl.Expr) -> pl.Expr:
     return pl.col("span").filter(condition.fill_null(False)).sum().alias(name)
 
 
-def _sums(known: pl.DataFrame) -> pl.DataFrame:
+def _installed(rules: SolarRules) -> list[str]:
+    """The heaters beside the collector that the settings name."""
+    there = {"immersion": rules.immersion_kw, "pellet": rules.water_share}
+    return [what for what, said in there.items() if said is not None]
+
+
+def _sums(known: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
     """What simply adds up, per hour."""
 
     def mean(value: pl.Expr, name: str) -> pl.Expr:
@@ -408,6 +416,7 @@ def _sums(known: pl.DataFrame) -> pl.DataFrame:
     levels = {"stored_energy": (pl.col("stored_energy_start_kwh"), pl.col("stored_energy_end_kwh"))}
     levels["usable_litres"] = (pl.col("usable_litres"), pl.col("usable_litres"))
     layers = pl.coalesce(reversed(TANK_LAYERS))
+    heaters = [pl.col(name).is_not_null() for name in _installed(rules)]
     return known.group_by("solar_system", "cut", maintain_order=True).agg(
         pl.col("change").sum().alias("stored_change_kwh"),
         _known_sum("immersion", "immersion_kwh"),
@@ -416,6 +425,7 @@ def _sums(known: pl.DataFrame) -> pl.DataFrame:
         pl.col("loss").sum().alias("standby_loss_kwh"),
         pl.col("legacy_solar_kwh", "legacy_immersion_kwh", "legacy_pellet_kwh").sum(),
         pl.col("span").sum().alias("covered_s"),
+        _time_where("heaters_s", pl.all_horizontal(pl.lit(True), *heaters)),
         _time_where("pump_s", pl.col("solar_pump")),
         _time_where("immersion_s", pl.col("immersion_heater_on") | (pl.col("immersion_heater_power") > 50)),
         _time_where("pellet_s", pl.col("pellet_stove_on") | (pl.col("pellet_stove_power") > 50)),
@@ -578,7 +588,7 @@ def solar_hourly(
         period=local.alias("period"),
         end=pl.Series([hour_end(begin, time_zone) for begin in rows["start"]], dtype=UTC),
     )
-    return conform(_shown(placed, rules, known), "solar_hourly")
+    return _with_content(conform(_shown(placed, rules, known), "solar_hourly"))
 
 
 def solar_by_calendar(
@@ -608,7 +618,15 @@ def solar_by_calendar(
             pl.col("solar_collector_temperature_max").max(),
         )
     )
-    return conform(_shown(_placed(merged, name, time_zone), rules, known), table)
+    return _with_content(conform(_shown(_placed(merged, name, time_zone), rules, known), table))
+
+
+def _with_content(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows with `content`: 16 hexadecimal digits of the SHA-256 of all else but `provisional`."""
+    told = rows.drop("content", "provisional").iter_rows(named=True)
+    texts = [json.dumps(row, sort_keys=True, default=datetime.isoformat) for row in told]
+    hashes = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
+    return rows.with_columns(pl.Series("content", hashes, pl.String))
 
 
 def _exact(rows: pl.DataFrame) -> pl.DataFrame:
@@ -649,9 +667,10 @@ def _shown(rows: pl.DataFrame, rules: SolarRules, known: Known) -> pl.DataFrame:
         pl.when(pl.col(weight) > 0).then(pl.col(name) / pl.col(weight)).alias(name) for name, weight in MEANS.items()
     ]
     collected = pl.sum_horizontal(pl.col("solar_kwh", "immersion_kwh", "pellet_kwh").fill_null(0))
+    is_known = pl.all_horizontal(pl.col("solar_kwh", *(f"{what}_kwh" for what in _installed(rules))).is_not_null())
     units = (
         rows.with_columns(means)
-        .with_columns(collected_kwh=pl.when(pl.col("solar_kwh").is_not_null()).then(collected))
+        .with_columns(collected_kwh=pl.when(is_known).then(collected))
         .with_columns(
             *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in [*ENERGIES, "collected_kwh"]),
             *(divided(pl.col(name), _US_PER_S).alias(name) for name in DURATIONS),

@@ -57,15 +57,18 @@ def readings(
     seed: int = 1,
     is_lost: Callable[[datetime], bool] = lambda moment: False,
     jitter_s: float = 0.0,
+    tank: SolarHouse | None = None,
 ) -> pl.DataFrame:
     """`point`, `time`, `value`, `text` of the device's status (and the stove's entity) every so often.
 
     Args:
         noise_k: standard deviation of each layer's sensor, K; told with a digit behind the point.
         is_lost: moments at which nothing is told.
+        tank: where it stands; default `house`.
     """
     random = Random(seed)
-    device = SolarHeating(house())
+    tank = tank or house()
+    device = SolarHeating(tank)
     rows: list[tuple[str, datetime, float | None, str | None]] = []
     moment = start
     while moment < stop:
@@ -73,7 +76,7 @@ def readings(
         moment += every
         if is_lost(time):
             continue
-        at, told = house().at(time), device.values(time)
+        at, told = tank.at(time), device.values(time)
         for name, value in told.items():
             if name.startswith("rtd_sensor_") and noise_k:
                 noisy = round(at[f"layer_{name[-1]}"] + random.gauss(0, noise_k), 1)

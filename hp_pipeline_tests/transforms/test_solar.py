@@ -457,3 +457,40 @@ def test_local_days_have_their_own_midnight() -> None:
     row = solar_by_calendar(hours, "daily", [day], "Europe/Berlin", rules, Known()).row(0, named=True)
     assert row["start"] == day_start(day, "Europe/Berlin")
     assert row["stored_change_kwh"] == pytest.approx(25 * 320 * 4186.8 / 3.6e6)
+
+
+def test_an_unknown_heater_is_not_taken_for_one_that_is_off() -> None:
+    times, values = straight(3, [(30.0, 33.0), (60.0, 60.0)])
+    off = dict.fromkeys(("solar_pump", "pellet_stove_on"), [0.0] * len(times))
+    told = decoded(2, times, values, off)
+    late = [at for at in times if at >= FIRST + timedelta(hours=1.5)]
+    rod = pl.DataFrame({"time": late, "value": [1.0] * len(late)}, schema=dict(DECODED))
+    both = Decoded(signals={**told.signals, "immersion_heater_on": rod}, times=told.times)
+    for some, unknown, heaters in ((told, [True] * 3, [0.0] * 3), (both, [True, False, False], [0.0, 1800.0, 3600.0])):
+        frames = solar.solar_frames(some, {}, "sun", FIRST, FIRST + DAY, SMALL)
+        hours = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known())[:3]
+        assert hours["heaters_s"].to_list() == heaters
+        assert hours["collected_kwh"].is_null().to_list() == unknown
+    without = replace(SMALL, immersion_kw=None)
+    frames = solar.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, without)
+    assert solar_hourly(frames, FIRST, FIRST + DAY, "UTC", without, Known())["collected_kwh"][:3].null_count() == 0
+
+
+def contents_of(values: list[list[float]], count: int) -> dict[int, tuple[str, bool]]:
+    """By hour the content and whether it is provisional, of the first readings of a tank of one layer."""
+    rules = SolarRules(litres=320.0, shares=(1.0,))
+    times = [FIRST + timedelta(minutes=5 * place) for place in range(count)]
+    told = decoded(1, times, values[:count], {"solar_pump": [0.0] * count})
+    frames = solar.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules)
+    rows = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known(FIRST, frames["end"].max()))  # type: ignore[arg-type]
+    return {at.hour: (content, open_) for at, content, open_ in rows["start", "content", "provisional"].iter_rows()}
+
+
+def test_a_restated_hour_has_another_content() -> None:
+    values = [[40.0 + place / 12] for place in range(73)]
+    whole = contents_of(values, 73)
+    assert len({content for content, _ in whole.values()}) == 6
+    restated = contents_of([*values[:30], [values[30][0] + 1], *values[31:]], 73)
+    assert [hour for hour in whole if whole[hour] != restated[hour]] == [2]
+    # That it has become final does not restate an hour.
+    assert (contents_of(values, 61)[4], whole[4]) == ((whole[4][0], True), (whole[4][0], False))

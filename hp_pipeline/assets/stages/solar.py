@@ -94,6 +94,7 @@ class SolarHourlyStage(Stage):
     """Table `solar_frames` → `solar_hourly`, under the UTC day on which an hour begins."""
 
     tables = ("solar_hourly",)
+    version = 2
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with frames, and the day before one when its last hour goes on into it."""
@@ -130,6 +131,7 @@ class SolarDailyStage(DailyStage):
     """Table `solar_hourly` → `solar_daily`: local days, each from the UTC days around it."""
 
     tables = ("solar_daily",)
+    version = 2
     within = "solar_hourly"
 
     def shape(self, key: str) -> str:
@@ -162,6 +164,7 @@ class SolarMonthlyStage(SolarPeriodStage):
     """Table `solar_daily` → `solar_monthly`."""
 
     tables = ("solar_monthly",)
+    version = 2
     name = "monthly"
     below = "daily"
 
@@ -170,6 +173,7 @@ class SolarYearlyStage(SolarPeriodStage):
     """Table `solar_monthly` → `solar_yearly`."""
 
     tables = ("solar_yearly",)
+    version = 2
     name = "yearly"
     below = "monthly"
 

@@ -227,6 +227,10 @@ class Statestream:
         return messages
 
 
+_COIL = (2, 3, 4, 5)
+"""The layers that a heat pump heats."""
+
+
 @dataclass(frozen=True)
 class SolarParameters:
     """What stands in the house with the solar heating."""
@@ -254,18 +258,26 @@ class SolarParameters:
 class SolarHouse:
     """A tank of eight layers with a collector, an immersion heater and a pellet stove, under a weather.
 
-    Energies are exact: what the layers hold is what they held, plus what the three sources gave, less what was drawn
-    and lost (see `imbalance_kwh`).
+    Energies are exact: what the layers hold is what they held, plus what the sources gave, less what was drawn and lost
+    (see `imbalance_kwh`).
 
     Args:
         weather: sun and outdoor temperature.
         seed: of the taps.
         parameters: what stands in the house.
+        heat_pump_kw: heat of a heat pump into the middle of the tank in each step of the weather; it is given, however
+            warm the tank is. None without one.
     """
 
-    SUMS: Final = ("solar_kwh", "immersion_kwh", "pellet_kwh", "drawn_kwh", "lost_kwh")
+    SUMS: Final = ("solar_kwh", "immersion_kwh", "pellet_kwh", "drawn_kwh", "lost_kwh", "heat_pump_kwh")
 
-    def __init__(self, weather: Weather, seed: int = 1, parameters: SolarParameters | None = None) -> None:
+    def __init__(
+        self,
+        weather: Weather,
+        seed: int = 1,
+        parameters: SolarParameters | None = None,
+        heat_pump_kw: FloatArray | None = None,
+    ) -> None:
         self.parameters = parameters or SolarParameters()
         stride = max(1, self.parameters.step_s // weather.step_s)
         self._step_s = stride * weather.step_s
@@ -273,10 +285,15 @@ class SolarHouse:
         outdoor = weather.outdoor_temperature_c[::stride]
         sun = 0.6 * weather.global_irradiance_w_per_m2[::stride] + 0.5 * weather.south_irradiance_w_per_m2[::stride]
         self.end = self.start + timedelta(seconds=len(outdoor) * self._step_s)
-        self._series = self._simulate(outdoor, sun, seed)
+        given = np.zeros(len(outdoor) * stride)
+        if heat_pump_kw is not None:
+            given[: len(heat_pump_kw)] = heat_pump_kw
+        self._series = self._simulate(outdoor, sun, given.reshape(-1, stride).mean(axis=1), seed)
         self._outdoor = outdoor
 
-    def _simulate(self, outdoor: FloatArray, sun: FloatArray, seed: int) -> dict[str, FloatArray]:
+    def _simulate(
+        self, outdoor: FloatArray, sun: FloatArray, heat_pump_kw: FloatArray, seed: int
+    ) -> dict[str, FloatArray]:
         p = self.parameters
         hours = self._step_s / 3600
         layer_kwh_per_k = LAYER_L * WATER_KWH_PER_L_AND_K
@@ -310,6 +327,9 @@ class SolarHouse:
                 for index in range(3, LAYERS):
                     layers[index] += water_kw * hours / 5 / layer_kwh_per_k
                 sums["pellet_kwh"] += water_kw * hours
+            for index in _COIL:
+                layers[index] += heat_pump_kw[step] * hours / len(_COIL) / layer_kwh_per_k
+            sums["heat_pump_kwh"] += heat_pump_kw[step] * hours
             # Taps: about 40 draws a day, mostly in the morning and the evening.
             likely = 40 * hours / 24 * (2.0 if 6 <= hour < 9 or 18 <= hour < 22 else 0.65)
             if taps[step, 0] < likely:
@@ -363,10 +383,11 @@ class SolarHouse:
         )
 
     def imbalance_kwh(self, start: datetime, stop: datetime) -> float:
-        """What is left of: change of the store - solar - immersion - pellet + drawn + lost. Exact on whole steps."""
+        """What is left of: change of the store - solar - immersion - pellet - heat pump + drawn + lost. Exact on whole
+        steps."""
         first, last = self.at(start), self.at(stop)
         change = {name: last[name] - first[name] for name in self.SUMS}
-        sources = change["solar_kwh"] + change["immersion_kwh"] + change["pellet_kwh"]
+        sources = sum(change[f"{name}_kwh"] for name in ("solar", "immersion", "pellet", "heat_pump"))
         return self.stored_kwh(stop) - self.stored_kwh(start) - sources + change["drawn_kwh"] + change["lost_kwh"]
 
 

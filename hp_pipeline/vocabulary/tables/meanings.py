@@ -409,7 +409,8 @@ MEANINGS: Final = (
     ),
     Meaning(
         "collected_kwh", _SOLAR, "solar",
-        "solar_kwh + coalesce(immersion_kwh, 0) + coalesce(pellet_kwh, 0)", null_when="solar heat is not known",
+        "solar_kwh + coalesce(immersion_kwh, 0) + coalesce(pellet_kwh, 0)",
+        null_when="solar heat, or that of a heater of the settings, is not known",
     ),
     Meaning("stored_energy_rate_kw", _SOLAR, "solar", "stored_change_kwh / (covered_s / 3600)",
             null_when="the layers are not known"),
@@ -498,7 +499,7 @@ MEANINGS: Final = (
             null_when="the settings do not tell the height or the area, or the layers are not known"),
     Meaning("(legacy|device)_(solar|immersion|pellet)_kwh", _SOLAR, "solar", boundary="for comparison only",
             null_when="what it is made from is not told"),
-    Meaning("(pump|immersion|pellet|stagnation|idle|covered)_s|pump_starts", _SOLAR, "solar",
+    Meaning("(pump|immersion|pellet|stagnation|idle|covered|heaters)_s|pump_starts", _SOLAR, "solar",
             null_when="it is not told"),
     Meaning("(stored_energy|usable_litres)_(first|last|min|max)|(tank|tank_top|tank_bottom)_temperature_mean"
             "|solar_collector_temperature_max|idle_excess_mean", _SOLAR, "solar", null_when="the layers are not known"),

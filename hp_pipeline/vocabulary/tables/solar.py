@@ -72,6 +72,7 @@ SOLAR_ENERGY_COLUMNS = (
 
 SOLAR_DURATION_COLUMNS = (
     Column("covered_s", "DOUBLE", "s", "Time for which all layers are known; longer gaps are not bridged"),
+    Column("heaters_s", "DOUBLE", "s", "Covered time for which each heater of the settings is known, too"),
     Column("pump_s", "DOUBLE", "s", "Time the solar pump ran"),
     Column("immersion_s", "DOUBLE", "s", "Time the immersion heater was on"),
     Column("pellet_s", "DOUBLE", "s", "Time the pellet stove burned"),
@@ -130,7 +131,13 @@ SOLAR_RATIOS = (
         None,
         "Share of the period for which all layers are known, 0…1; below 0.9 it is partial, and nothing is scaled up",
     ),
-    Column("collected_kwh", "DOUBLE", "kWh", "Solar + immersion heater + pellet stove"),
+    Column(
+        "collected_kwh",
+        "DOUBLE",
+        "kWh",
+        "Solar + immersion heater + pellet stove; null when one that the settings name is not known at all: "
+        "`heaters_s` says for how much of the time all are",
+    ),
     Column("stored_energy_rate_kw", "DOUBLE", "kW", "Change of what the tank holds ÷ covered time"),
     Column("stratification_k", "DOUBLE", "K", "Highest minus lowest layer, mean"),
     Column(
@@ -148,6 +155,12 @@ SOLAR_RATIOS = (
     Column("immersion_difference_kwh", "DOUBLE", "kWh", "The same for the immersion heater"),
     Column("pellet_difference_kwh", "DOUBLE", "kWh", "The same for the pellet stove"),
     PROVISIONAL,
+    Column(
+        "content",
+        "VARCHAR",
+        None,
+        "Hash of the row without `provisional`: the same content has the same one, and a row that is restated another",
+    ),
 )
 
 
@@ -167,7 +180,8 @@ HOUSE_SUM_COLUMNS = (
         "DOUBLE",
         "kWh",
         "What came in minus what is accounted for: heat pumps (mode dhw) + solar "
-        "+ immersion + pellet − stored − draw − loss; null when the heat pumps' heat is",
+        "+ immersion + pellet − stored − draw − loss; null when the heat pumps' heat is. Where the solar pump ran "
+        "while a heat pump heated, the heat of that one is in `solar_kwh`, too, and shows here",
     ),
     Column(
         "electrical_kwh", "DOUBLE", "kWh", "Electricity of the heat pumps, in all modes, and of the immersion heater"
