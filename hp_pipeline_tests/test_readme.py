@@ -56,7 +56,8 @@ def test_every_table_is_there() -> None:
 
 
 def test_reasons_are_the_ones_that_the_code_gives() -> None:
-    code = (REPOSITORY / "hp_pipeline" / "transforms" / "figures.py").read_text(encoding="utf-8")
+    transforms = REPOSITORY / "hp_pipeline" / "transforms"
+    code = "".join((transforms / f"{name}.py").read_text(encoding="utf-8") for name in ("figures", "floors"))
     for reason in re.findall(r'"([^"]+)"', README.split("`cop_reason` says")[1].split("All limits")[0]):
         pattern = re.sub(r"\d+(\.\d+)?", "{}", reason)
         assert pattern in code, reason

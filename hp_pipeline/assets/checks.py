@@ -146,8 +146,9 @@ def _hours_agree(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
 
 
 def _below_carnot(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
-    used = pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh").fill_null(0)
-    above = rows.filter(pl.col("cop").is_not_null(), used < pl.col("electrical_energy_least_kwh"))
+    above = rows.filter(
+        pl.col("cop") * pl.col("electrical_energy_least_kwh") > pl.col("thermal_energy_kwh") * (1 + 1e-9)
+    )
     withheld = rows.filter(pl.col("cop_reason").str.contains("Carnot")).height
     return above.is_empty() and withheld == 0, {"withheld": withheld, "shown_above": above.height}
 

@@ -207,12 +207,12 @@ def _named(*words: str) -> str:
 
 
 def _cost(use: str) -> pl.Expr:
-    amount = pl.col(_named("electrical_energy", use, "kwh")) * pl.col("price") / _MJ_PER_KWH * _PARTS
+    amount = divided(pl.col(_named("electrical_energy", use, "kwh")) * pl.col("price"), _MJ_PER_KWH) * _PARTS
     return amount.round().cast(pl.Int64).alias(_named("cost", use))
 
 
 def _co2(use: str) -> pl.Expr:
-    amount = pl.col(_named("electrical_energy", use, "kwh")) * pl.col("co2") / _MJ_PER_KWH / 1000 * _PARTS
+    amount = divided(pl.col(_named("electrical_energy", use, "kwh")) * pl.col("co2"), _MJ_PER_KWH * 1000) * _PARTS
     return amount.round().cast(pl.Int64).alias(_named("co2", use, "kg"))
 
 

@@ -321,7 +321,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     lack = pl.coalesce(silence, unknown(told[0], told[1], covered["electrical"], covered["thermal"], rules))
     unused = pl.when(pl.col("heating_s") + pl.col("dhw_s") <= 0).then(pl.lit("neither heating nor hot water in it"))
     # What was counted over a silence was given at temperatures that nobody knows.
-    silent = pl.col("thermal_energy_unobserved_kwh").fill_null(0).clip(0) / rules.maximum_cop
+    silent = divided(pl.col("thermal_energy_unobserved_kwh").fill_null(0).clip(0), rules.maximum_cop)
     least = {part: pl.col(f"electrical_energy_least{part}_kwh").fill_null(0) for part in ("", "_heating", "_dhw")}
     least[""] = least[""] + silent
     rows = rows.with_columns(
@@ -428,7 +428,7 @@ def _bands(
             energy=part,
             meter=pl.col(f"{kind}_meter_error_kwh").fill_null(0) * share,
             quantum=pl.max_horizontal(steps).fill_null(0.0),
-            sampling=pl.when(sampled).then(power * (edges / 3).sqrt()).otherwise(0.0),
+            sampling=pl.when(sampled).then(power * divided(edges, 3).sqrt()).otherwise(0.0),
             lacking=pl.when(coverage > 0).then(part.abs() * (1 / coverage - 1)),
             most_lacking=pl.min_horizontal(2.0, pl.col(f"{kind}_s") / pl.col("compressor_s")).clip(1.0),
             surplus=power * pl.col("defrost_unmeasured_s") if kind == "thermal" else pl.lit(0.0),

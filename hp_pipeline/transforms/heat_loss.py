@@ -46,7 +46,7 @@ _DAY_S = 86_400.0
 
 def degree_days(days: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Table `degree_days` from rows of `daily` (`DAY_COLUMNS`, `period`, `local_start`): one row for each."""
-    length_s = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6
+    length_s = divided((pl.col("end") - pl.col("start")).dt.total_microseconds(), 1e6)
     coverage = (pl.col("outdoor_temperature_s") / length_s).clip(0, 1).fill_null(0.0)
     known = (coverage >= LEAST_COVERAGE) & pl.col("outdoor_temperature_mean").is_not_null()
     mean, length_d = pl.col("outdoor_temperature_mean"), length_s / _DAY_S
@@ -68,7 +68,7 @@ def degree_days(days: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
 def _bearing(days: pl.DataFrame) -> pl.DataFrame:
     """Of rows of `degree_days` those that bear a line: `x` (°C), `heat` (W), `room` (°C), `day_us`, sorted by day."""
-    length_s = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6
+    length_s = divided((pl.col("end") - pl.col("start")).dt.total_microseconds(), 1e6)
     return (
         days.filter(
             pl.col("degree_days_reason").is_null(),

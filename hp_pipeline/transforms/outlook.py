@@ -23,6 +23,7 @@ from hp_pipeline.transforms.calendar import (
     period_label,
 )
 from hp_pipeline.transforms.costs import Tariff, charged_days, charges
+from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.figures import exact, merge, shown
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC, conform
@@ -190,7 +191,7 @@ def _dated(days: pl.DataFrame, time_zone: str) -> list[date]:
 
 
 def _coverage(spans: pl.DataFrame, time_zone: str) -> _Coverage:
-    length = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6
+    length = divided((pl.col("end") - pl.col("start")).dt.total_microseconds(), 1e6)
     shares = spans.select(*((pl.col(f"{kind}_s").fill_null(0) / length).clip(0, 1) for kind in _ENERGIES))
     return dict(zip(_dated(spans, time_zone), shares.iter_rows(), strict=True))
 
@@ -424,7 +425,7 @@ def _month(rows: pl.DataFrame, time_zone: str, days_of_row: int | None = None) -
     length = (next_period("monthly", first) - first).days
     energies = [name for name in rows.columns if name.endswith("_kwh")]
     sums = rows.select(pl.col(energies).fill_null(0).sum()).row(0, named=True)
-    span_s = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6
+    span_s = divided((pl.col("end") - pl.col("start")).dt.total_microseconds(), 1e6)
 
     def days(name: str) -> float:
         shares = rows.select((pl.col(name).fill_null(0) / span_s).clip(0, 1).sum()).item()
