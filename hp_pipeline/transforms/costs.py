@@ -24,7 +24,7 @@ from hp_pipeline.transforms.calendar import (
     with_period,
 )
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.floors import Known, elapsed_s, lack
+from hp_pipeline.transforms.floors import Known, elapsed_s, lack, percent
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.vocabulary.rules import Rules
@@ -352,13 +352,13 @@ def _with_ratios(rows: pl.DataFrame, rules: Rules, known: Known) -> pl.DataFrame
         thermal_coverage=(pl.col("thermal_s") / elapsed_s(known)).clip(0, 1),
     )
     used, heat = pl.col("electrical_energy_kwh"), pl.col("thermal_energy_kwh")
-    unpriced = 1 - pl.col("priced_kwh").fill_null(0) / used
-    uncounted = 1 - pl.col("co2_known_kwh").fill_null(0) / used
+    unpriced, uncounted = (
+        pl.when(used != 0).then(1 - pl.col(name).fill_null(0) / used).otherwise(0.0)
+        for name in ("priced_kwh", "co2_known_kwh")
+    )
     reason = pl.coalesce(
         lack(used, heat, pl.col("electrical_coverage"), pl.col("thermal_coverage"), rules),
-        pl.when(unpriced > UNPRICED_SHARE).then(
-            pl.format("no price for {} % of the electricity", (unpriced * 100).round(0).cast(pl.Int64))
-        ),
+        pl.when(unpriced > UNPRICED_SHARE).then(pl.format("no price for {} % of the electricity", percent(unpriced))),
     )
     rows = rows.with_columns(cost_reason=reason)
     bears = pl.col("cost_reason").is_null()

@@ -103,8 +103,8 @@ def not_borne(heat: pl.Expr, electricity: pl.Expr, least: pl.Expr | None, rules:
 
 
 def percent(share: pl.Expr) -> pl.Expr:
-    """A share as whole percent."""
-    return (share * 100).round(0).cast(pl.Int64)
+    """A share as whole percent; null where there is none (0 of 0)."""
+    return (share * 100).round(0).cast(pl.Int64, strict=False)
 
 
 def carnot_share(flow: pl.Expr, source: pl.Expr, rules: Rules) -> pl.Expr:
