@@ -17,9 +17,9 @@ import polars as pl
 from hp_pipeline.transforms.boundaries import Ratio, spf_columns
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy import WAYS_OF, integral
-from hp_pipeline.transforms.floors import Known, carnot_share, elapsed_s, not_borne, percent, unknown
+from hp_pipeline.transforms.floors import Known, carnot_share, elapsed_s, is_borne, not_borne, percent, unknown
 from hp_pipeline.transforms.sums import known_sum
-from hp_pipeline.transforms.uncertainty import Error, permissible_error, ratio_band
+from hp_pipeline.transforms.uncertainty import Error, fixed_deviation, permissible_error, ratio_band
 from hp_pipeline.vocabulary.boundaries import BOUNDARIES
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.signals import summary_signals
@@ -309,28 +309,30 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     electricity, no heat, or more heat than Carnot allows. The other COPs are null for the same reasons.
     """
     covered = {
-        part: (pl.col(f"{part}_s") / elapsed_s).clip(0, 1) for part in ("electrical", "thermal", *METERED_APART_PARTS)
+        part: (pl.col(f"{part}_s") / pl.col("elapsed")).clip(0, 1)
+        for part in ("electrical", "thermal", *METERED_APART_PARTS)
     }
-    rows = rows.with_columns(electrical_coverage=covered["electrical"], thermal_coverage=covered["thermal"])
+    rows = rows.with_columns(elapsed=elapsed_s).with_columns(
+        electrical_coverage=covered["electrical"], thermal_coverage=covered["thermal"]
+    )
     electrical = pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh").fill_null(0)
     thermal = pl.col("thermal_energy_kwh")
     silence = pl.when(pl.col("observed_s") <= 0, pl.any_horizontal(pl.col(f"{kind}_s") > 0 for kind in _BOTH)).then(
         pl.lit("only counted, over a silence")
     )
+    coverages = pl.col("electrical_coverage"), pl.col("thermal_coverage")
     told = [pl.when(pl.col("electrical_s") > 0).then(electrical), pl.when(pl.col("thermal_s") > 0).then(thermal)]
-    lack = pl.coalesce(silence, unknown(told[0], told[1], covered["electrical"], covered["thermal"], rules))
+    lack = pl.coalesce(silence, unknown(told[0], told[1], *coverages, rules))
     unused = pl.when(pl.col("heating_s") + pl.col("dhw_s") <= 0).then(pl.lit("neither heating nor hot water in it"))
     # What was counted over a silence was given at temperatures that nobody knows.
     silent = divided(pl.col("thermal_energy_unobserved_kwh").fill_null(0).clip(0), rules.maximum_cop)
     least = {part: pl.col(f"electrical_energy_least{part}_kwh").fill_null(0) for part in ("", "_heating", "_dhw")}
-    least[""] = least[""] + silent
-    rows = rows.with_columns(
-        lack=lack, cop_reason=pl.coalesce(lack, unused, not_borne(thermal, electrical, least[""], rules))
-    )
+    rows = rows.with_columns(lack=lack, least=least[""] + silent)
+    least[""] = pl.col("least")
+    rows = rows.with_columns(cop_reason=pl.coalesce("lack", unused, not_borne(thermal, electrical, least[""], rules)))
 
     def ratio(heat: pl.Expr, power: pl.Expr, use: str = "") -> pl.Expr:
-        borne = pl.col("lack").is_null() & not_borne(heat, power, least[use], rules).is_null()
-        return pl.when(borne).then(heat / power)
+        return pl.when(pl.col("lack").is_null() & is_borne(heat, power, least[use], rules)).then(heat / power)
 
     parts = {
         name: (pl.col(f"thermal_energy{name}_kwh"), pl.col(f"electrical_energy{name}_kwh"))
@@ -362,14 +364,13 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     )
     banded = {"cop": (thermal, electrical), "cop_heating": parts["_heating"], "cop_dhw": parts["_dhw"]}
     banded |= {name: (terms.heat, terms.electricity) for name, terms in boundaries.items()}
-    untold = {f"spf_h{number}_{end}": pl.lit(None, pl.Float64) for number in BOUNDARIES for end in ("low", "high")}
-    return shown.with_columns(**untold | _bands(rules, banded, least[""], _edges(rows))).drop("lack")
+    return _with_bands(shown, rules, banded).drop("elapsed", "lack", "least")
 
 
 def _apart_reason(part: str, covered: Mapping[str, pl.Expr], rules: Rules) -> pl.Expr:
     """Why the energy of a consumer with a meter of its own cannot be set against the heat pump's; null where it can."""
     share, words = covered[part], METERED_APART_PARTS[part]
-    unlike = (share - covered["electrical"]).abs() > rules.maximum_coverage_mismatch
+    unlike = (share - pl.col("electrical_coverage")).abs() > rules.maximum_coverage_mismatch
     return (
         pl.when(share.fill_null(0) <= 0)
         .then(pl.lit(f"the meter of the {words} tells nothing"))
@@ -403,45 +404,55 @@ def _edges(rows: pl.DataFrame) -> pl.Expr:
     return edges + pl.col("end_uncertainty_s").fill_null(0) ** 2 if "end_uncertainty_s" in rows.columns else edges
 
 
-def _bands(
-    rules: Rules, ratios: Mapping[str, tuple[pl.Expr, pl.Expr]], least: pl.Expr, edges: pl.Expr
-) -> dict[str, pl.Expr]:
-    """The bands around electricity, heat and each of the ratios (heat, electricity), which ends where Carnot does.
+def _with_bands(rows: pl.DataFrame, rules: Rules, ratios: Mapping[str, tuple[pl.Expr, pl.Expr]]) -> pl.DataFrame:
+    """Add the bands around electricity, heat and each of the ratios (heat, electricity); that of `cop` ends where
+    Carnot does.
 
     The parts of an energy are off as its whole is: by the same share for the meter and by the same amount for its steps
     and for the edges.
     """
-    quanta = rules.metering.quanta_kwh
-
-    def error(kind: str, part: pl.Expr) -> Error:
-        whole, method = pl.col(f"{kind}_energy_kwh"), pl.col(f"{kind}_method")
-        share = pl.when(whole != 0).then((part / whole).abs()).otherwise(1.0)
-        steps = [
-            pl.when(method.str.contains(word, literal=True)).then(quanta.get(kind, {}).get(word, 0.0)).otherwise(0.0)
-            for word in (METER_COUNTER, DEVICE_COUNTER)
-        ]
-        # Whatever is no counter knows an edge only as well as it is sampled.
-        sampled = ~method.is_in(COUNTED).fill_null(False)
-        power = pl.when(pl.col("compressor_s") > 0).then(whole.abs() / pl.col("compressor_s")).otherwise(0)
-        coverage = pl.col(f"{kind}_coverage")
-        return Error(
-            energy=part,
-            meter=pl.col(f"{kind}_meter_error_kwh").fill_null(0) * share,
-            quantum=pl.max_horizontal(steps).fill_null(0.0),
-            sampling=pl.when(sampled).then(power * divided(edges, 3).sqrt()).otherwise(0.0),
-            lacking=pl.when(coverage > 0).then(part.abs() * (1 / coverage - 1)),
-            most_lacking=pl.min_horizontal(2.0, pl.col(f"{kind}_s") / pl.col("compressor_s")).clip(1.0),
-            surplus=power * pl.col("defrost_unmeasured_s") if kind == "thermal" else pl.lit(0.0),
-        )
-
+    known = rows.with_columns(**_of_kind("electrical", rows, rules), **_of_kind("thermal", rows, rules))
     bands: dict[str, pl.Expr] = {}
     for kind in _BOTH:
-        whole = error(kind, pl.col(f"{kind}_energy_kwh"))
+        whole = _error(kind, pl.col(f"{kind}_energy_kwh"))
         bands |= {f"{kind}_energy_low_kwh": whole.low, f"{kind}_energy_high_kwh": whole.high}
     for name, (heat, power) in ratios.items():
-        low, high = ratio_band(error("thermal", heat), error("electrical", power))
-        limit = pl.min_horizontal(rules.maximum_cop, pl.when(least > 0).then(heat / least)) if name == "cop" else None
+        low, high = ratio_band(_error("thermal", heat), _error("electrical", power))
         shown = pl.when(pl.col(name).is_not_null())
+        limit = pl.when(pl.col("least") > 0).then(heat / pl.col("least")) if name == "cop" else pl.lit(None, pl.Float64)
         bands[f"{name}_low"] = shown.then(low)
-        bands[f"{name}_high"] = shown.then(pl.min_horizontal(high, rules.maximum_cop if limit is None else limit))
-    return bands
+        bands[f"{name}_high"] = shown.then(pl.min_horizontal(high, limit, rules.maximum_cop))
+    untold = {f"spf_h{number}_{end}": pl.lit(None, pl.Float64) for number in BOUNDARIES for end in ("low", "high")}
+    return known.with_columns(**untold | bands).drop(f"{kind} {what}" for kind in _BOTH for what in _OF_KIND)
+
+
+_OF_KIND = ("error", "fixed", "lacking", "most", "surplus")
+
+
+def _of_kind(kind: str, rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
+    """What the errors of all parts of a kind of energy are made of, by column."""
+    whole, method, runs_s = pl.col(f"{kind}_energy_kwh"), pl.col(f"{kind}_method"), pl.col("compressor_s")
+    quanta = rules.metering.quanta_kwh.get(kind, {})
+    steps = [
+        pl.when(method.str.contains(word, literal=True)).then(quanta.get(word, 0.0)).otherwise(0.0)
+        for word in (METER_COUNTER, DEVICE_COUNTER)
+    ]
+    # Whatever is no counter knows an edge only as well as it is sampled.
+    sampled = ~method.is_in(COUNTED).fill_null(False)
+    power = pl.when(runs_s > 0).then(whole.abs() / runs_s).otherwise(0.0)
+    coverage = pl.col(f"{kind}_coverage")
+    made = {
+        "error": pl.when(whole != 0).then(pl.col(f"{kind}_meter_error_kwh") / whole.abs()).fill_null(0.0),
+        "fixed": fixed_deviation(
+            pl.max_horizontal(steps).fill_null(0.0), pl.when(sampled).then(power**2 * _edges(rows)).fill_null(0.0)
+        ),
+        "lacking": pl.when(coverage > 0).then(1 / coverage - 1).fill_null(0.0),
+        "most": pl.min_horizontal(2.0, pl.col(f"{kind}_s") / runs_s).clip(1.0),
+        "surplus": power * pl.col("defrost_unmeasured_s") if kind == "thermal" else pl.lit(0.0),
+    }
+    return {f"{kind} {what}": made[what] for what in _OF_KIND}
+
+
+def _error(kind: str, part: pl.Expr) -> Error:
+    error, fixed, lacking, most, surplus = (pl.col(f"{kind} {what}") for what in _OF_KIND)
+    return Error(part, part.abs() * error, fixed, part.abs() * lacking, most, surplus)

@@ -102,6 +102,12 @@ def not_borne(heat: pl.Expr, electricity: pl.Expr, least: pl.Expr | None, rules:
     )
 
 
+def is_borne(heat: pl.Expr, electricity: pl.Expr, least: pl.Expr, rules: Rules) -> pl.Expr:
+    """Whether these energies (kWh) bear a ratio: where `not_borne` has nothing to say."""
+    enough = (electricity >= rules.minimum_electrical_energy_kwh) & (heat > 0)
+    return (enough & (electricity >= least) & (heat <= electricity * rules.maximum_cop)).fill_null(False)
+
+
 def percent(share: pl.Expr) -> pl.Expr:
     """A share as whole percent; null where there is none (0 of 0)."""
     return (share * 100).round(0).cast(pl.Int64, strict=False)

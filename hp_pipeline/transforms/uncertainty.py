@@ -24,8 +24,6 @@ from hp_pipeline.vocabulary.meters import MeterError
 LEVEL: Final = 1.96
 """Standard deviations within which 95 % of a normal distribution lie."""
 
-_RECTANGULAR: Final = 3**0.5
-
 
 def permissible_error(meter: MeterError, flow: pl.Expr, spread: pl.Expr) -> pl.Expr:
     """The maximum permissible error, as a share, at a volume flow (l/h) and a spread (K).
@@ -40,6 +38,16 @@ def permissible_error(meter: MeterError, flow: pl.Expr, spread: pl.Expr) -> pl.E
     return meter.share + meter.flow_share * by_flow + meter.spread_share * by_spread
 
 
+def fixed_deviation(quantum: pl.Expr, edges: pl.Expr) -> pl.Expr:
+    """The standard deviation (kWh) of what is off by the same amount whatever the energy.
+
+    Args:
+        quantum: the step of the counter that it is counted with; 0 for an integral of power.
+        edges: sum of the squares of what each edge may hide, (kWh)²: power while running × delay.
+    """
+    return (divided(quantum**2, 6) + divided(edges, 3)).sqrt()
+
+
 @dataclass(frozen=True)
 class Error:
     """What the band of an energy is made of, as expressions over rows of figures (kWh).
@@ -47,8 +55,7 @@ class Error:
     Attributes:
         energy: the figure.
         meter: the maximum permissible error.
-        quantum: the step of the counter that the energy is counted with; 0 for an integral of power.
-        sampling: the standard deviation due to sampling.
+        fixed: see `fixed_deviation`.
         lacking: energy that the time without readings had if it was as the time known.
         most_lacking: so many times that it may have had.
         surplus: energy that the figure may hold too much, because nothing showed it being taken back.
@@ -56,8 +63,7 @@ class Error:
 
     energy: pl.Expr
     meter: pl.Expr
-    quantum: pl.Expr
-    sampling: pl.Expr
+    fixed: pl.Expr
     lacking: pl.Expr
     most_lacking: pl.Expr
     surplus: pl.Expr
@@ -65,8 +71,7 @@ class Error:
     @property
     def deviation(self) -> pl.Expr:
         """The standard deviation, kWh, of what is known."""
-        parts = (divided(self.meter, _RECTANGULAR), divided(self.quantum, 6**0.5), self.sampling)
-        return pl.sum_horizontal(part.fill_null(0) ** 2 for part in parts).sqrt()
+        return (divided(self.meter**2, 3) + self.fixed**2).sqrt()
 
     @property
     def low(self) -> pl.Expr:

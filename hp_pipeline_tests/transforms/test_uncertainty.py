@@ -7,7 +7,7 @@ import random
 import polars as pl
 import pytest
 
-from hp_pipeline.transforms.uncertainty import Error, permissible_error, ratio_band
+from hp_pipeline.transforms.uncertainty import Error, fixed_deviation, permissible_error, ratio_band
 from hp_pipeline.vocabulary.meters import electricity_meter, heat_meter
 
 DRAWS = 4000
@@ -49,15 +49,8 @@ def drawn(kwh: float, share: float, quantum: float, sampling: float, coverage: f
 
 def error(quantum: float, sampling: float) -> Error:
     seen = pl.col("seen")
-    return Error(
-        seen,
-        pl.col("meter"),
-        pl.lit(quantum),
-        pl.lit(sampling),
-        seen * (1 / pl.col("coverage") - 1),
-        pl.lit(1.0),
-        pl.lit(0.0),
-    )
+    fixed = fixed_deviation(pl.lit(quantum), pl.lit(3 * sampling**2))
+    return Error(seen, pl.col("meter"), fixed, seen * (1 / pl.col("coverage") - 1), pl.lit(1.0), pl.lit(0.0))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +80,8 @@ def test_bands_of_a_cop_hold_the_truth(coverage: float) -> None:
     def of(kind: str) -> Error:
         seen = pl.col(f"seen_{kind}")
         lacking = seen * (1 / pl.col(f"coverage_{kind}") - 1)
-        return Error(seen, pl.col(f"meter_{kind}"), pl.lit(0.1), pl.lit(0.05), lacking, pl.lit(1.0), pl.lit(0.0))
+        fixed = fixed_deviation(pl.lit(0.1), pl.lit(3 * 0.05**2))
+        return Error(seen, pl.col(f"meter_{kind}"), fixed, lacking, pl.lit(1.0), pl.lit(0.0))
 
     low, high = ratio_band(of("heat"), of("power"))
     true = pl.col("true_heat") / pl.col("true_power")

@@ -20,6 +20,7 @@ class CostsDailyStage(DailyStage):
     """Table `quarter_hourly` → `costs_daily`: local days, each from the UTC days around it; none without tariffs."""
 
     tables = ("costs_daily",)
+    stretch_factor = 4
     version = 2
     within = "quarter_hourly"
     whole = 96

@@ -97,6 +97,7 @@ class CyclingDailyStage(BehindChainStage):
     """Tables `compressor_runs`, `state_daily` and the device's own counters → `cycling_daily`."""
 
     tables = ("cycling_daily",)
+    stretch_factor = 4
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Local days with states."""

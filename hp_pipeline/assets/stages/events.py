@@ -29,6 +29,7 @@ class EventsStage(Stage):
 
     tables = ("sessions", "cycles", "defrosts")
     version = 2
+    stretch_factor = 4
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)

@@ -28,6 +28,7 @@ class DailyStage(Stage):
     """Table `hourly` → `daily`: local days, each from the UTC days around it."""
 
     tables = ("daily",)
+    stretch_factor = 4
     within: ClassVar[str] = "hourly"
     """The table of shorter stretches that days are made from."""
     whole: ClassVar[int] = 24

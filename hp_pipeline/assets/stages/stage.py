@@ -117,6 +117,8 @@ class Stage(ABC):
     tables: ClassVar[tuple[str, ...]]
     version: ClassVar[int] = 1
     """Raised when the code makes something else from the same inputs."""
+    stretch_factor: ClassVar[int] = 1
+    """So many times `STRETCH_DAYS` are computed at once: more where a day is a few rows."""
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         self.plant = plant
@@ -263,7 +265,8 @@ class Stage(ABC):
         stretch: list[str] = []
         for key in keys:
             day = date.fromisoformat(key)
-            if stretch and (day - date.fromisoformat(stretch[-1]) != timedelta(days=1) or len(stretch) >= STRETCH_DAYS):
+            most = STRETCH_DAYS * self.stretch_factor
+            if stretch and (day - date.fromisoformat(stretch[-1]) != timedelta(days=1) or len(stretch) >= most):
                 yield stretch
                 stretch = []
             stretch.append(key)

@@ -67,6 +67,7 @@ class StateDailyStage(BehindChainStage):
     """Table `state_intervals` → `state_daily`: local days, each from the UTC days around it."""
 
     tables = ("state_daily",)
+    stretch_factor = 4
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Local days that touch a UTC day with states."""
