@@ -285,6 +285,10 @@ ones](figures.md#the-ways-to-an-energy).
 A curve above the grey line holds the truth more often than it says. It does for heat and COP: a meter's permissible
 error is the sum of its parts' (EN 1434), and parts that are off in the same direction at once are rare.
 
+A session's bands are wide where its edges are seen late: what the machine takes in one interval is then a good part of
+what it took at all. A day's are widened by the time without readings, which may have had up to twice its share.
+
 Made by `python -m benchmarks calibration --write`: simulated winter days, read through heat meters of class 2 and
-electricity meters of class B whose errors were drawn as wide as their classes permit (as two standard deviations).
+electricity meters of class B whose errors were drawn as wide as their classes permit (as two standard deviations);
+every minute or every five, with silences, and by counters of whole kWh.
 """

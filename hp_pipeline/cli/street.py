@@ -75,6 +75,7 @@ def score_solar_heating(data: Path, lake: Lake) -> tuple[list[tuple[str, ...]], 
         return [], None
     house = solar_house(plan, hours["end"][-1] + timedelta(hours=1))
     # What was told before the street answered came every five minutes, and later ones more often.
+    days = days.filter(pl.col("start") >= hours["start"][0])  # the first one is known from its first reading on
     history = days.filter(pl.col("end") <= plan.began)
     pace = 300.0 if history.height else 60.0
     by_hour, by_day = (
