@@ -18,7 +18,7 @@ from benchmarks.history import HISTORY_END, YEAR_DAYS, YEAR_START, linked_copy, 
 from benchmarks.report import Line, Report, of_runs
 
 WEEK = 7
-TWO_YEARS: Final = 731
+TWO_YEARS = 731
 TEN_YEARS = 3652
 RATIO = 1.1
 BATCH = timedelta(minutes=10)
