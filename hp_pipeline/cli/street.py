@@ -75,13 +75,11 @@ def score_solar_heating(data: Path, lake: Lake) -> tuple[list[tuple[str, ...]], 
         return [], None
     house = solar_house(plan, hours["end"][-1] + timedelta(hours=1))
     # What was told before the street answered came every five minutes, and later ones more often.
-    days = days.filter(pl.col("start") >= hours["start"][0])  # the first one is known from its first reading on
-    history = days.filter(pl.col("end") <= plan.began)
-    pace = 300.0 if history.height else 60.0
-    by_hour, by_day = (
-        score_solar(true_solar(house, rows), rows, SOLAR_GOALS[pace])
-        for rows in (hours, history if pace > 60 else days)
-    )
+    told_before = pl.col("end") <= plan.began
+    pace = 300.0 if hours.filter(told_before).height else 60.0
+    # The first day is known from its first reading on: it is not whole.
+    whole_days = days.filter(told_before | (pace == 60), pl.col("start") >= hours["start"][0])
+    by_hour, by_day = (score_solar(true_solar(house, rows), rows, SOLAR_GOALS[pace]) for rows in (hours, whole_days))
     rows = [
         (
             hour["energy"].removesuffix("_kwh"),

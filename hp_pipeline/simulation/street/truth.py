@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from hp_pipeline.simulation.devices.mqtt import SolarHouse
+from hp_pipeline.simulation.scoring import SOLAR_ENERGIES
 from hp_pipeline.simulation.street.life import Life
 from hp_pipeline.simulation.street.plan import FOLDER
 from hp_pipeline.simulation.truth import truth_energy, truth_events
@@ -81,8 +82,11 @@ def true_energy(data: Path, house: str) -> pl.DataFrame:
 def true_solar(house: SolarHouse, periods: pl.DataFrame) -> pl.DataFrame:
     """What happened in each of these periods (`start`, `end`) in the house with the solar heating: `start` and the
     energies, see `SolarHouse.between`."""
+    moment = pl.Datetime("us", "UTC")
     rows = [{"start": start, **house.between(start, end)} for start, end in periods.select("start", "end").iter_rows()]
-    return pl.DataFrame(rows, schema_overrides={"start": pl.Datetime("us", "UTC")})
+    if not rows:
+        return pl.DataFrame(schema={"start": moment, **dict.fromkeys(SOLAR_ENERGIES, pl.Float64())})
+    return pl.DataFrame(rows, schema_overrides={"start": moment})
 
 
 def compare(truth: pl.DataFrame, daily: pl.DataFrame, measured: Mapping[str, Sequence[pl.Expr]]) -> pl.DataFrame:
