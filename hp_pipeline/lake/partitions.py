@@ -176,9 +176,10 @@ class Lake:
     def _write(self, asset: str, key: str, frame: pl.DataFrame, inputs: str) -> tuple[Receipt, list[Path]]:
         """Store a partition; returns its receipt, and the directories to be synced until it is durable."""
         path = self.path(asset, key)
-        data, content = encode(frame, {"hp.inputs": inputs, "hp.rows": str(frame.height)})
+        known = known_columns(frame)
+        data, content = encode(known, {"hp.inputs": inputs, "hp.rows": str(frame.height)})
         written, changed = _replace_file(path, data)
-        self._recent.put(path, written, known_columns(frame))
+        self._recent.put(path, written, known)
         return Receipt(content, inputs, frame.height), changed
 
     def remove(self, asset: str, key: str) -> None:

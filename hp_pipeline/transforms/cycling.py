@@ -17,6 +17,7 @@ from datetime import date, datetime, timedelta
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
+from hp_pipeline.transforms.floors import percent
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.transforms.states import DayLinks, day_links
 from hp_pipeline.vocabulary.rules import Rules
@@ -216,7 +217,7 @@ def cycling_daily(
             .otherwise(
                 pl.format(
                     "it is known for only {} % of the day whether the compressor ran",
-                    (share * 100).round(0).cast(pl.Int64),
+                    percent(share),
                 )
             ),
         ),

@@ -87,7 +87,7 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
     for (name, metered), parts in found.items():
         merged = _one_series(parts, mappings[name, metered], result.doubts)
         if metered:
-            result.meters[name] = Metered(merged, pl.concat(read[name]).unique().sort())
+            result.meters[name] = Metered(merged, all_times(read[name]))
         else:
             result.signals[name] = merged
     if times:

@@ -15,7 +15,7 @@ import polars as pl
 
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy import integral
-from hp_pipeline.transforms.floors import carnot_share
+from hp_pipeline.transforms.floors import carnot_share, percent
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
 
@@ -132,7 +132,7 @@ def _reason(name: str, rules: Rules) -> pl.Expr:
         pl.when(known <= 0)
         .then(pl.lit("heat or electricity is not known"))
         .when(share < rules.minimum_coverage)
-        .then(pl.format("known for only {} % of the time", (share * 100).round(0).cast(pl.Int64)))
+        .then(pl.format("known for only {} % of the time", percent(share)))
         .when(power < rules.compressor_power_w)
         .then(pl.format("less than {} W of electricity", pl.lit(rules.compressor_power_w)))
         .when(pl.col(f"{name}_mj") <= 0)

@@ -34,7 +34,7 @@ from hp_pipeline.transforms.calendar import (
 )
 from hp_pipeline.transforms.decode import Decoded
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.floors import Known
+from hp_pipeline.transforms.floors import Known, elapsed_s
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.vocabulary.profiles import SignalMapping
@@ -654,13 +654,6 @@ def _placed(merged: pl.DataFrame, name: PeriodName, time_zone: str) -> pl.DataFr
     )
 
 
-def _elapsed(known: Known) -> pl.Expr:
-    """Seconds of the period in which there could be something."""
-    first = pl.col("start") if known.since is None else pl.max_horizontal("start", pl.lit(known.since, UTC))
-    last = pl.col("end") if known.until is None else pl.min_horizontal("end", pl.lit(known.until, UTC))
-    return divided((last - first).dt.total_microseconds(), _US_PER_S)
-
-
 def _shown(rows: pl.DataFrame, rules: SolarRules, known: Known) -> pl.DataFrame:
     """Rows in the exact form with `start` and `end` → units that people read, with the ratios."""
     means = [
@@ -681,7 +674,7 @@ def _shown(rows: pl.DataFrame, rules: SolarRules, known: Known) -> pl.DataFrame:
     bears = (pl.col("idle_s") >= _LEAST_IDLE_S) & (pl.col("idle_excess_mean") >= _LEAST_EXCESS_K)
     until = pl.lit(known.until, UTC)
     return units.with_columns(
-        coverage=(pl.col("covered_s") / _elapsed(known)).clip(0, 1),
+        coverage=(pl.col("covered_s") / elapsed_s(known)).clip(0, 1),
         stored_energy_rate_kw=pl.when(pl.col("covered_s") > 0).then(
             pl.col("stored_change_kwh") / (pl.col("covered_s") / 3600)
         ),
@@ -781,6 +774,6 @@ def _house_shown(rows: pl.DataFrame, known: Known) -> pl.DataFrame:
     )
     given = pl.sum_horizontal("heat_pump_kwh", "solar_kwh", "immersion_kwh", "pellet_kwh")
     return units.with_columns(
-        coverage=(pl.min_horizontal("covered_s", "heat_pump_s") / _elapsed(known)).clip(0, 1),
+        coverage=(pl.min_horizontal("covered_s", "heat_pump_s") / elapsed_s(known)).clip(0, 1),
         closure=pl.when(given >= _LEAST_INPUT_KWH).then(pl.col("closure_error_kwh") / given),
     )
