@@ -91,7 +91,7 @@ def test_every_device_answers_and_its_faults_are_seen_as_they_are(street: Street
     assert set(scored["verdict"]) <= {"right", "healed"}, scored.filter(pl.col("verdict") == "wrong")
     seen = scored.filter(pl.col("verdict") == "right")
     assert {"isg_neighbour", "vicare", "luxtronik"} <= set(seen["source"]), scored
-    assert set(seen.filter(source="vicare")["outcomes"].explode()) == {"offline"}
+    assert set(seen.filter(source="vicare")["expected"]) == {"offline"}
 
 
 def test_as_a_process_it_answers_until_it_is_told_to_end(street: Street) -> None:
