@@ -2,13 +2,15 @@
 
 The temperature of a layer runs straight from one reading to the next, over at most `max_gap`: longer gaps are not
 bridged, they lower the coverage. What the tank holds at the begin and the end of a stretch telescopes, so cutting at
-hours neither loses nor doubles anything. Heaters are *measured*: power, or rated power times the time that they are on.
+hours neither loses nor doubles anything. Heaters are *measured*: power, or rated power times the time that they are on;
+so are heat pumps, by what their own figures say (`tank_heat`).
 What is left of the level's changes is looked at hour by hour as a path of rises and falls, each greater than the dead
 band, so that noise cannot ratchet: a rise while the solar pump runs is solar, any other unexplained, a fall is a draw.
-Energies are whole millijoules: stored change = solar + immersion + pellet + unexplained - draw - loss, to the last bit.
+Energies are whole millijoules: stored change = solar + immersion + pellet + heat pumps + unexplained - draw - loss, to
+the last bit.
 
-An hour depends on the readings within it and `max_gap` around it, on nothing else: not on their order, on batches, on
-when a process was started, or on what was before.
+An hour depends on the readings within it and `max_gap` around it, and on what heat pumps told of it; on nothing else:
+not on their order, on batches, on when a process was started, or on what was before.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.floors import Known, elapsed_s
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.transforms.sums import known_sum
+from hp_pipeline.transforms.tank_heat import ChargingHeatPump, with_heat_pumps
 from hp_pipeline.vocabulary.profiles import SignalMapping
 from hp_pipeline.vocabulary.rules import SolarRules
 from hp_pipeline.vocabulary.signals import signals
@@ -307,7 +310,7 @@ def balance(frames: pl.DataFrame, cut: pl.Expr, rules: SolarRules) -> pl.DataFra
     """The sums of each hour in the exact form (mJ, µs, means × µs).
 
     Args:
-        frames: table `solar_frames` of whole hours.
+        frames: table `solar_frames` of whole hours, with the heat of heat pumps (`tank_heat.with_heat_pumps`).
         cut: expression over the frames: the begin of the hour that each lies in.
 
     Returns:
@@ -371,7 +374,7 @@ def _driven(rows: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
         )
         .with_columns(
             rest=pl.col("change")
-            - pl.sum_horizontal(pl.col("immersion", "pellet", "metered").fill_null(0))
+            - pl.sum_horizontal(pl.col("immersion", "pellet", "metered", "heat_pump").fill_null(0))
             + pl.col("loss")
         )
         .with_columns(_old_split(reference))
@@ -422,10 +425,12 @@ def _sums(known: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
         _known_sum("immersion", "immersion_kwh"),
         _known_sum("pellet", "pellet_kwh"),
         _known_sum("metered"),
+        _known_sum("heat_pump", "heat_pump_kwh"),
         pl.col("loss").sum().alias("standby_loss_kwh"),
         pl.col("legacy_solar_kwh", "legacy_immersion_kwh", "legacy_pellet_kwh").sum(),
         pl.col("span").sum().alias("covered_s"),
         _time_where("heaters_s", pl.all_horizontal(pl.lit(True), *heaters)),
+        pl.col("heat_pump_known").sum().alias("heat_pump_s"),
         _time_where("pump_s", pl.col("solar_pump")),
         _time_where("immersion_s", pl.col("immersion_heater_on") | (pl.col("immersion_heater_power") > 50)),
         _time_where("pellet_s", pl.col("pellet_stove_on") | (pl.col("pellet_stove_power") > 50)),
@@ -538,6 +543,7 @@ def _idle(rows: pl.DataFrame) -> pl.DataFrame:
         | (pl.col("immersion").fill_null(0) > 0)
         | (pl.col("pellet").fill_null(0) > 0)
         | (pl.col("metered").fill_null(0) > 0)
+        | (pl.col("heat_pump").fill_null(0) != 0)
     )
     so_far, lasted = change.cum_sum().over("cut"), span.cum_sum().over("cut")
     straight = change.sum().over("cut") * (lasted / span.sum().over("cut"))
@@ -570,24 +576,33 @@ def _idle(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def solar_hourly(
-    frames: pl.DataFrame, start: datetime, end: datetime, time_zone: str, rules: SolarRules, known: Known
+    frames: pl.DataFrame,
+    start: datetime,
+    end: datetime,
+    time_zone: str,
+    rules: SolarRules,
+    known: Known,
+    heat_pumps: Sequence[ChargingHeatPump] = (),
 ) -> pl.DataFrame:
     """Table `solar_hourly`: the local hours that begin within the UTC days [start, end).
 
     Args:
         frames: table `solar_frames` of these days and of the rest of the last hour.
         known: the time in which there are frames at all.
+        heat_pumps: those that heat the tank, of the same days.
     """
     if frames.is_empty():
         return conform(None, "solar_hourly")
-    rows = balance(frames, hour_start("start", time_zone), rules).rename({"cut": "start"})
+    driven = with_heat_pumps(frames.sort("start"), heat_pumps)
+    rows = balance(driven, hour_start("start", time_zone), rules).rename({"cut": "start"})
     rows = rows.filter(pl.col("start") >= start, pl.col("start") < end)
     local = pl.Series("local_start", local_iso(rows["start"], time_zone), pl.String)
+    final = [one.final_until for one in heat_pumps if one.final_until is not None]
     placed = rows.with_columns(
         local,
         period=local.alias("period"),
         end=pl.Series([hour_end(begin, time_zone) for begin in rows["start"]], dtype=UTC),
-    )
+    ).with_columns(open=pl.col("end") > pl.lit(min(final), UTC) if final else pl.lit(False))
     return _with_content(conform(_shown(placed, rules, known), "solar_hourly"))
 
 
@@ -616,17 +631,25 @@ def solar_by_calendar(
             *(pl.col(f"{level}_first").drop_nulls().first() for level in SOLAR_LEVELS),
             *(pl.col(f"{level}_last").drop_nulls().last() for level in SOLAR_LEVELS),
             pl.col("solar_collector_temperature_max").max(),
+            pl.col("provisional").any().alias("open"),
         )
     )
     return _with_content(conform(_shown(_placed(merged, name, time_zone), rules, known), table))
 
 
 def _with_content(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with `content`: 16 hexadecimal digits of the SHA-256 of all else but `provisional`."""
-    told = rows.drop("content", "provisional").iter_rows(named=True)
+    """Rows with `content`: 16 hexadecimal digits of the SHA-256 of all else but `provisional`, and but what says of
+    heat pumps that nothing is known of them."""
+    told = [
+        {name: value for name, value in row.items() if row["heat_pump_kwh"] is not None or name not in _OF_HEAT_PUMPS}
+        for row in rows.drop("content", "provisional").iter_rows(named=True)
+    ]
     texts = [json.dumps(row, sort_keys=True, default=datetime.isoformat) for row in told]
     hashes = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
     return rows.with_columns(pl.Series("content", hashes, pl.String))
+
+
+_OF_HEAT_PUMPS = ("heat_pump_kwh", "heat_pump_s")
 
 
 def _exact(rows: pl.DataFrame) -> pl.DataFrame:
@@ -655,7 +678,8 @@ def _placed(merged: pl.DataFrame, name: PeriodName, time_zone: str) -> pl.DataFr
 
 
 def _shown(rows: pl.DataFrame, rules: SolarRules, known: Known) -> pl.DataFrame:
-    """Rows in the exact form with `start` and `end` → units that people read, with the ratios."""
+    """Rows in the exact form with `start`, `end` and `open` (whether heat pumps may yet change it) → units that people
+    read, with the ratios."""
     means = [
         pl.when(pl.col(weight) > 0).then(pl.col(name) / pl.col(weight)).alias(name) for name, weight in MEANS.items()
     ]
@@ -674,7 +698,7 @@ def _shown(rows: pl.DataFrame, rules: SolarRules, known: Known) -> pl.DataFrame:
     bears = (pl.col("idle_s") >= _LEAST_IDLE_S) & (pl.col("idle_excess_mean") >= _LEAST_EXCESS_K)
     until = pl.lit(known.until, UTC)
     return units.with_columns(
-        coverage=(pl.col("covered_s") / elapsed_s(known)).clip(0, 1),
+        coverage=(pl.col("heat_pump_s") / elapsed_s(known)).clip(0, 1),
         stored_energy_rate_kw=pl.when(pl.col("covered_s") > 0).then(
             pl.col("stored_change_kwh") / (pl.col("covered_s") / 3600)
         ),
@@ -683,7 +707,7 @@ def _shown(rows: pl.DataFrame, rules: SolarRules, known: Known) -> pl.DataFrame:
         standby_loss_w_per_k=pl.when(bears).then(pl.col("idle_loss_kwh") * 1000 / idle_kelvin_h),
         solar_kwh_per_m2=pl.col("solar_kwh") / pl.lit(rules.area_m2, pl.Float64),
         **{f"{what}_difference_kwh": pl.col(f"device_{what}_kwh") - pl.col(f"{what}_kwh") for what in DEVICE_COUNTERS},
-        provisional=(pl.col("end") + rules.max_gap > until).fill_null(False),
+        provisional=(pl.col("end") + rules.max_gap > until).fill_null(False) | pl.col("open"),
     )
 
 
@@ -717,10 +741,11 @@ def house_hourly(solar: pl.DataFrame, heat_pumps: Sequence[pl.DataFrame], known:
         for rows in heat_pumps
     ]
     zero = pl.lit(0, pl.Int64)
-    rows = solar.with_columns(
+    # Their own hours say what they gave, also while the tank was not known; the tank's say what of it was seen there.
+    rows = solar.drop(_OF_HEAT_PUMPS).with_columns(
         *(
             (pl.col(name) * _MJ_PER_KWH).round().cast(pl.Int64).alias(name)
-            for name in set(HOUSE_ENERGIES) & set(ENERGIES)
+            for name in set(HOUSE_ENERGIES) & set(ENERGIES) - set(_OF_HEAT_PUMPS)
         ),
         (pl.col("covered_s") * _US_PER_S).round().cast(pl.Int64),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -21,12 +22,13 @@ from hp_pipeline.transforms.decode import Decoded
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.transforms.solar import ENERGIES, house_by_calendar, house_hourly, solar_by_calendar, solar_hourly
+from hp_pipeline.transforms.tank_heat import ChargingHeatPump
 from hp_pipeline.vocabulary.rules import SolarRules
 from hp_pipeline_tests.transforms.solar_readings import PROFILE, RULES, START, framed, heard, readings, truth
 
 DAY = timedelta(days=1)
 SLACK = timedelta(minutes=20)
-CAME = ("solar_kwh", "immersion_kwh", "pellet_kwh", "unexplained_kwh")
+CAME = ("solar_kwh", "immersion_kwh", "pellet_kwh", "heat_pump_kwh", "unexplained_kwh")
 WENT = ("stored_change_kwh", "draw_kwh", "standby_loss_kwh")
 
 
@@ -474,6 +476,146 @@ def test_an_unknown_heater_is_not_taken_for_one_that_is_off() -> None:
     without = replace(SMALL, immersion_kw=None)
     frames = solar.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, without)
     assert solar_hourly(frames, FIRST, FIRST + DAY, "UTC", without, Known())["collected_kwh"][:3].null_count() == 0
+
+
+def charging(chance: Random, days: int) -> ChargingHeatPump:
+    """Days of a heat pump whose heat into the tank is anything, also where it is not known."""
+    count = 96 * days
+    quarters = [FIRST + timedelta(minutes=15 * place) for place in range(count)]
+    modes = [chance.choice(["dhw", "dhw", "heating", "standby", None]) for _ in quarters]
+    heats = [chance.choice([None, 0.0, chance.uniform(-0.1, 2)]) if mode == "dhw" else 0.0 for mode in modes]
+    ends = [begin + timedelta(minutes=15) for begin in quarters]
+    known = [0.0 if heat is None else chance.choice([900.0, 400.0]) for heat in heats]
+    segments = {"start": quarters, "end": ends, "mode": modes, "state": ["on"] * count, "observed_s": [900.0] * count}
+    powers = {"start": quarters, "end": ends, "thermal_power": [chance.choice([None, 3000.0]) for _ in quarters]}
+    return ChargingHeatPump(
+        pl.DataFrame({**segments, "thermal_s": known}, schema_overrides={"start": solar.UTC, "end": solar.UTC}),
+        pl.DataFrame(powers, schema_overrides={"start": solar.UTC, "end": solar.UTC}),
+        pl.DataFrame(
+            {"start": quarters, "thermal_energy_dhw_kwh": heats},
+            schema={"start": solar.UTC, "thermal_energy_dhw_kwh": pl.Float64()},
+        ),
+    )
+
+
+def on_day(heat_pump: ChargingHeatPump, first: datetime, last: datetime) -> ChargingHeatPump:
+    """What is read of it for some days."""
+    within = pl.col("start") >= first, pl.col("start") < last
+    parts = (heat_pump.segments, heat_pump.frames, heat_pump.quarters)
+    return ChargingHeatPump(*(rows.filter(*within) for rows in parts))
+
+
+@given(told=histories(), seed=st.integers(0, 2**32), count=st.integers(1, 2))
+@settings(max_examples=25, deadline=None)
+def test_the_balance_is_exact_whatever_heat_pumps_give(told: Decoded, seed: int, count: int) -> None:
+    chance = Random(seed)
+    pumps = [charging(chance, 3) for _ in range(count)]
+    frames = solar.solar_frames(told, {}, "sun", FIRST, FIRST + 2 * DAY, SMALL)
+    hours = solar_hourly(frames, FIRST - DAY, FIRST + 2 * DAY, "Asia/Kolkata", SMALL, Known(), pumps)
+    assert [imbalance(row) for row in hours.iter_rows(named=True)] == [0] * hours.height
+    for name in ("solar_kwh", "draw_kwh"):
+        assert (hours[name].fill_null(0) >= 0).all()
+    assert (hours["heat_pump_s"] <= hours["covered_s"]).all()
+    assert (hours.filter(pl.col("heat_pump_s") == 0)["heat_pump_kwh"].is_null()).all()
+    # Day by day, with that day's part of the heat pumps (and of the next one's, whose first half hour is this one's
+    # last), it is the same to the last bit.
+    days = []
+    for day in (-1, 0, 1):
+        first = FIRST + day * DAY
+        own = frames.filter(pl.col("start") >= first, pl.col("start") < first + DAY + timedelta(hours=1))
+        some = [on_day(pump, first, first + 2 * DAY) for pump in pumps]
+        days.append(solar_hourly(own, first, first + DAY, "Asia/Kolkata", SMALL, Known(), some))
+    assert encode(pl.concat(days), {}) == encode(hours, {})
+    merged = solar_by_calendar(hours, "monthly", [date(2026, 10, 1)], "Asia/Kolkata", SMALL, Known())
+    assert [imbalance(row) for row in merged.iter_rows(named=True)] == [0] * merged.height
+    assert whole(merged["heat_pump_kwh"].sum()) == sum(whole(heat) for heat in hours["heat_pump_kwh"])
+
+
+def plain_day() -> pl.DataFrame:
+    """Frames of a day on which the heaters of the tank run by the clock."""
+    chance = Random(11)
+    times = [FIRST + timedelta(seconds=60 * i) for i in range(24 * 60 + 12)]
+    walk, values = [30.0, 60.0], []
+    for _ in times:
+        walk = [min(95.0, max(5.0, level + chance.uniform(-0.9, 0.9))) for level in walk]
+        values.append([round(level, 1) for level in walk])
+    names = ("solar_pump", "immersion_heater_on", "pellet_stove_on")
+    states = {name: [float(i // 50 % (3 + place) == 0) for i in range(len(times))] for place, name in enumerate(names)}
+    states["solar_collector_temperature"] = [80.0] * len(times)
+    return solar.solar_frames(decoded(2, times, values, states), {}, "sun", FIRST, FIRST + DAY, SMALL)
+
+
+def test_without_a_heat_pump_an_hour_is_as_it_was_before_there_could_be_one() -> None:
+    """The hashes are those of hours made before: nobody who keeps them is told that a tank without one was restated."""
+    hours = solar_hourly(plain_day(), FIRST, FIRST + DAY, "UTC", SMALL, Known())
+    assert hashlib.sha256("".join(hours["content"]).encode()).hexdigest()[:16] == "fae4cb2943d4213d"
+    day = solar_by_calendar(hours, "daily", [FIRST.date()], "UTC", SMALL, Known())
+    assert day["content"].to_list() == ["d8d1466d0f8b50cd"]
+    assert (day["heat_pump_kwh"][0], day["heat_pump_s"][0]) == (None, day["covered_s"][0])
+
+
+def test_a_heat_pump_that_gives_nothing_changes_no_figure() -> None:
+    frames = plain_day()
+    resting = ChargingHeatPump(
+        conform(
+            pl.DataFrame({"start": [FIRST], "end": [FIRST + DAY], "mode": ["standby"], "observed_s": [86400.0]}),
+            "segments",
+        ),
+        conform(None, "frames"),
+        conform(None, "quarter_hourly"),
+        FIRST + timedelta(hours=5.5),
+    )
+    of_it = ["heat_pump_kwh", "heat_pump_s", "content", "provisional"]
+    without = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known())
+    with_one = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known(), [resting])
+    assert with_one.drop(of_it).equals(without.drop(of_it))
+    assert with_one["heat_pump_kwh"].to_list() == [0.0] * 24
+    # What it gives may still change from half past five on.
+    assert with_one["provisional"].to_list() == [False] * 5 + [True] * 19
+    assert solar_by_calendar(with_one, "daily", [FIRST.date()], "UTC", SMALL, Known())["provisional"].to_list() == [
+        True
+    ]
+    # Of the first twelve hours alone it tells anything.
+    half = replace(resting, segments=resting.segments.with_columns(end=FIRST + DAY / 2, observed_s=43200.0))
+    partly = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known(), [half])
+    assert partly["coverage"].to_list() == [1.0] * 12 + [0.0] * 12
+    assert partly["covered_s"].to_list() == [3600.0] * 24
+    assert partly["heat_pump_kwh"].null_count() == 12
+
+
+def test_what_a_heat_pump_gives_is_neither_solar_nor_unexplained() -> None:
+    """The tank gains 3 kW while the solar pump runs and the heat pump gives 2 kW of them; then it gains 1 kW of the 2;
+    then nobody knows what the heat pump gives."""
+    rules = SolarRules(litres=320.0, shares=(1.0,))
+    per_kwh = 1 / (320 * 4186.8 / 3.6e6)
+    minutes = 60 * 3
+    times = [FIRST + timedelta(minutes=place) for place in range(minutes + 1)]
+    rise = [min(place, 60) * 3 + min(max(place - 60, 0), 60) + max(place - 120, 0) * 3 for place in range(minutes + 1)]
+    states = {"solar_pump": [1.0] * len(times), "solar_collector_temperature": [90.0] * len(times)}
+    told = decoded(1, times, [[20 + kw_min / 60 * per_kwh] for kw_min in rise], states)
+    frames = solar.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules)
+    quarters = [FIRST + timedelta(minutes=15 * place) for place in range(8)]
+    heat_pump = ChargingHeatPump(
+        conform(
+            pl.DataFrame(
+                {
+                    "start": [FIRST],
+                    "end": [FIRST + timedelta(hours=2)],
+                    "mode": ["dhw"],
+                    "state": ["on"],
+                    "observed_s": [7200.0],
+                    "thermal_s": [7200.0],
+                }
+            ),
+            "segments",
+        ),
+        conform(None, "frames"),
+        conform(pl.DataFrame({"start": quarters, "thermal_energy_dhw_kwh": [0.5] * 8}), "quarter_hourly"),
+    )
+    hours = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known(), [heat_pump])
+    figures = hours.select("solar_kwh", "heat_pump_kwh", "draw_kwh", "unexplained_kwh", "coverage").rows()
+    near = [(1, 2, 0, 0, 1), (0, 2, 1, 0, 1), (3, None, 0, 0, 0)]
+    assert figures == [pytest.approx(row, abs=1e-6) for row in near]
 
 
 def contents_of(values: list[list[float]], count: int) -> dict[int, tuple[str, bool]]:
