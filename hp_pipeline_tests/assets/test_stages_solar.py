@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.exports import write_daily_csv, write_weekly_csv
-from hp_pipeline.assets.stages import SOLAR_STAGES, stages, store_readings, tables_of
+from hp_pipeline.assets.stages import SOLAR_STAGES, HouseDailyStage, stages, store_readings, tables_of
 from hp_pipeline.assets.workspace import SolarPlant, Workspace
 from hp_pipeline.automation.jobs import figures_selection
 from hp_pipeline.cli import cli
@@ -380,4 +380,25 @@ def test_solar_hours_are_due_again_when_the_heat_pump_tells_late(tmp_path: Path)
     store_readings(workspace, "pump", missed)
     update_both(workspace, (silent[0].date(), silent[1].date()))
     assert within(hours(workspace))["coverage"].min() > 0.9
+    assert update_both(workspace) == 0
+
+
+def test_a_silence_of_the_heat_pump_that_lasts_for_days_is_final_once_it_tells_again(tmp_path: Path) -> None:
+    """Also when only the day on which it tells again is looked at."""
+    told, workspace = both(timedelta(minutes=5), 3), sunny_house(tmp_path)
+    reach = HouseDailyStage(workspace.solar_plant("sun")).reach
+    days = reach + 8
+    first = told.told.filter(pl.col("time") >= START, pl.col("time") < START + timedelta(hours=1))
+    every_day = [first.with_columns(pl.col("time") + timedelta(days=day)) for day in range(days)]
+    batch(workspace, pl.concat(every_day))
+    for day in (0, days - 1):
+        pumped = told.pump.filter(pl.col("time").is_between(START, START + timedelta(hours=23)))
+        store_readings(workspace, "pump", pumped.with_columns(pl.col("time") + timedelta(days=day)))
+        on = START.date() + timedelta(days=day)
+        update_both(workspace, (on, on))
+        if not day:
+            update_both(workspace)
+            assert hours(workspace)["provisional"].to_list() == [False] + [True] * (days - 1)
+    # The tank's own newest hour.
+    assert hours(workspace)["provisional"].to_list() == [False] * (days - 1) + [True]
     assert update_both(workspace) == 0

@@ -106,14 +106,16 @@ class _ChargedStage(Stage):
         return super().keys(None if first is None else self._since_silence(first), last)
 
     def _since_silence(self, first: date) -> date:
-        edge = shifted(first.isoformat(), -(self.reach + 3))
+        """The first day, or the newest on which a heat pump told anything, if it was silent when what is looked at from
+        the first day on begins (the day behind its last one may have a partition without frames)."""
+        edge = shifted(first.isoformat(), -(self.reach + 2))
         since = first
         for plant in _solar(self.plant).heat_pumps:
-            framed = self.listed(f"{plant.frames}/{plant.id}")
-            before = framed[bisect_left(framed, edge) - 1 :][:1] if framed and framed[0] < edge else []
-            is_silent = not any(self.has(f"{plant.frames}/{plant.id}", key) for key in (edge, shifted(edge, 1)))
-            if before and is_silent:
-                since = min(since, day_of(before[0]))
+            asset = f"{plant.frames}/{plant.id}"
+            framed = self.listed(asset)
+            told_before = bisect_left(framed, edge)
+            if told_before and not all(self.has(asset, key) for key in (edge, shifted(edge, 1))):
+                since = min(since, day_of(framed[told_before - 1]))
         return since
 
 
