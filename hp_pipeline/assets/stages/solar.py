@@ -15,7 +15,7 @@ from hp_pipeline.assets.stages.periods import DailyStage, PeriodStage
 from hp_pipeline.assets.stages.stage import Outcome, Stage, between, by_day, day_of, midnight, shifted
 from hp_pipeline.assets.stages.states import StatesStage
 from hp_pipeline.assets.workspace import Plant, SolarPlant
-from hp_pipeline.transforms import calendar, energy, solar, states, tank_heat
+from hp_pipeline.transforms import calendar, energy, solar, states, tank_frames, tank_heat
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
@@ -65,7 +65,7 @@ class SolarFramesStage(FramesStage):
         decoded = self._decoded(start, end)
         outcome.doubts += decoded.doubts
         outcome.ambiguous |= decoded.ambiguous
-        built = solar.solar_frames(decoded, self.plant.mappings, self.plant.id, start, end, _rules(self))
+        built = tank_frames.solar_frames(decoded, self.plant.mappings, self.plant.id, start, end, _rules(self))
         return {"solar_frames": by_day(built, keys)}
 
 
@@ -83,7 +83,7 @@ class SolarStatesStage(StatesStage):
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         frames = conform(self.lake.read(self.asset("solar_frames"), keys), "solar_frames")
         rows = states.state_intervals(
-            solar.state_frames(frames.sort("start")),
+            tank_frames.state_frames(frames.sort("start")),
             conform(None, "operation").select(states.OPERATION_COLUMNS),
             self.handed_to(keys[0]),
             self.plant.time_zone,
