@@ -159,7 +159,8 @@ def _balances(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     def exact(name: str) -> pl.Expr:
         return (pl.col(name).fill_null(0) * 3.6e9).round().cast(pl.Int64)
 
-    came = sum((exact(f"{what}_kwh") for what in ("solar", "immersion", "pellet", "unexplained")), pl.lit(0))
+    gave = ("solar", "immersion", "pellet", "heat_pump", "unexplained")
+    came = sum((exact(f"{what}_kwh") for what in gave), pl.lit(0))
     went = sum((exact(f"{what}_kwh") for what in ("stored_change", "draw", "standby_loss")), pl.lit(0))
     wrong = rows.filter(came != went)
     return wrong.is_empty(), {"rows_wrong": wrong.height, "rows": rows.height}
@@ -365,7 +366,9 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     "solar_daily": {
         **_MADE,
         "balances": Check("What came into the tank is what it stored, gave and lost", _ERROR, _balances),
-        "coverage": Check(f"The tank is known for {TANK_COVERAGE_WANTED:.0%} of each day", _WARN, _tank_known),
+        "coverage": Check(
+            f"Tank and heat pumps are known for {TANK_COVERAGE_WANTED:.0%} of each day", _WARN, _tank_known
+        ),
         "device_agrees": Check("The device's own reckoning is near (20 %, 1 kWh)", _WARN, _device_agrees),
     },
     "solar_monthly": {

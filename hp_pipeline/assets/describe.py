@@ -122,8 +122,8 @@ PREVIEW_COLUMNS: Mapping[str, Sequence[str]] = {
                      "thermal_energy_filled_up_kwh", "thermal_filled_share", "thermal_filling"),
     **dict.fromkeys(
         ("solar_hourly", "solar_daily", "solar_monthly", "solar_yearly"),
-        ("period", "solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh", "unexplained_kwh", "stored_change_kwh",
-         "coverage"),
+        ("period", "solar_kwh", "immersion_kwh", "pellet_kwh", "heat_pump_kwh", "draw_kwh", "unexplained_kwh",
+         "stored_change_kwh", "coverage"),
     ),
     **dict.fromkeys(
         ("house_hourly", "house_daily", "house_monthly", "house_yearly"),

@@ -8,6 +8,7 @@ from hp_pipeline.assets.describe import asset_key, spec
 from hp_pipeline.assets.heat_pump import about, daily_step, periods_step
 from hp_pipeline.assets.partitions import around
 from hp_pipeline.assets.stages import (
+    HEAT_TABLES,
     HouseDailyStage,
     HouseHourlyStage,
     HouseMonthlyStage,
@@ -43,7 +44,11 @@ def solar_assets(plant: SolarPlant, days: dg.DailyPartitionsDefinition) -> list[
         step(SolarFramesStage, *(dep("readings", asset.partition("/")[2], 1, 1) for asset in plant.readings)),
         step(SolarStatesStage, dep("solar_frames", own)),
         step(StateDailyStage, dep("state_intervals", own, 1, 1)),
-        step(SolarHourlyStage, dep("solar_frames", own, 0, 1)),
+        step(
+            SolarHourlyStage,
+            dep("solar_frames", own, 0, 1),
+            *(dep(table, heat_pump.id, 0, 1) for heat_pump in plant.heat_pumps for table in HEAT_TABLES),
+        ),
         step(SolarDailyStage, dep("solar_hourly", own, 1, 1), freshness=fresh),
         periods_step(
             plant,

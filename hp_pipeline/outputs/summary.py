@@ -158,8 +158,8 @@ COMPARISON_VIEW = (
     *("cop", "cop_before", "cop_change", "outdoor_temperature_mean_before", "comparison_reason"),
 )
 SOLAR_VIEW = (
-    *("solar_system", "period", "solar_kwh", "immersion_kwh", "pellet_kwh", "unexplained_kwh", "draw_kwh"),
-    *("standby_loss_kwh", "stored_change_kwh", "solar_difference_kwh", "coverage"),
+    *("solar_system", "period", "solar_kwh", "immersion_kwh", "pellet_kwh", "heat_pump_kwh", "unexplained_kwh"),
+    *("draw_kwh", "standby_loss_kwh", "stored_change_kwh", "solar_difference_kwh", "coverage"),
 )
 HOUSE_VIEW = (
     *("solar_system", "period", "heat_pump_kwh", "solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh"),
@@ -272,6 +272,7 @@ def text_table(rows: pl.DataFrame, view: Sequence[str], time_zone: str, title: s
 _IF_KNOWN = frozenset(
     {
         *("provisional", "confidence", "room_temperature_last", "flow_setpoint_last", "standing_charge", "co2_kg"),
+        "heat_pump_kwh",
         *("co2_g_per_kwh_heat", "spf_h1", "spf_h2", "spf_h3", "spf_h4"),
         *(name for name in _HEADERS if name.endswith(("_reason", "_before", "_change")) or "_estimate" in name),
     }

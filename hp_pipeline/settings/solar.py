@@ -98,7 +98,9 @@ class SolarSystem(SettingsModel):
     name: Text | None = Field(None, description="Name of the solar heating, for people.")
     inputs: tuple[Input, ...] = Field(min_length=1, description="Where its signals come from; at least one.")
     heat_pumps: tuple[Identifier, ...] = Field(
-        (), description="Ids of the heat pumps whose domestic hot water is the water of this tank."
+        (),
+        description="Ids of the heat pumps whose domestic hot water is the water of this tank: their heat in mode dhw "
+        "goes into it.",
     )
     tank: Tank = Field(description="What the tank is like.")
     collector: Collector = Field(default_factory=Collector, description="What the collector is like.")

@@ -14,7 +14,7 @@ from hp_pipeline.simulation.weather import simulate_weather
 from hp_pipeline.sources.mqtt.messages import Message, MessageReader
 from hp_pipeline.transforms.decode import decode
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
-from hp_pipeline.transforms.solar import solar_frames
+from hp_pipeline.transforms.tank_frames import solar_frames
 from hp_pipeline.vocabulary.profiles import load_profile
 from hp_pipeline.vocabulary.rules import SolarRules
 from hp_pipeline_tests.sources.mqtt.listening import source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -15,18 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hp_pipeline.lake.encoding import encode
-from hp_pipeline.transforms import solar
+from hp_pipeline.transforms import tank_balance, tank_frames
 from hp_pipeline.transforms.calendar import day_start
 from hp_pipeline.transforms.decode import Decoded
 from hp_pipeline.transforms.floors import Known
+from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import conform
-from hp_pipeline.transforms.solar import ENERGIES, house_by_calendar, house_hourly, solar_by_calendar, solar_hourly
+from hp_pipeline.transforms.solar import house_by_calendar, house_hourly, solar_by_calendar, solar_hourly
+from hp_pipeline.transforms.tank_balance import ENERGIES
+from hp_pipeline.transforms.tank_heat import ChargingHeatPump
 from hp_pipeline.vocabulary.rules import SolarRules
 from hp_pipeline_tests.transforms.solar_readings import PROFILE, RULES, START, framed, heard, readings, truth
 
 DAY = timedelta(days=1)
 SLACK = timedelta(minutes=20)
-CAME = ("solar_kwh", "immersion_kwh", "pellet_kwh", "unexplained_kwh")
+CAME = ("solar_kwh", "immersion_kwh", "pellet_kwh", "heat_pump_kwh", "unexplained_kwh")
 WENT = ("stored_change_kwh", "draw_kwh", "standby_loss_kwh")
 
 
@@ -135,10 +139,10 @@ def decoded(
     }
     for name, told in states.items():
         layered[name] = pl.DataFrame({"time": times, "value": told}, schema=dict(DECODED))
-    return Decoded(signals=layered, times=pl.Series("time", times, solar.UTC))
+    return Decoded(signals=layered, times=pl.Series("time", times, UTC_TIME))
 
 
-DECODED = {"time": solar.UTC, "value": pl.Float64()}
+DECODED = {"time": UTC_TIME, "value": pl.Float64()}
 SMALL = SolarRules(
     litres=200.0, shares=(0.25, 0.75), loss_w_per_k=1.7, immersion_kw=2.0, pellet_kw=5.0, water_share=0.6
 )
@@ -170,9 +174,9 @@ def histories(draw: st.DrawFn) -> Decoded:
 @settings(max_examples=25, deadline=None)
 def test_the_balance_is_exact_however_it_is_cut(told: Decoded, zone: str) -> None:
     end = FIRST + 2 * DAY
-    frames = solar.solar_frames(told, {}, "sun", FIRST, end, SMALL)
+    frames = tank_frames.solar_frames(told, {}, "sun", FIRST, end, SMALL)
     # By day, each without the other, it is the same to the last bit.
-    parts = [solar.solar_frames(told, {}, "sun", FIRST + i * DAY, FIRST + (i + 1) * DAY, SMALL) for i in (0, 1)]
+    parts = [tank_frames.solar_frames(told, {}, "sun", FIRST + i * DAY, FIRST + (i + 1) * DAY, SMALL) for i in (0, 1)]
     assert pl.concat(parts).equals(frames)
     hours = solar_hourly(frames, FIRST - DAY, end, zone, SMALL, Known())
     assert [imbalance(row) for row in hours.iter_rows(named=True)] == [0] * hours.height
@@ -209,7 +213,7 @@ def test_the_balance_is_exact_however_it_is_cut(told: Decoded, zone: str) -> Non
 )
 def test_a_leg_goes_one_way_and_never_back_by_the_dead_band(rests: list[int], borders: list[int], band: int) -> None:
     runs = [sum(place >= border for border in borders) for place in range(len(rests))]
-    legs = solar._legs(runs, rests, [band] * len(rests))
+    legs = tank_balance._legs(runs, rests, [band] * len(rests))
     assert len(legs) == len(rests)
     moves: dict[int, list[int]] = {}
     for leg, run, rest in zip(legs, runs, rests, strict=True):
@@ -236,7 +240,7 @@ def test_noise_does_not_ratchet() -> None:
         values = [[60 + random.gauss(0, sigma) for _ in range(8)] for _ in times]
         told = decoded(8, times, values, {name: [0.0] * len(times) for name in ("solar_pump", "immersion_heater_on")})
         rules = SolarRules(litres=320.0, shares=(1 / 8,) * 8)
-        row = day_of(solar.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules)
+        row = day_of(tank_frames.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules)
         assert row["legacy_pellet_kwh"] > 4  # kWh that were never there
         assert (row["solar_kwh"], row["draw_kwh"], row["pellet_kwh"]) == (0, 0, None)
         assert abs(row["unexplained_kwh"]) < 0.05
@@ -257,7 +261,7 @@ def test_levels_layers_and_losses() -> None:
     times, values = straight(10, [(30.0, 29.0), (70.0, 70.0)])
     off = dict.fromkeys(("solar_pump", "immersion_heater_on", "pellet_stove_on"), [0.0] * len(times))
     told = decoded(2, times, values, {**off, "solar_collector_temperature": [130.0] * len(times)})
-    row = day_of(solar.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules)
+    row = day_of(tank_frames.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules)
     kwh_per_k = 160 * 4186.8 / 3.6e6
     assert row["stored_energy_first"] == pytest.approx(kwh_per_k * (20 + 60))
     assert row["stored_change_kwh"] == pytest.approx(-kwh_per_k)
@@ -318,8 +322,10 @@ def test_any_batches_of_days_end_in_the_same_bytes(
     parts, hours = [], []
     for first, last in pairwise([0, *sorted(borders), 5]):
         start, end = FIRST + first * DAY, FIRST + last * DAY
-        parts.append(solar.solar_frames(_loaded(told, start, end, rules), PROFILE.mappings, "sun", start, end, rules))
-    frames = solar.solar_frames(told, PROFILE.mappings, "sun", FIRST, FIRST + 5 * DAY, rules)
+        parts.append(
+            tank_frames.solar_frames(_loaded(told, start, end, rules), PROFILE.mappings, "sun", start, end, rules)
+        )
+    frames = tank_frames.solar_frames(told, PROFILE.mappings, "sun", FIRST, FIRST + 5 * DAY, rules)
     assert encode(pl.concat(parts), {}) == encode(frames, {})
     for first, last in pairwise([0, *sorted(borders), 5]):
         start, end = FIRST + first * DAY, FIRST + last * DAY
@@ -341,8 +347,8 @@ def test_a_state_told_again_after_its_maximum_age_is_as_new() -> None:
     told = Decoded(signals={**whole.signals, "solar_pump": pump}, times=whole.times)
     rules = replace(SMALL, frame_interval=timedelta(minutes=1))
     start, end = FIRST + 3 * DAY, FIRST + 4 * DAY
-    alone = solar.solar_frames(_loaded(told, start, end, rules), PROFILE.mappings, "sun", start, end, rules)
-    at_once = solar.solar_frames(told, PROFILE.mappings, "sun", FIRST, end, rules)
+    alone = tank_frames.solar_frames(_loaded(told, start, end, rules), PROFILE.mappings, "sun", start, end, rules)
+    at_once = tank_frames.solar_frames(told, PROFILE.mappings, "sun", FIRST, end, rules)
     assert at_once.filter(pl.col("start") >= start).equals(alone)
 
 
@@ -351,7 +357,7 @@ def test_a_pump_that_starts_at_midnight_has_started_once() -> None:
     pump = [1.0 if 288 <= i < 300 else 0.0 for i in range(len(times))]
     states = {"solar_pump": pump, "solar_collector_temperature": [80.0] * len(times)}
     told = decoded(2, times, [[30.0 + 0.01 * i, 60.0] for i in range(len(times))], states)
-    frames = solar.solar_frames(told, {}, "sun", FIRST, FIRST + 2 * DAY, SMALL)
+    frames = tank_frames.solar_frames(told, {}, "sun", FIRST, FIRST + 2 * DAY, SMALL)
     days = [
         solar_hourly(frames.filter(pl.col("start").dt.date() == day.date()), day, day + DAY, "UTC", SMALL, Known())
         for day in (FIRST, FIRST + DAY)
@@ -370,18 +376,18 @@ def test_metered_solar_heat_is_not_guessed(meter: str) -> None:
     states = {"solar_pump": [1.0] * count, "solar_collector_temperature": [85.0] * count}
     states |= {"thermal_power": [2000.0] * count} if meter == "heat meter" else by_flow
     row = day_of(
-        solar.solar_frames(decoded(1, times, values, states), {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules
+        tank_frames.solar_frames(decoded(1, times, values, states), {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules
     )
     assert row["solar_kwh"] == pytest.approx(8, abs=1e-6)
     assert row["draw_kwh"] == pytest.approx(4, abs=1e-6)
     only = {name: told for name, told in states.items() if name in {"solar_pump", "solar_collector_temperature"}}
     row = day_of(
-        solar.solar_frames(decoded(1, times, values, only), {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules
+        tank_frames.solar_frames(decoded(1, times, values, only), {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules
     )
     assert row["solar_kwh"] == pytest.approx(4, abs=1e-6)
     cold = {**only, "solar_collector_temperature": [20.0] * count}
     row = day_of(
-        solar.solar_frames(decoded(1, times, values, cold), {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules
+        tank_frames.solar_frames(decoded(1, times, values, cold), {}, "sun", FIRST, FIRST + DAY, rules), FIRST, rules
     )
     assert (row["solar_kwh"], row["unexplained_kwh"]) == (0, pytest.approx(4, abs=1e-6))
 
@@ -391,7 +397,7 @@ def test_the_device_reckons_beside_it() -> None:
     rules = SolarRules(litres=320.0, shares=(1.0,))
     times, values = straight(4, [(40.0, 40.0)], 300)
     told = [8.0, 8.2, 8.1, 8.4, *[0.1 * i for i in range(len(times) - 4)]]
-    frames = solar.solar_frames(
+    frames = tank_frames.solar_frames(
         decoded(1, times, values, {"solar_energy_today": told}), {}, "sun", FIRST, FIRST + DAY, rules
     )
     row = day_of(frames, FIRST, rules)
@@ -423,7 +429,7 @@ def test_the_balance_of_the_house_tells_what_does_not_close() -> None:
     rules = SolarRules(litres=320.0, shares=(1.0,))
     gain = 1 / (320 * 4186.8 / 3.6e6)
     times, values = straight(3, [(40.0, 40 + 6 * gain)])
-    frames = solar.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + DAY, rules)
+    frames = tank_frames.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + DAY, rules)
     tank = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known())
     pumps = [hours_of_a_heat_pump([1.0, 1.5, None]), hours_of_a_heat_pump([1.0, 1.0, 2.0])]
     hours = house_hourly(tank, pumps, Known())
@@ -442,7 +448,7 @@ def test_the_balance_of_the_house_tells_what_does_not_close() -> None:
 def test_an_hour_is_provisional_until_readings_from_behind_it_are_there() -> None:
     rules = SolarRules(litres=320.0, shares=(1.0,))
     times, values = straight(3.5, [(40.0, 41.0)])
-    frames = solar.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + DAY, rules)
+    frames = tank_frames.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + DAY, rules)
     hours = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known(FIRST, frames["end"].max()))  # type: ignore[arg-type]
     assert hours["provisional"].to_list() == [False, False, False, True]
     assert hours["coverage"].to_list() == [1, 1, 1, 1]
@@ -451,7 +457,7 @@ def test_an_hour_is_provisional_until_readings_from_behind_it_are_there() -> Non
 def test_local_days_have_their_own_midnight() -> None:
     rules = SolarRules(litres=320.0, shares=(1.0,))
     times, values = straight(48, [(40.0, 88.0)], 300)
-    frames = solar.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + 2 * DAY, rules)
+    frames = tank_frames.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + 2 * DAY, rules)
     hours = solar_hourly(frames, FIRST, FIRST + 2 * DAY, "Europe/Berlin", rules, Known())
     day = date(2026, 10, 25)
     row = solar_by_calendar(hours, "daily", [day], "Europe/Berlin", rules, Known()).row(0, named=True)
@@ -467,13 +473,153 @@ def test_an_unknown_heater_is_not_taken_for_one_that_is_off() -> None:
     rod = pl.DataFrame({"time": late, "value": [1.0] * len(late)}, schema=dict(DECODED))
     both = Decoded(signals={**told.signals, "immersion_heater_on": rod}, times=told.times)
     for some, unknown, heaters in ((told, [True] * 3, [0.0] * 3), (both, [True, False, False], [0.0, 1800.0, 3600.0])):
-        frames = solar.solar_frames(some, {}, "sun", FIRST, FIRST + DAY, SMALL)
+        frames = tank_frames.solar_frames(some, {}, "sun", FIRST, FIRST + DAY, SMALL)
         hours = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known())[:3]
         assert hours["heaters_s"].to_list() == heaters
         assert hours["collected_kwh"].is_null().to_list() == unknown
     without = replace(SMALL, immersion_kw=None)
-    frames = solar.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, without)
+    frames = tank_frames.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, without)
     assert solar_hourly(frames, FIRST, FIRST + DAY, "UTC", without, Known())["collected_kwh"][:3].null_count() == 0
+
+
+def charging(chance: Random, days: int) -> ChargingHeatPump:
+    """Days of a heat pump whose heat into the tank is anything, also where it is not known."""
+    count = 96 * days
+    quarters = [FIRST + timedelta(minutes=15 * place) for place in range(count)]
+    modes = [chance.choice(["dhw", "dhw", "heating", "standby", None]) for _ in quarters]
+    heats = [chance.choice([None, 0.0, chance.uniform(-0.1, 2)]) if mode == "dhw" else 0.0 for mode in modes]
+    ends = [begin + timedelta(minutes=15) for begin in quarters]
+    known = [0.0 if heat is None else chance.choice([900.0, 400.0]) for heat in heats]
+    segments = {"start": quarters, "end": ends, "mode": modes, "state": ["on"] * count, "observed_s": [900.0] * count}
+    powers = {"start": quarters, "end": ends, "thermal_power": [chance.choice([None, 3000.0]) for _ in quarters]}
+    return ChargingHeatPump(
+        pl.DataFrame({**segments, "thermal_s": known}, schema_overrides={"start": UTC_TIME, "end": UTC_TIME}),
+        pl.DataFrame(powers, schema_overrides={"start": UTC_TIME, "end": UTC_TIME}),
+        pl.DataFrame(
+            {"start": quarters, "thermal_energy_dhw_kwh": heats},
+            schema={"start": UTC_TIME, "thermal_energy_dhw_kwh": pl.Float64()},
+        ),
+    )
+
+
+def on_day(heat_pump: ChargingHeatPump, first: datetime, last: datetime) -> ChargingHeatPump:
+    """What is read of it for some days."""
+    within = pl.col("start") >= first, pl.col("start") < last
+    parts = (heat_pump.segments, heat_pump.frames, heat_pump.quarters)
+    return ChargingHeatPump(*(rows.filter(*within) for rows in parts))
+
+
+@given(told=histories(), seed=st.integers(0, 2**32), count=st.integers(1, 2))
+@settings(max_examples=25, deadline=None)
+def test_the_balance_is_exact_whatever_heat_pumps_give(told: Decoded, seed: int, count: int) -> None:
+    chance = Random(seed)
+    pumps = [charging(chance, 3) for _ in range(count)]
+    frames = tank_frames.solar_frames(told, {}, "sun", FIRST, FIRST + 2 * DAY, SMALL)
+    hours = solar_hourly(frames, FIRST - DAY, FIRST + 2 * DAY, "Asia/Kolkata", SMALL, Known(), pumps)
+    assert [imbalance(row) for row in hours.iter_rows(named=True)] == [0] * hours.height
+    for name in ("solar_kwh", "draw_kwh"):
+        assert (hours[name].fill_null(0) >= 0).all()
+    assert (hours["heat_pump_s"] <= hours["covered_s"]).all()
+    assert (hours.filter(pl.col("heat_pump_s") == 0)["heat_pump_kwh"].is_null()).all()
+    # Day by day, with that day's part of the heat pumps (and of the next one's, whose first half hour is this one's
+    # last), it is the same to the last bit.
+    days = []
+    for day in (-1, 0, 1):
+        first = FIRST + day * DAY
+        own = frames.filter(pl.col("start") >= first, pl.col("start") < first + DAY + timedelta(hours=1))
+        some = [on_day(pump, first, first + 2 * DAY) for pump in pumps]
+        days.append(solar_hourly(own, first, first + DAY, "Asia/Kolkata", SMALL, Known(), some))
+    assert encode(pl.concat(days), {}) == encode(hours, {})
+    merged = solar_by_calendar(hours, "monthly", [date(2026, 10, 1)], "Asia/Kolkata", SMALL, Known())
+    assert [imbalance(row) for row in merged.iter_rows(named=True)] == [0] * merged.height
+    assert whole(merged["heat_pump_kwh"].sum()) == sum(whole(heat) for heat in hours["heat_pump_kwh"])
+
+
+def plain_day() -> pl.DataFrame:
+    """Frames of a day on which the heaters of the tank run by the clock."""
+    chance = Random(11)
+    times = [FIRST + timedelta(seconds=60 * i) for i in range(24 * 60 + 12)]
+    walk, values = [30.0, 60.0], []
+    for _ in times:
+        walk = [min(95.0, max(5.0, level + chance.uniform(-0.9, 0.9))) for level in walk]
+        values.append([round(level, 1) for level in walk])
+    names = ("solar_pump", "immersion_heater_on", "pellet_stove_on")
+    states = {name: [float(i // 50 % (3 + place) == 0) for i in range(len(times))] for place, name in enumerate(names)}
+    states["solar_collector_temperature"] = [80.0] * len(times)
+    return tank_frames.solar_frames(decoded(2, times, values, states), {}, "sun", FIRST, FIRST + DAY, SMALL)
+
+
+def test_without_a_heat_pump_an_hour_is_as_it_was_before_there_could_be_one() -> None:
+    """The hashes are those of hours made before: nobody who keeps them is told that a tank without one was restated."""
+    hours = solar_hourly(plain_day(), FIRST, FIRST + DAY, "UTC", SMALL, Known())
+    assert hashlib.sha256("".join(hours["content"]).encode()).hexdigest()[:16] == "fae4cb2943d4213d"
+    day = solar_by_calendar(hours, "daily", [FIRST.date()], "UTC", SMALL, Known())
+    assert day["content"].to_list() == ["d8d1466d0f8b50cd"]
+    assert (day["heat_pump_kwh"][0], day["heat_pump_s"][0]) == (None, day["covered_s"][0])
+
+
+def test_a_heat_pump_that_gives_nothing_changes_no_figure() -> None:
+    frames = plain_day()
+    resting = ChargingHeatPump(
+        conform(
+            pl.DataFrame({"start": [FIRST], "end": [FIRST + DAY], "mode": ["standby"], "observed_s": [86400.0]}),
+            "segments",
+        ),
+        conform(None, "frames"),
+        conform(None, "quarter_hourly"),
+        FIRST + timedelta(hours=5.5),
+    )
+    of_it = ["heat_pump_kwh", "heat_pump_s", "content", "provisional"]
+    without = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known())
+    with_one = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known(), [resting])
+    assert with_one.drop(of_it).equals(without.drop(of_it))
+    assert with_one["heat_pump_kwh"].to_list() == [0.0] * 24
+    # What it gives may still change from half past five on.
+    assert with_one["provisional"].to_list() == [False] * 5 + [True] * 19
+    assert solar_by_calendar(with_one, "daily", [FIRST.date()], "UTC", SMALL, Known())["provisional"].to_list() == [
+        True
+    ]
+    # Of the first twelve hours alone it tells anything.
+    half = replace(resting, segments=resting.segments.with_columns(end=FIRST + DAY / 2, observed_s=43200.0))
+    partly = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known(), [half])
+    assert partly["coverage"].to_list() == [1.0] * 12 + [0.0] * 12
+    assert partly["covered_s"].to_list() == [3600.0] * 24
+    assert partly["heat_pump_kwh"].null_count() == 12
+
+
+def test_what_a_heat_pump_gives_is_neither_solar_nor_unexplained() -> None:
+    """The tank gains 3 kW while the solar pump runs and the heat pump gives 2 kW of them; then it gains 1 kW of the 2;
+    then nobody knows what the heat pump gives."""
+    rules = SolarRules(litres=320.0, shares=(1.0,))
+    per_kwh = 1 / (320 * 4186.8 / 3.6e6)
+    minutes = 60 * 3
+    times = [FIRST + timedelta(minutes=place) for place in range(minutes + 1)]
+    rise = [min(place, 60) * 3 + min(max(place - 60, 0), 60) + max(place - 120, 0) * 3 for place in range(minutes + 1)]
+    states = {"solar_pump": [1.0] * len(times), "solar_collector_temperature": [90.0] * len(times)}
+    told = decoded(1, times, [[20 + kw_min / 60 * per_kwh] for kw_min in rise], states)
+    frames = tank_frames.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules)
+    quarters = [FIRST + timedelta(minutes=15 * place) for place in range(8)]
+    heat_pump = ChargingHeatPump(
+        conform(
+            pl.DataFrame(
+                {
+                    "start": [FIRST],
+                    "end": [FIRST + timedelta(hours=2)],
+                    "mode": ["dhw"],
+                    "state": ["on"],
+                    "observed_s": [7200.0],
+                    "thermal_s": [7200.0],
+                }
+            ),
+            "segments",
+        ),
+        conform(None, "frames"),
+        conform(pl.DataFrame({"start": quarters, "thermal_energy_dhw_kwh": [0.5] * 8}), "quarter_hourly"),
+    )
+    hours = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known(), [heat_pump])
+    figures = hours.select("solar_kwh", "heat_pump_kwh", "draw_kwh", "unexplained_kwh", "coverage").rows()
+    near = [(1, 2, 0, 0, 1), (0, 2, 1, 0, 1), (3, None, 0, 0, 0)]
+    assert figures == [pytest.approx(row, abs=1e-6) for row in near]
 
 
 def contents_of(values: list[list[float]], count: int) -> dict[int, tuple[str, bool]]:
@@ -481,7 +627,7 @@ def contents_of(values: list[list[float]], count: int) -> dict[int, tuple[str, b
     rules = SolarRules(litres=320.0, shares=(1.0,))
     times = [FIRST + timedelta(minutes=5 * place) for place in range(count)]
     told = decoded(1, times, values[:count], {"solar_pump": [0.0] * count})
-    frames = solar.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules)
+    frames = tank_frames.solar_frames(told, {}, "sun", FIRST, FIRST + DAY, rules)
     rows = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known(FIRST, frames["end"].max()))  # type: ignore[arg-type]
     return {at.hour: (content, open_) for at, content, open_ in rows["start", "content", "provisional"].iter_rows()}
 

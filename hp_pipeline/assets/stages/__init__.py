@@ -34,6 +34,7 @@ from hp_pipeline.assets.stages.periods import (
 )
 from hp_pipeline.assets.stages.readings import merge_readings, store_readings
 from hp_pipeline.assets.stages.solar import (
+    HEAT_TABLES,
     HouseDailyStage,
     HouseHourlyStage,
     HouseMonthlyStage,
@@ -51,6 +52,7 @@ from hp_pipeline.assets.stages.states import StateDailyStage, StatesStage
 from hp_pipeline.assets.workspace import Plant, SolarPlant
 
 __all__ = [
+    "HEAT_TABLES",
     "SOLAR_STAGES",
     "STAGES",
     "AllTimeStage",
@@ -156,7 +158,7 @@ SOLAR_STAGES: tuple[type[Stage], ...] = (
     HouseMonthlyStage,
     HouseYearlyStage,
 )
-"""Of a solar heating; the last four also follow from the hours of the heat pumps that heat its tank."""
+"""Of a solar heating; from the hours on they also follow from what the heat pumps that heat its tank gave."""
 
 
 def stage_types(plant: Plant) -> tuple[type[Stage], ...]:

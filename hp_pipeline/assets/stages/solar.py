@@ -1,9 +1,11 @@
-"""Readings of a solar heating → frames → hours → days, months, years; with heat pumps' hours the house's balance."""
+"""Readings of a solar heating, and what heat pumps gave its tank → frames → hours → days, months, years; with heat
+pumps' hours the house's balance."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 from functools import cached_property
 
 import polars as pl
@@ -13,10 +15,11 @@ from hp_pipeline.assets.stages.periods import DailyStage, PeriodStage
 from hp_pipeline.assets.stages.stage import Outcome, Stage, between, by_day, day_of, midnight, shifted
 from hp_pipeline.assets.stages.states import StatesStage
 from hp_pipeline.assets.workspace import Plant, SolarPlant
-from hp_pipeline.transforms import calendar, solar, states
+from hp_pipeline.transforms import calendar, energy, solar, states, tank_frames, tank_heat
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.transforms.tank_heat import ChargingHeatPump
 from hp_pipeline.vocabulary.rules import Rules, SolarRules
 
 
@@ -62,7 +65,7 @@ class SolarFramesStage(FramesStage):
         decoded = self._decoded(start, end)
         outcome.doubts += decoded.doubts
         outcome.ambiguous |= decoded.ambiguous
-        built = solar.solar_frames(decoded, self.plant.mappings, self.plant.id, start, end, _rules(self))
+        built = tank_frames.solar_frames(decoded, self.plant.mappings, self.plant.id, start, end, _rules(self))
         return {"solar_frames": by_day(built, keys)}
 
 
@@ -80,7 +83,7 @@ class SolarStatesStage(StatesStage):
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         frames = conform(self.lake.read(self.asset("solar_frames"), keys), "solar_frames")
         rows = states.state_intervals(
-            solar.state_frames(frames.sort("start")),
+            tank_frames.state_frames(frames.sort("start")),
             conform(None, "operation").select(states.OPERATION_COLUMNS),
             self.handed_to(keys[0]),
             self.plant.time_zone,
@@ -90,11 +93,38 @@ class SolarStatesStage(StatesStage):
         return {"state_intervals": by_day(rows, keys)}
 
 
-class SolarHourlyStage(Stage):
-    """Table `solar_frames` → `solar_hourly`, under the UTC day on which an hour begins."""
+class _ChargedStage(Stage):
+    """A stage that also follows from readings of the heat pumps that heat the tank."""
+
+    @cached_property
+    def reach(self) -> int:
+        """That of the plant that reaches furthest."""
+        return max([super().reach, *(FramesStage(plant).reach for plant in _solar(self.plant).heat_pumps)])
+
+    def keys(self, first: date | None = None, last: date | None = None) -> list[str]:
+        """Within a range, also the days of a silence of a heat pump before it: until now its heat might still come."""
+        return super().keys(None if first is None else self._since_silence(first), last)
+
+    def _since_silence(self, first: date) -> date:
+        """The first day, or the newest on which a heat pump told anything, if it was silent when what is looked at from
+        the first day on begins (the day behind its last one may have a partition without frames)."""
+        edge = shifted(first.isoformat(), -(self.reach + 2))
+        since = first
+        for plant in _solar(self.plant).heat_pumps:
+            asset = f"{plant.frames}/{plant.id}"
+            framed = self.listed(asset)
+            told_before = bisect_left(framed, edge)
+            if told_before and not all(self.has(asset, key) for key in (edge, shifted(edge, 1))):
+                since = min(since, day_of(framed[told_before - 1]))
+        return since
+
+
+class SolarHourlyStage(_ChargedStage):
+    """Table `solar_frames`, and `HEAT_TABLES` of the heat pumps that heat the tank → `solar_hourly`, under the UTC day
+    on which an hour begins."""
 
     tables = ("solar_hourly",)
-    version = 2
+    version = 3
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with frames, and the day before one when its last hour goes on into it."""
@@ -102,36 +132,79 @@ class SolarHourlyStage(Stage):
         return {key for key in {*days, *(shifted(key, -1) for key in days)} if self.is_wanted(key)}
 
     def is_wanted(self, key: str) -> bool:
-        return any(self.has(asset, day) for asset, day in self.inputs(key))
+        return any(self.has(self.asset("solar_frames"), day) for day in self._days(key))
 
     def _ends(self, first: date, last: date) -> set[str]:
         """Also those around the first and the last that is not empty: there the oldest and the newest frame lie."""
         filled = self._around_filled(self.stored) | self._around_filled(self.stored[::-1])
         return super()._ends(first, last) | filled
 
-    def inputs(self, key: str) -> Iterable[tuple[str, str]]:
-        asset = self.asset("solar_frames")
+    def _days(self, key: str) -> list[str]:
+        """The days of its frames."""
         part_hours = calendar.has_part_hours(self.plant.time_zone, day_of(key))
-        return [(asset, key), (asset, shifted(key, 1))] if part_hours else [(asset, key)]
+        return [key, shifted(key, 1)] if part_hours else [key]
+
+    def inputs(self, key: str) -> Iterable[tuple[str, str]]:
+        heats = [f"{table}/{plant.id}" for plant in _solar(self.plant).heat_pumps for table in HEAT_TABLES]
+        return [(asset, day) for asset in (self.asset("solar_frames"), *heats) for day in self._days(key)]
 
     def shape(self, key: str) -> str:
         start = midnight(day_of(key))
-        known = self.known_within(start, start + timedelta(hours=26) + _rules(self).max_gap)
-        return repr((_rules(self), self.plant.time_zone, known))
+        end = start + timedelta(hours=26)
+        known = self.known_within(start, end + _rules(self).max_gap)
+        # Before the day and behind it, it does not matter where the heat of a heat pump ends to be final.
+        final = [max(at, start) for at in self._final.values() if at is not None and at < end]
+        return repr((_rules(self), self.plant.time_zone, known, [plant.id for plant in self._heat_pumps], final))
+
+    @property
+    def _heat_pumps(self) -> tuple[Plant, ...]:
+        return _solar(self.plant).heat_pumps
+
+    @cached_property
+    def _final(self) -> dict[str, datetime | None]:
+        """By heat pump up to when its heat is final; None where there is nothing of it."""
+        newest = ((plant, FramesStage(plant, self._listing).known.until) for plant in self._heat_pumps)
+        return {plant.id: until and until - _still_changes(plant) for plant, until in newest}
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
-        days = list(dict.fromkeys(day for key in keys for _, day in self.inputs(key)))
+        days = list(dict.fromkeys(day for key in keys for day in self._days(key)))
         frames = conform(self.lake.read(self.asset("solar_frames"), days), "solar_frames")
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
-        hours = solar.solar_hourly(frames, start, end, self.plant.time_zone, _rules(self), self.known)
+        heats = [self._heat_of(plant, days) for plant in self._heat_pumps]
+        hours = solar.solar_hourly(frames, start, end, self.plant.time_zone, _rules(self), self.known, heats)
         return {"solar_hourly": by_day(hours, keys)}
 
+    def _heat_of(self, plant: Plant, days: Sequence[str]) -> ChargingHeatPump:
+        parts = {}
+        for table, names in HEAT_TABLES.items():
+            rows = self.lake.read(f"{table}/{plant.id}", days, columns=names)
+            wanted = conform(None, table).select(names)
+            parts[table] = wanted if rows is None else rows.cast(wanted.schema)
+        return ChargingHeatPump(
+            parts["segments"], parts["frames"], parts["quarter_hourly"], final_until=self._final[plant.id]
+        )
 
-class SolarDailyStage(DailyStage):
+
+HEAT_TABLES: Mapping[str, Sequence[str]] = {
+    "segments": tank_heat.SEGMENT_COLUMNS,
+    "frames": tank_heat.POWER_COLUMNS,
+    "quarter_hourly": tank_heat.QUARTER_COLUMNS,
+}
+"""The tables of a heat pump that say what it gives a tank, with what is read of them."""
+
+
+def _still_changes(plant: Plant) -> timedelta:
+    """How far before its newest reading a heat pump's heat may still change: a defrost in progress changes modes, and a
+    counter of heat that moves at last tells of what ran before."""
+    counts = any(name in plant.mappings for name in energy.SIGNALS["thermal"] & energy.COUNTER_SIGNALS)
+    return max(plant.rules.provisional_after, energy.REACH if counts else timedelta())
+
+
+class SolarDailyStage(_ChargedStage, DailyStage):
     """Table `solar_hourly` → `solar_daily`: local days, each from the UTC days around it."""
 
     tables = ("solar_daily",)
-    version = 2
+    version = 3
     within = "solar_hourly"
 
     def shape(self, key: str) -> str:
@@ -148,7 +221,7 @@ def _merged(stage: Stage, name: PeriodName, rows: pl.DataFrame, keys: Sequence[s
     return _by_first_day(solar.solar_by_calendar(rows, name, days, zone, _rules(stage), stage.known), zone)
 
 
-class SolarPeriodStage(PeriodStage):
+class SolarPeriodStage(_ChargedStage, PeriodStage):
     """Solar heating of shorter periods → that of a longer one."""
 
     family = "solar_"
@@ -164,7 +237,7 @@ class SolarMonthlyStage(SolarPeriodStage):
     """Table `solar_daily` → `solar_monthly`."""
 
     tables = ("solar_monthly",)
-    version = 2
+    version = 3
     name = "monthly"
     below = "daily"
 
@@ -173,21 +246,12 @@ class SolarYearlyStage(SolarPeriodStage):
     """Table `solar_monthly` → `solar_yearly`."""
 
     tables = ("solar_yearly",)
-    version = 2
+    version = 3
     name = "yearly"
     below = "monthly"
 
 
-class _HouseStage(Stage):
-    """A stage that also follows from readings of heat pumps."""
-
-    @cached_property
-    def reach(self) -> int:
-        """That of the plant that reaches furthest."""
-        return max([super().reach, *(FramesStage(plant).reach for plant in _solar(self.plant).heat_pumps)])
-
-
-class HouseHourlyStage(_HouseStage):
+class HouseHourlyStage(_ChargedStage):
     """Table `solar_hourly`, and `hourly` of the heat pumps that heat the tank → `house_hourly`."""
 
     tables = ("house_hourly",)
@@ -221,7 +285,7 @@ class HouseHourlyStage(_HouseStage):
         return {"house_hourly": by_day(solar.house_hourly(hours, others, self.known), keys)}
 
 
-class HouseDailyStage(_HouseStage, DailyStage):
+class HouseDailyStage(_ChargedStage, DailyStage):
     """Table `house_hourly` → `house_daily`."""
 
     tables = ("house_daily",)
@@ -242,7 +306,7 @@ def _house_merged(stage: Stage, name: PeriodName, rows: pl.DataFrame, keys: Sequ
     return _by_first_day(made, zone)
 
 
-class HousePeriodStage(_HouseStage, PeriodStage):
+class HousePeriodStage(_ChargedStage, PeriodStage):
     """The house's balance of shorter periods → that of a longer one."""
 
     family = "house_"

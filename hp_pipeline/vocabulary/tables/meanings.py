@@ -402,8 +402,8 @@ MEANINGS: Final = (
     # ---- solar
     Meaning(
         "stored_change_kwh", _SOLAR, "solar",
-        "coalesce(solar_kwh, 0) + coalesce(immersion_kwh, 0) + coalesce(pellet_kwh, 0) + unexplained_kwh - draw_kwh"
-        " - standby_loss_kwh",
+        "coalesce(solar_kwh, 0) + coalesce(immersion_kwh, 0) + coalesce(pellet_kwh, 0) + coalesce(heat_pump_kwh, 0)"
+        " + unexplained_kwh - draw_kwh - standby_loss_kwh",
         method="level of the layers at the end − at the begin; the others balance it to the last bit",
         null_when="the layers are not known",
     ),
@@ -420,6 +420,9 @@ MEANINGS: Final = (
             null_when="less than six idle hours, or the tank hardly warmer than the room"),
     Meaning("(solar|immersion|pellet)_difference_kwh", _SOLAR, "solar", "device_{0}_kwh - {0}_kwh",
             null_when="the device does not tell it"),
+    Meaning("heat_pump_kwh", _SOLAR, "solar",
+            method="their quarters of an hour, over the time for which they ran for the tank",
+            null_when="the settings name no heat pump, one of them tells nothing, or the layers are not known"),
     Meaning("(solar|immersion|pellet|unexplained|draw|standby_loss|idle_loss)_kwh", _SOLAR, "solar",
             null_when="the layers, or what drove it, are not known"),
     Meaning("coverage", f"{_SOLAR}|{_HOUSE}", "solar"),
@@ -499,7 +502,7 @@ MEANINGS: Final = (
             null_when="the settings do not tell the height or the area, or the layers are not known"),
     Meaning("(legacy|device)_(solar|immersion|pellet)_kwh", _SOLAR, "solar", boundary="for comparison only",
             null_when="what it is made from is not told"),
-    Meaning("(pump|immersion|pellet|stagnation|idle|covered|heaters)_s|pump_starts", _SOLAR, "solar",
+    Meaning("(pump|immersion|pellet|stagnation|idle|covered|heaters|heat_pump)_s|pump_starts", _SOLAR, "solar",
             null_when="it is not told"),
     Meaning("(stored_energy|usable_litres)_(first|last|min|max)|(tank|tank_top|tank_bottom)_temperature_mean"
             "|solar_collector_temperature_max|idle_excess_mean", _SOLAR, "solar", null_when="the layers are not known"),

@@ -1,4 +1,4 @@
-"""What a tank with a solar collector, an immersion heater and a pellet stove gained, gave and lost."""
+"""What a tank with a solar collector, an immersion heater, a pellet stove and heat pumps gained, gave and lost."""
 
 from __future__ import annotations
 
@@ -38,10 +38,17 @@ SOLAR_ENERGY_COLUMNS = (
         "Heat of the pellet stove into the water: its power (else rated power × time on) × share of the water",
     ),
     Column(
+        "heat_pump_kwh",
+        "DOUBLE",
+        "kWh",
+        "Heat of the heat pumps of the settings into the tank (mode dhw, as they tell), over the time that is covered; "
+        "null where there is none, or one of them tells nothing",
+    ),
+    Column(
         "unexplained_kwh",
         "DOUBLE",
         "kWh",
-        "What the tank gained and nothing measured gave it (such as a heat pump), "
+        "What the tank gained and nothing measured gave it (such as a heat pump that is not known), "
         "and changes within the dead band, which may be negative",
     ),
     Column(
@@ -68,11 +75,18 @@ SOLAR_ENERGY_COLUMNS = (
     Column("device_pellet_kwh", "DOUBLE", "kWh", "For comparison: pellet stove as the device reckons it"),
     Column("idle_loss_kwh", "DOUBLE", "kWh", "What the tank lost in hours in which nothing gave or took"),
 )
-"""The energies; each is a sum, so rows can be added. The first seven balance to the last bit."""
+"""The energies; each is a sum, so rows can be added. The first eight balance to the last bit."""
 
 SOLAR_DURATION_COLUMNS = (
     Column("covered_s", "DOUBLE", "s", "Time for which all layers are known; longer gaps are not bridged"),
     Column("heaters_s", "DOUBLE", "s", "Covered time for which each heater of the settings is known, too"),
+    Column(
+        "heat_pump_s",
+        "DOUBLE",
+        "s",
+        "Covered time for which the heat pumps' heat into the tank is known, too (in any other mode than dhw it is 0); "
+        "all of it where the settings name none",
+    ),
     Column("pump_s", "DOUBLE", "s", "Time the solar pump ran"),
     Column("immersion_s", "DOUBLE", "s", "Time the immersion heater was on"),
     Column("pellet_s", "DOUBLE", "s", "Time the pellet stove burned"),
@@ -129,7 +143,8 @@ SOLAR_RATIOS = (
         "coverage",
         "DOUBLE",
         None,
-        "Share of the period for which all layers are known, 0…1; below 0.9 it is partial, and nothing is scaled up",
+        "Share of the period for which all layers, and the heat of the heat pumps that heat the tank, are known, 0…1; "
+        "below 0.9 it is partial, and nothing is scaled up",
     ),
     Column(
         "collected_kwh",
@@ -180,8 +195,7 @@ HOUSE_SUM_COLUMNS = (
         "DOUBLE",
         "kWh",
         "What came in minus what is accounted for: heat pumps (mode dhw) + solar "
-        "+ immersion + pellet − stored − draw − loss; null when the heat pumps' heat is. Where the solar pump ran "
-        "while a heat pump heated, the heat of that one is in `solar_kwh`, too, and shows here",
+        "+ immersion + pellet − stored − draw − loss; null when the heat pumps' heat is",
     ),
     Column(
         "electrical_kwh", "DOUBLE", "kWh", "Electricity of the heat pumps, in all modes, and of the immersion heater"
