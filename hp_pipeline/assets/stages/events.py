@@ -23,6 +23,9 @@ from hp_pipeline.lake import DamagedPartitionError
 from hp_pipeline.transforms import defrosts, events
 from hp_pipeline.transforms.schema import conform
 
+_TOGETHER = 16
+"""So many days are read together to find where a session began, or will have ended."""
+
 
 class EventsStage(Stage):
     """Table `segments` → `sessions`, `cycles`, `defrosts`, each under the UTC day on which it begins."""
@@ -81,15 +84,30 @@ class EventsStage(Stage):
     def _links(self, key: str) -> events.Links | None:
         """How a day hangs together with its neighbours; None when it has no segments that can be read."""
         if key not in self._links_by_day:
-            self._links_by_day[key] = self._read_links(key) if self.is_wanted(key) else None
+            self._read_links(self._unread_beside(key))
         return self._links_by_day[key]
 
-    def _read_links(self, key: str) -> events.Links | None:
+    def _unread_beside(self, key: str) -> list[str]:
+        """The day and those next to it that were not looked at, on the side that is gone to: in winter a session lasts
+        for months, and many files are read at once for a fraction of what they cost one by one."""
+        days = self.listed(self.asset("segments"))
+        place = bisect_left(days, key)
+        is_ahead = shifted(key, -1) in self._links_by_day
+        beside = days[place : place + _TOGETHER] if is_ahead else days[max(place + 1 - _TOGETHER, 0) : place + 1]
+        return [key, *(day for day in beside if day not in {key, *self._links_by_day})]
+
+    def _read_links(self, keys: Sequence[str]) -> None:
+        wanted = [key for key in keys if self.is_wanted(key)]
+        self._links_by_day.update(dict.fromkeys(keys))
         try:
-            rows = self.lake.read(self.asset("segments"), [key], columns=events.LINK_COLUMNS)
+            rows = self.lake.read(self.asset("segments"), wanted, columns=events.LINK_COLUMNS)
         except DamagedPartitionError:
-            return None
-        return events.links(conform(None, "segments") if rows is None else rows)
+            if len(keys) > 1:
+                for key in keys:
+                    self._read_links([key])
+            return
+        parts = by_day(conform(None, "segments") if rows is None else rows, wanted)
+        self._links_by_day.update({key: events.links(part) for key, part in parts.items()})
 
     def _continues(self, key: str) -> bool:
         found = self._links(key)
