@@ -15,6 +15,7 @@ from hp_pipeline.lake import Column, Lake, Table, publish_catalogue
 from hp_pipeline.settings import FilesSource, HeatPump, Meter, Settings, SolarSystem
 from hp_pipeline.transforms.energy import COUNTERS, POWERS, SIGNALS
 from hp_pipeline.transforms.reckoned import Reckoned
+from hp_pipeline.transforms.schema import schema_of
 from hp_pipeline.vocabulary.boundaries import MAIN_METERS, METERED_APART, Metering
 from hp_pipeline.vocabulary.meters import MeterError, electricity_meter, heat_meter
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
@@ -36,7 +37,7 @@ class Workspace:
     def __init__(self, settings: Settings, data: Path) -> None:
         self.settings = settings
         self.data = data.absolute()
-        self.lake = Lake(self.data / "lake")
+        self.lake = Lake(self.data / "lake", schema_of)
 
     @property
     def database(self) -> Path:

@@ -17,7 +17,7 @@ import fcntl
 import os
 import secrets
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,10 +89,16 @@ class Lake:
 
     An asset is a path such as `frames/daikin`: the table's name, then whose rows they are. A partition key is a date
     `YYYY-MM-DD`; the empty key is for an asset of one file.
+
+    Args:
+        root: the folder.
+        schema_of: the columns of a table by its name, None for one that is not known. Where they are known, many files
+            are read without looking into each of them first for what it holds.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, schema_of: Callable[[str], pl.Schema | None] = lambda table: None) -> None:
         self.root = Path(root).absolute()
+        self._schema_of = schema_of
         self._recent = RecentPartitions()
 
     def path(self, asset: str, key: str) -> Path:
@@ -142,17 +148,18 @@ class Lake:
         """
         frames: list[pl.DataFrame] = []
         unread: list[Path] = []
+        schema = self._schema_of(asset.partition("/")[0])
         for key in keys:
             path = self.path(asset, key)
             recent = self._recent.get(path)
             if recent is None:
                 unread.append(path)
                 continue
-            frames += _read_all(unread, columns, where)
+            frames += _read_all(unread, schema, columns, where)
             unread = []
             frame = recent if columns is None else _chosen(recent, columns)
             frames.append(frame if where is None else frame.filter(where))
-        frames += _read_all(unread, columns, where)
+        frames += _read_all(unread, schema, columns, where)
         return pl.concat(frames, how="diagonal_relaxed") if frames else None
 
     def write(self, asset: str, key: str, frame: pl.DataFrame, inputs: str = "") -> Receipt:
@@ -236,14 +243,21 @@ class Lake:
         return len(left)
 
 
-def _read_all(paths: Sequence[Path], columns: Sequence[str] | None, where: pl.Expr | None) -> list[pl.DataFrame]:
+def _read_all(
+    paths: Sequence[Path], schema: pl.Schema | None, columns: Sequence[str] | None, where: pl.Expr | None
+) -> list[pl.DataFrame]:
     """The rows of those of the files that are there, in their order.
 
     Raises:
         DamagedPartitionError: a file cannot be read.
     """
-    if len(paths) > 1 and (rows := _scanned(paths, columns, where)) is not None:
-        return [rows]
+    if len(paths) > 1:
+        there = [path for path in paths if path.exists()]
+        rows = None if schema is None else _scanned(there, schema, columns, where)
+        if rows is None:  # of another version, perhaps: each is asked for its own
+            rows = _scanned(there, _common_schema(there), columns, where)
+        if rows is not None:
+            return [rows]
     frames = []
     for path in paths:
         try:
@@ -256,28 +270,32 @@ def _read_all(paths: Sequence[Path], columns: Sequence[str] | None, where: pl.Ex
     return frames
 
 
-def _scanned(paths: Sequence[Path], columns: Sequence[str] | None, where: pl.Expr | None) -> pl.DataFrame | None:
-    """The rows of many files at once, at less than half the cost of one after the other.
-
-    None when that cannot be had: fewer than two of them are there, their columns differ in more than that some are
-    lacking, or one is damaged, which reading them one by one will tell by its name.
-    """
-    there, schema = [], dict[str, pl.DataType]()
+def _common_schema(paths: Sequence[Path]) -> Mapping[str, pl.DataType]:
+    """The columns of all the files; none where they differ in more than that some are lacking, or one is damaged."""
+    schema: dict[str, pl.DataType] = {}
     for path in paths:
         try:
             stored = pl.read_parquet_schema(path)
-        except FileNotFoundError:
-            continue
         except (pl.exceptions.PolarsError, OSError):
-            return None
+            return {}
         if any(schema.setdefault(name, dtype) != dtype for name, dtype in stored.items()):
-            return None
-        there.append(path)
+            return {}
+    return schema
+
+
+def _scanned(
+    paths: Sequence[Path], schema: Mapping[str, pl.DataType], columns: Sequence[str] | None, where: pl.Expr | None
+) -> pl.DataFrame | None:
+    """The rows of many files at once, at less than half the cost of one after the other.
+
+    None when that cannot be had: there are fewer than two, the columns are not those of the schema or fewer, or one is
+    damaged, which reading them one by one will tell by its name.
+    """
     names = list(schema) if columns is None else [name for name in columns if name in schema]
-    if len(there) < 2 or not names:
+    if len(paths) < 2 or not names:
         return None
     rows = pl.scan_parquet(
-        there, schema=schema, hive_partitioning=False, glob=False, missing_columns="insert", cache=False
+        list(paths), schema=dict(schema), hive_partitioning=False, glob=False, missing_columns="insert", cache=False
     ).select(names)
     try:
         found = (rows if where is None else rows.filter(where)).collect()

@@ -25,6 +25,11 @@ def schema(table: str) -> pl.Schema:
     return pl.Schema({column.name: _TYPES[column.type] for column in tables()[table].columns})
 
 
+def schema_of(table: str) -> pl.Schema | None:
+    """As `schema`; None where there is no such table."""
+    return schema(table) if table in tables() else None
+
+
 def empty(table: str) -> pl.DataFrame:
     """The table without rows."""
     return pl.DataFrame(schema=schema(table))
