@@ -16,7 +16,7 @@ import polars as pl
 
 from hp_pipeline.transforms.boundaries import Ratio, spf_columns
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.energy import WAYS_OF, integral
+from hp_pipeline.transforms.energy import WAYS_OF, first_of, integral
 from hp_pipeline.transforms.floors import Known, carnot_share, elapsed_s, is_borne, not_borne, percent, unknown
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.transforms.uncertainty import Error, fixed_deviation, permissible_error, ratio_band
@@ -124,9 +124,9 @@ def pieces(
 
 
 def _permissible(kind: str, rows: pl.DataFrame, rules: Rules) -> pl.Expr:
-    """The maximum permissible error of an energy, as a share, by the way that was chosen for it in each row."""
+    """The maximum permissible error of an energy, as a share, by the way that says how much it is."""
     errors = rules.metering.errors_of(kind)
-    bits = pl.col(WAYS_OF[kind])
+    bits = first_of(pl.col(WAYS_OF[kind]))
     least, most = rows.select(bits.min().alias("least"), bits.max().alias("most")).row(0)
     at = {
         BITS[word]: permissible_error(error, pl.col("flow_rate"), pl.col("delta_t"))

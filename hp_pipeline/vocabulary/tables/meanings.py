@@ -189,7 +189,8 @@ MEANINGS: Final = (
     ),
     Meaning(
         "(electrical|thermal)_energy_unobserved_kwh", _FIGURES, "energies",
-        method="increments over silences longer than `session_gap`, by time", null_when="no counter of it is read",
+        method="increments over silences longer than `session_gap`, by time; a meter's as the machine tells of them "
+        "meanwhile, where it does", null_when="no counter of it is read",
     ),
     Meaning(
         "electrical_energy_(immersion|backup_heater|circulation_pump|brine_pump|fan|crankcase_heater)_kwh",
@@ -224,7 +225,8 @@ MEANINGS: Final = (
     ),
     Meaning(
         "(electrical|thermal)_method", _FIGURES, "coverage", null_when="the energy is not known",
-        method="of each moment the first way that is known; the list has each that any moment of the row was made in",
+        method="of each moment the first way that is known; the list has each that any moment of the row was made in; "
+        "over a silence of a meter both its counter, which says how much, and what says when",
     ),
     Meaning(
         "(electrical|thermal)_energy_(low|high)_kwh", _FIGURES, "coverage",
