@@ -99,6 +99,8 @@ FRAME_COLUMNS: Final = ("start", "end", *POWERS.values(), "thermal_power_by_flow
 
 _MJ_PER_KWH = 3_600_000_000
 
+_OPEN_AT: Final = ("open_begin", "open_end")
+
 _BOTH_COUNTERS: Final = BITS[METER_COUNTER] | BITS[DEVICE_COUNTER]
 
 
@@ -160,7 +162,8 @@ class Energies:
             `start`, `end`, `mode`; for each of `KINDS` the energy by the best way that is known; for `electrical` and
             `thermal` also `…_counter`, `…_integral`, their difference `…_residual`, and in `…_way` the bit of the way
             that was chosen (`vocabulary.ways.BITS`); where a meter's increment is spread by another way, the bits of
-            both. Heat is net: `thermal_taken` is what a defrost took of it
+            both, and in `…_open_begin`, `…_open_end` how much of such increments lies before the frame's begin and end,
+            or behind it where that is less (0 elsewhere). Heat is net: `thermal_taken` is what a defrost took of it
             (negative; null while one is on and nothing shows it).
         """
         starts, ends = self._rows["start"], self._rows["end"]
@@ -178,8 +181,8 @@ class Energies:
                 series.alias(f"{kind} {name}") for name, series in told.items() if series is not None
             )
             chosen += _chosen(kind, meter is not None, device is not None)
-        named = (f"{kind}_{what}" for kind in WAYS_OF for what in ("counter", "integral", "residual", "way"))
-        rows = rows.with_columns(chosen).with_columns(self._net_heat())
+        named = (f"{kind}_{what}" for kind in WAYS_OF for what in ("counter", "integral", "residual", "way", *_OPEN_AT))
+        rows = rows.with_columns(*chosen, *self._open(starts, ends)).with_columns(self._net_heat())
         return rows.select("start", "end", "mode", *KINDS, *named, "thermal_taken")
 
     def _net_heat(self) -> list[pl.Expr]:
@@ -207,8 +210,8 @@ class Energies:
 
         Returns:
             `heat_pump`, `start`, `end` (within a quarter of an hour), `cut` (begin of its local hour), `electrical`,
-            `thermal` (mJ, null where no counter tells), `electrical_way`, `thermal_way` (bits), only where something
-            was counted.
+            `thermal` (mJ, null where no counter tells), `electrical_way`, `thermal_way` (bits) and `…_open_begin`,
+            `…_open_end` as in `of_frames`, only where something was counted.
         """
         counts = any(self._counters.values())
         holes = _holes(self._rows, start, end) if counts else pl.DataFrame(schema=_UNOBSERVED)
@@ -230,6 +233,7 @@ class Energies:
                     *(pl.when(series.is_not_null()).then(bits[word]) for word, series in known.items()), unknown
                 ).alias(WAYS_OF[kind]),
             )
+        holes = holes.with_columns(self._open(holes["start"], holes["end"]))
         return (
             holes.filter((pl.col("electrical").fill_null(0) != 0) | (pl.col("thermal").fill_null(0) != 0))
             .with_columns(heat_pump=pl.lit(heat_pump), cut=hour_start("start", time_zone))
@@ -249,6 +253,22 @@ class Energies:
                     silent = silent | (over & (settled == _OPEN))
                     shared = shared | (over & (settled == _SHARED))
         return silent, shared
+
+    def _open(self, starts: pl.Series, ends: pl.Series) -> list[pl.Series]:
+        """For `WAYS_OF`, how much of what counters of meters counted over a silence is open at each begin and end."""
+        found = []
+        for kind in WAYS_OF:
+            total, purposes = COUNTERS[kind]
+            of_kind = [
+                self._steps_of(True, signal, purpose, rank, place)
+                for signal, purpose in ((total, None), *purposes.items())
+                for rank, group in enumerate(self._counters[True].get(signal, []))
+                for place in range(len(group))
+            ]
+            for name, moments in zip(_OPEN_AT, (starts, ends), strict=True):
+                nothing = pl.zeros(len(moments), dtype=pl.Int64, eager=True)
+                found.append(_sum([nothing, *(steps.open_at(moments) for steps in of_kind)]).alias(f"{kind}_{name}"))
+        return found
 
     def _known_until(self, starts: pl.Series) -> pl.Series:
         """The last day of which the counters decide each stretch: its next one, or where nothing was read on that, the
@@ -650,6 +670,19 @@ class _Steps:
         place = self._lo.search_sorted(moments, side="right").cast(pl.Int64) - 1
         return self._what.gather(place.clip(0))
 
+    def open_at(self, moments: pl.Series) -> pl.Series:
+        """Of an increment that the machine tells of, how much lies before each moment within it, or behind it where
+        that is less; 0 at other moments."""
+        nothing = pl.zeros(len(moments), dtype=pl.Int64, eager=True)
+        if moments.is_empty() or not (self._what == _SHARED).any():
+            return nothing
+        place = self._lo.search_sorted(moments, side="right").cast(pl.Int64) - 1
+        inside = place.clip(0)
+        within = (place >= 0) & (moments < self._hi.gather(inside)) & (self._what.gather(inside) == _SHARED)
+        before = self.until(moments) - self._before.gather(inside)
+        lesser = pl.select(pl.min_horizontal(before, self._amounts.gather(inside) - before)).to_series()
+        return pl.select(pl.when(within).then(lesser).otherwise(nothing)).to_series()
+
     def until(self, moments: pl.Series) -> pl.Series:
         """How much was counted up to each moment, mJ, from the first step on."""
         if self._lo.is_empty() or moments.is_empty():
@@ -684,6 +717,7 @@ _UNOBSERVED = pl.Schema(
         "electrical": pl.Int64(),
         "thermal": pl.Int64(),
         **{way: pl.Int64() for way in WAYS_OF.values()},
+        **{f"{kind}_{name}": pl.Int64() for kind in WAYS_OF for name in _OPEN_AT},
     }
 )
 

@@ -248,11 +248,37 @@ def test_the_settings_say_whose_word_counts(tmp_path: Path) -> None:
 
 
 def test_a_class_is_that_of_the_meter_alone(tmp_path: Path) -> None:
+    """And of its silences, as to how much. What the machine says of when is seen in hours and sessions that begin or
+    end in a silence, and in no day that holds all of it."""
     made = built(tmp_path, said((SILENCE,)), meters=STATED.format(accuracy="B", source=", source: meter"))
     day = table(made, "daily").row(0, named=True)
     assert day["electrical_meter_error_kwh"] == pytest.approx(0.01 * used_within(0, 60 * 23), rel=0.001)
+    assert (day["electrical_begin_error_kwh"], day["electrical_end_error_kwh"]) == (0, 0)
     reach = day["electrical_energy_high_kwh"] - day["electrical_energy_kwh"]
-    assert 1 <= reach / (1.96 * day["electrical_meter_error_kwh"] / 3**0.5) <= 1.5
+    assert 1 <= reach / (1.96 * day["electrical_meter_error_kwh"] / 3**0.5) <= 1.01
+    hours = table(made, "hourly").filter(pl.col("electrical_method") == "meter counter, device counter")
+    before = [used_within(SILENCE[0], SILENCE[0] + 60 * hour) for hour in range(4)]
+    lesser = [min(kwh, before[-1] - kwh) for kwh in before]
+    assert hours["electrical_begin_error_kwh"].to_list() == pytest.approx(
+        [0, *(0.1 * kwh for kwh in lesser[1:])], abs=0.002
+    )
+    assert hours["electrical_end_error_kwh"].to_list() == pytest.approx(
+        [*(0.1 * kwh for kwh in lesser[1:]), 0], abs=0.002
+    )
+    errors = [f"electrical_{what}_error_kwh" for what in ("meter", "begin", "end")]
+    for high, energy, *parts in hours.select(
+        "electrical_energy_high_kwh", "electrical_energy_kwh", *errors
+    ).iter_rows():
+        assert high - energy == pytest.approx(1.96 * (sum(part**2 for part in parts) / 3) ** 0.5, abs=0.001)
+
+
+def test_of_a_silence_over_midnight_the_days_beside_it_say_that_it_is_shared(tmp_path: Path) -> None:
+    made = built(tmp_path, said((OVER_MIDNIGHT,)), meters=STATED.format(accuracy="B", source=", source: meter"))
+    one, other = table(made, "daily").sort("start").to_dicts()
+    assert one["electrical_end_error_kwh"] == other["electrical_begin_error_kwh"] > 0
+    assert one["electrical_begin_error_kwh"] == other["electrical_end_error_kwh"] == 0
+    month = table(made, "monthly").row(0, named=True)
+    assert (month["electrical_begin_error_kwh"], month["electrical_end_error_kwh"]) == (0, 0)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -267,6 +267,18 @@ def test_over_a_silence_the_meter_says_how_much_and_the_machine_when() -> None:
     ]
 
 
+def test_what_of_a_meters_silence_may_be_on_the_wrong_side_is_told_of_its_edges_alone() -> None:
+    """The lesser of what is before and behind each: nothing at the ends of a silence, nor where the meter is read."""
+    rows = told_by_machine([RAN, RAN, HALF, RESTED, HALF, RAN])
+    found = energies(rows, [gap(0, 5, 0.7, over_gap=False), gap(5, 25, 1.2), gap(25, 30, 0.6, over_gap=False)])
+    frames = found.of_frames()
+    begins = [round(kwh * MJ) for kwh in (0, 0, 0.6, 0.3, 0.3, 0)]
+    assert frames["thermal_open_begin"].to_list() == begins
+    assert frames["thermal_open_end"].to_list() == [*begins[1:], 0]
+    unshared = energies(told_by_machine([UNTOLD] * 3), [gap(0, 15, 1.2)]).of_frames()
+    assert unshared["thermal_open_begin"].sum() == 0, "by time alone, as any step of a counter"
+
+
 def test_the_machines_counter_comes_before_its_power_as_to_when() -> None:
     rows = told_by_machine([RAN, RAN, RAN])
     ticks = [gap(0, 15, 1.2), tick(at(0), at(5), 0.1), tick(at(5), at(10), 0.0), tick(at(10), at(15), 0.2)]

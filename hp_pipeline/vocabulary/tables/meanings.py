@@ -231,7 +231,8 @@ MEANINGS: Final = (
     Meaning(
         "(electrical|thermal)_energy_(low|high)_kwh", _FIGURES, "coverage",
         method="energy ∓ 1.96 standard deviations: permissible error (`{0}_meter_error_kwh` ÷ √3), counter's step "
-        "(÷ √6), edges between readings, as squares; the upper end also holds what the time without readings may have "
+        "(÷ √6), edges between readings and in a silence of the meter (`{0}_begin_error_kwh`, `{0}_end_error_kwh`, "
+        "÷ √3), as squares; the upper end also holds what the time without readings may have "
         "had (up to twice its share), the lower lacks what unmeasured defrosts may have taken",
         null_when="the energy is not known",
     ),
@@ -245,7 +246,13 @@ MEANINGS: Final = (
     Meaning(
         "(electrical|thermal)_meter_error_kwh", _FIGURES, "coverage", null_when="nothing is known of the energy",
         method="sum of energy × the permissible error of its way: the class that `meters:` states of a meter, else "
-        "that of the ways above",
+        "that of the ways above; over a silence of a meter, whose counter says how much, that of the meter",
+    ),
+    Meaning(
+        "(electrical|thermal)_(begin|end)_error_kwh", _FIGURES, "coverage",
+        method="of what a meter's counter counted over the silence in which the {1} lies, the lesser of what is before "
+        "and what is behind it, × the permissible error of the way that says when; 0 where it lies in none",
+        null_when="nothing is known of the energy",
     ),
     Meaning("edge_uncertainty_s2", _FIGURES, "coverage", null_when="no cycle begins in the row"),
     # ---- time and temperatures
