@@ -21,9 +21,10 @@ the increment exactly, however frames are cut, and in whatever batches days are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -243,32 +244,47 @@ class Energies:
     def _in_silence(self, kind: str, starts: pl.Series, ends: pl.Series) -> tuple[pl.Series, pl.Series]:
         """Whether each stretch lies within a silence over which a meter's counter of the kind counted: one of which the
         other ways are to tell first, and one of which they told how its increment is spread."""
-        total, purposes = COUNTERS[kind]
         silent = shared = starts.is_null()
-        for signal, purpose in ((total, None), *purposes.items()):
-            for rank, group in enumerate(self._counters[True].get(signal, [])):
-                for place, counter in enumerate(group):
-                    over = counter.over_silence(starts, ends, self._known_until(starts))
-                    settled = self._steps_of(True, signal, purpose, rank, place).settled_at(starts)
-                    silent = silent | (over & (settled == _OPEN))
-                    shared = shared | (over & (settled == _SHARED))
+        for counter, steps, counts in self._metered(kind, starts, ends):
+            over, settled = counter.over_silence(starts, ends, self._known_until(starts)), steps.settled_at(starts)
+            silent = silent | (counts & over & (settled == _OPEN))
+            shared = shared | (counts & over & (settled == _SHARED))
         return silent, shared
 
     def _open(self, starts: pl.Series, ends: pl.Series) -> list[pl.Series]:
         """For `WAYS_OF`, how much of what counters of meters counted over a silence is open at each begin and end."""
         found = []
         for kind in WAYS_OF:
-            total, purposes = COUNTERS[kind]
-            of_kind = [
-                self._steps_of(True, signal, purpose, rank, place)
-                for signal, purpose in ((total, None), *purposes.items())
-                for rank, group in enumerate(self._counters[True].get(signal, []))
-                for place in range(len(group))
-            ]
-            for name, moments in zip(_OPEN_AT, (starts, ends), strict=True):
-                nothing = pl.zeros(len(moments), dtype=pl.Int64, eager=True)
-                found.append(_sum([nothing, *(steps.open_at(moments) for steps in of_kind)]).alias(f"{kind}_{name}"))
+            begin = end = pl.zeros(len(starts), dtype=pl.Int64, eager=True)
+            for _, steps, counts in self._metered(kind, starts, ends):
+                if steps.shares:
+                    begin = begin + steps.open_at(starts) * counts.cast(pl.Int64)
+                    end = end + steps.open_at(ends) * counts.cast(pl.Int64)
+            found += [series.alias(f"{kind}_{name}") for name, series in zip(_OPEN_AT, (begin, end), strict=True)]
         return found
+
+    def _metered(self, kind: str, starts: pl.Series, ends: pl.Series) -> Iterator[tuple[_Counter, _Steps, pl.Series]]:
+        """The counters of meters of a kind, with whether each is the one that counts in each stretch: no other before
+        it is read there."""
+        total, purposes = COUNTERS[kind]
+        before = starts.is_null()
+        for group, all_steps in self._groups(True, total, None):
+            for counter, steps in zip(group, all_steps, strict=True):
+                yield counter, steps, ~before
+            before = before | _all_known(group, starts, ends)
+        for signal, purpose in purposes.items():
+            read = before
+            for group, all_steps in self._groups(True, signal, purpose):
+                for counter, steps in zip(group, all_steps, strict=True):
+                    yield counter, steps, ~read
+                read = read | _all_known(group, starts, ends)
+
+    def _groups(
+        self, by_meter: bool, signal: str, purpose: str | None
+    ) -> Iterator[tuple[Sequence[_Counter], Sequence[_Steps]]]:
+        """The counters of a signal in order of precedence, those that are summed together, with their increments."""
+        for rank, group in enumerate(self._counters[by_meter].get(signal, [])):
+            yield group, [self._steps_of(by_meter, signal, purpose, rank, place) for place in range(len(group))]
 
     def _known_until(self, starts: pl.Series) -> pl.Series:
         """The last day of which the counters decide each stretch: its next one, or where nothing was read on that, the
@@ -281,7 +297,6 @@ class Energies:
     ) -> pl.Series | None:
         """What the counters of a kind, of meters or of the machine, say of each stretch; None where there are none."""
         total, purposes = COUNTERS[kind]
-        counters = self._counters[by_meter]
 
         def summed(signal: str, purpose: str | None) -> list[pl.Series]:
             """By rank what the counters of a signal that are summed counted; null where one of them was not read.
@@ -289,15 +304,8 @@ class Energies:
             In the `silent` stretches nothing was: there a counter is known where it counted over the silence.
             """
             return [
-                _sum(
-                    [
-                        self._counted_by(
-                            counter, self._steps_of(by_meter, signal, purpose, rank, place), starts, ends, silent
-                        )
-                        for place, counter in enumerate(group)
-                    ]
-                )
-                for rank, group in enumerate(counters.get(signal, []))
+                _sum([self._counted_by(*one, starts, ends, silent) for one in zip(group, steps, strict=True)])
+                for group, steps in self._groups(by_meter, signal, purpose)
             ]
 
         ways = summed(total, None)
@@ -325,15 +333,15 @@ class Energies:
             kind = KIND_OF[signal]
             if (kind, purpose) not in self._runs:
                 self._runs[kind, purpose] = _Running(self._rows, kind, purpose)
-            told = (
-                None
-                if not by_meter
-                else lambda first: [_Told(self._told_of(kind, first), one) for one in dict.fromkeys((purpose, None))]
-            )
-            self._steps[key] = _Steps(
-                self._counters[by_meter][signal][rank][place].steps, self._runs[kind, purpose], told
-            )
+            counter = self._counters[by_meter][signal][rank][place]
+            told = partial(self._told_for, kind, purpose) if by_meter else None
+            self._steps[key] = _Steps(counter.steps, self._runs[kind, purpose], told)
         return self._steps[key]
+
+    def _told_for(self, kind: str, purpose: str | None, first: date | None) -> list[_Told]:
+        """What the machine tells of a purpose, and else of the whole, which has what cools for less than nothing."""
+        rows = self._told_of(kind, first)
+        return [_Told(rows, one) for one in ((purpose,) if purpose in {None, "cooling"} else (purpose, None))]
 
     def _told_of(self, kind: str, first: date | None) -> pl.DataFrame:
         """What the machine tells of an energy, frame by frame, and its counter where there is no frame.
@@ -440,6 +448,14 @@ def _sum_of_counted(parts: Sequence[pl.Series]) -> pl.Series:
     return pl.select(pl.when(known).then(_sum([part.fill_null(0) for part in parts]))).to_series()
 
 
+def _all_known(group: Sequence[_Counter], starts: pl.Series, ends: pl.Series) -> pl.Series:
+    """Whether each stretch lies between readings of all of these counters."""
+    known = starts.is_not_null()
+    for counter in group:
+        known = known & counter.known(starts, ends)
+    return known
+
+
 def _first_known(ways: Sequence[pl.Series]) -> pl.Series:
     return pl.select(pl.coalesce(ways)).to_series()
 
@@ -538,7 +554,7 @@ class _Told:
     """What the machine tells of an energy (`Energies._told_of`), as a function of time."""
 
     def __init__(self, rows: pl.DataFrame, purpose: str | None) -> None:
-        told = pl.col("told").clip(0)
+        told = pl.col("told").abs() if purpose == "cooling" else pl.col("told").clip(0)
         if purpose is not None:
             told = pl.when(pl.col("mode") == purpose).then(told).when(pl.col("mode").is_not_null()).then(told * 0)
         heard = pl.when(told.is_not_null()).then("span").otherwise(0)
@@ -663,6 +679,11 @@ class _Steps:
                 self._number = pl.select(pl.when(usable).then(-len(self._told)).otherwise(self._number)).to_series()
         return what
 
+    @property
+    def shares(self) -> bool:
+        """Whether the machine tells of any increment how it is spread."""
+        return bool(self._told)
+
     def settled_at(self, moments: pl.Series) -> pl.Series:
         """What the increment is in which each moment lies, or the one before it."""
         if self._lo.is_empty():
@@ -674,7 +695,7 @@ class _Steps:
         """Of an increment that the machine tells of, how much lies before each moment within it, or behind it where
         that is less; 0 at other moments."""
         nothing = pl.zeros(len(moments), dtype=pl.Int64, eager=True)
-        if moments.is_empty() or not (self._what == _SHARED).any():
+        if self._lo.is_empty() or moments.is_empty():
             return nothing
         place = self._lo.search_sorted(moments, side="right").cast(pl.Int64) - 1
         inside = place.clip(0)

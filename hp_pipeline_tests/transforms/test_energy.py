@@ -330,6 +330,21 @@ def test_a_purpose_of_a_silent_meter_goes_to_when_the_machine_ran_for_it() -> No
     assert alone["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.6, 0.3, 0.0)], "better than by time"
 
 
+def test_a_silence_while_cooling_is_shared_by_the_cold_that_the_machine_tells_of() -> None:
+    cold: State = ("cooling", True, -4000.0, True)
+    less: State = ("cooling", True, -2000.0, True)
+    found = energies(told_by_machine([cold, less, RAN]), [gap(0, 15, 0.9, COOLING)]).of_frames()
+    assert found["thermal"].to_list() == [-round(0.6 * MJ), -round(0.3 * MJ), 0]
+
+
+def test_a_meter_that_is_read_is_not_shared_by_the_machine_for_another_meters_silence() -> None:
+    read = [tick(at(5 * i), at(5 * i + 5), 0.4, source="first", precedence=FIRST_OF_METERS - 1) for i in range(4)]
+    found = energies(told_by_machine([RAN, HALF, RESTED, RAN]), [*read, gap(0, 20, 9.0)]).of_frames()
+    assert found["thermal"].to_list() == [round(0.4 * MJ)] * 4
+    assert set(found["thermal_way"]) == {BITS[METER_COUNTER]}
+    assert found["thermal_open_end"].sum() == 0
+
+
 def test_heat_of_a_meters_silence_is_net_as_the_meter_counts() -> None:
     rows = with_defrost(-4800.0, 0.0).with_columns(thermal_way=pl.lit("device power"))
     for net, kwh in ((METER_COUNTER, 0.9), (DEVICE_POWER, 0.5)):
@@ -393,11 +408,11 @@ def test_what_is_counted_is_all_there_is(history: tuple[pl.DataFrame, list[dict[
 @st.composite
 def silences(draw: st.DrawFn) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """A history in which the machine tells of itself, by a power or a counter of any step or both, while a meter is now
-    and then silent for up to a night, on one day or two, whatever else is read meanwhile."""
+    and then silent, for minutes or for all of two days, whatever else is read meanwhile."""
     pattern = draw(st.lists(st.tuples(state, st.sampled_from([1, 3, 7, 40, 120])), min_size=2, max_size=20))
     once = [one for one, count in pattern for _ in range(count)]
     states = [RESTED, *([*once] * 1152)[:1150], RESTED]
-    always = [*range(100, 1152, 192)]
+    always = [20, 556, 600, 1140]
     rows = told_by_machine([RESTED if place in always else one for place, one in enumerate(states)])
     reads, ticks = rows["start"].to_list(), []
     if draw(st.booleans()):
@@ -407,7 +422,7 @@ def silences(draw: st.DrawFn) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
             amount, over = draw(st.integers(0, 10**7)) / 1e6, reads[now] - last > SESSION_GAP
             ticks.append(tick(reads[before], reads[now], amount, last_unchanged=last, over_gap=over))
     signals = draw(st.sampled_from([[TOTAL], [HEATING, DHW]]))
-    quiet = draw(st.lists(st.tuples(st.sampled_from([1, 20, 100]), st.sampled_from([2, 8, 30, 150])), min_size=1))
+    quiet = draw(st.lists(st.tuples(st.sampled_from([1, 20, 100]), st.sampled_from([2, 8, 30, 150, 500])), min_size=1))
     own, place = [reads[0]], 0
     for heard, unheard in quiet * 200:
         own += reads[place + 1 : place + 1 + heard]
@@ -447,22 +462,41 @@ def test_a_day_alone_is_the_day_among_many(history: tuple[pl.DataFrame, list[dic
     """From the frames of the days beside it, and the counters of these and of those after it up to the next frames:
     neither how many days are done at once, nor the order of rows, nor what came later changes a day."""
     rows, ticks = history
-    whole = energies(rows, ticks)
     shuffled = random.sample(ticks, len(ticks))
-    framed = sorted(set(rows["start"].dt.date()))
-    states = read_through(ticks)
     for number in range(4):
-        start = DAY + timedelta(days=number)
-        end = start + timedelta(days=1)
-        near = rows.filter(pl.col("start") >= start - timedelta(days=1), pl.col("start") < end + timedelta(days=1))
-        behind = next((day for day in framed if day > start.date()), date.max)
-        days = {start.date() - timedelta(days=1), start.date(), end.date(), behind}
-        reached = [one for one in shuffled if one["end"].date() in days]
-        beside = [start.date() + timedelta(days=i) for i in (-1, 0, 1)]
-        alone = energies(near, reached, states.filter(pl.col("day").is_in(beside)))
-        own = pl.col("start") >= start, pl.col("start") < end
-        assert alone.of_frames().filter(*own).equals(whole.of_frames().filter(*own))
-        assert silent(alone, start, end).equals(silent(whole, start, end))
+        assert_alone_as_among_many(rows, ticks, shuffled, number)
+
+
+def assert_alone_as_among_many(
+    rows: pl.DataFrame, ticks: Sequence[dict[str, Any]], shuffled: Sequence[dict[str, Any]], number: int
+) -> None:
+    whole, states = energies(rows, ticks), read_through(ticks)
+    framed = sorted(set(rows["start"].dt.date()))
+    start = DAY + timedelta(days=number)
+    end = start + timedelta(days=1)
+    near = rows.filter(pl.col("start") >= start - timedelta(days=1), pl.col("start") < end + timedelta(days=1))
+    behind = next((day for day in framed if day > start.date()), date.max)
+    days = {start.date() - timedelta(days=1), start.date(), end.date(), behind}
+    reached = [one for one in shuffled if one["end"].date() in days]
+    beside = [start.date() + timedelta(days=i) for i in (-1, 0, 1)]
+    alone = energies(near, reached, states.filter(pl.col("day").is_in(beside)))
+    own = pl.col("start") >= start, pl.col("start") < end
+    assert alone.of_frames().filter(*own).equals(whole.of_frames().filter(*own))
+    assert silent(alone, start, end).equals(silent(whole, start, end))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_silence_of_nearly_two_days_is_shared_alike_by_both(number: int) -> None:
+    """The machine's coarse counter steps from the day before into it, and out of it into the day behind: what of that
+    is beyond the two days, one of them alone cannot know."""
+    rows = told_by_machine([("heating", place % 50 < 30, None, True) for place in range(1152)])
+    hours = (0, 22, 28, 35, 40, 46, 51, 60, 68, 74, 80, 96)
+    own = [tick(at(60 * a), at(60 * b), 1.0 + b % 5) for a, b in pairwise(hours)]
+    read = [gap(5 * i, 5 * i + 5, 0.1, over_gap=False) for i in range(1151) if not 25 * 12 <= i < 70 * 12]
+    ticks = [*own, *read, gap(25 * 60, 70 * 60, 40.0)]
+    found = energies(rows, ticks).of_frames()
+    assert found["thermal"][25 * 12 : 70 * 12].sum() == 40 * MJ
+    assert_alone_as_among_many(rows, ticks, ticks[::-1], number)
 
 
 @settings(max_examples=20, deadline=None)
