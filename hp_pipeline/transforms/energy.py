@@ -23,7 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC as ZONE
+from datetime import date, datetime, time, timedelta
 from functools import partial
 from typing import Final
 
@@ -362,12 +363,13 @@ class Energies:
 
     def _of_two_days(self, first: date) -> Energies:
         frames, operation, counters, states = self._read
-        within = first, first + timedelta(days=1)
+        begin = datetime.combine(first, time(), ZONE)
+        within = begin, begin + timedelta(days=2)
         return Energies(
-            frames.filter(pl.col("start").dt.date().is_between(*within)),
-            operation,
-            counters.filter(pl.col("end").dt.date().is_between(*within)),
-            states.filter(pl.col("day").is_between(*within)),
+            frames.filter(pl.col("start").is_between(*within, closed="left")),
+            operation.filter(pl.col("start").is_between(*within, closed="left")),
+            counters.filter(pl.col("end").is_between(*within, closed="left")),
+            states.filter(pl.col("day").is_between(first, first + timedelta(days=1))),
         )
 
     def _told_by_machine(self, kind: str) -> pl.DataFrame:
@@ -671,12 +673,13 @@ class _Steps:
         ).to_series()
         windows = pl.select(pl.when(within & (days == 1)).then(first)).to_series()
         for window in windows.filter(within).unique():
-            of_window = within & windows.eq_missing(pl.Series([window], dtype=pl.Date))
+            its = (within & windows.eq_missing(pl.Series([window], dtype=pl.Date))).arg_true()
             for one in told(window):
-                usable = of_window & (what == _BY_TIME) & (one.amounts(self._lo, self._hi) > 0)
+                tells = its.filter(one.amounts(self._lo.gather(its), self._hi.gather(its)) > 0)
                 self._told.append(one)
-                what = pl.select(pl.when(usable).then(_SHARED).otherwise(what)).to_series()
-                self._number = pl.select(pl.when(usable).then(-len(self._told)).otherwise(self._number)).to_series()
+                what = what.scatter(tells, _SHARED)
+                self._number = self._number.scatter(tells, -len(self._told))
+                its = its.filter(~its.is_in(tells.implode()))
         return what
 
     @property
@@ -714,12 +717,14 @@ class _Steps:
         amounts, numbers = self._amounts.gather(inside), self._number.gather(inside)
         low, high = self._low.gather(inside), self._high.gather(inside)
         share = pl.zeros(len(moments), dtype=pl.Float64, eager=True)
-        for number in self._number.unique():
+        for number in numbers.unique():
             if number < 0:
-                of_number = self._told[-number - 1].share(moments, lo, hi)
+                its = (numbers == number).arg_true()
+                of_number = self._told[-number - 1].share(moments.gather(its), lo.gather(its), hi.gather(its))
+                share = share.scatter(its, of_number)
             else:
                 of_number = (self._running.at(moments, number) - low) / (high - low)
-            share = pl.select(pl.when(numbers == number).then(of_number).otherwise(share)).to_series()
+                share = pl.select(pl.when(numbers == number).then(of_number).otherwise(share)).to_series()
         counted = (amounts * share).round()
         within = (place >= 0) & (moments < hi)
         part = pl.select(pl.when(place < 0).then(0).when(within).then(counted).otherwise(amounts)).to_series()
