@@ -288,6 +288,9 @@ error is the sum of its parts' (EN 1434), and parts that are off in the same dir
 A session's bands are wide where its edges are seen late: what the machine takes in one interval is then a good part of
 what it took at all. A day's are widened by the time without readings, which may have had up to twice its share.
 
+Over a silence of a meter alone its counter says how much, and the machine when: whatever holds all of the silence is as
+exact as the meter, and what begins or ends in it is wider by the machine's error of what may be on the other side.
+
 Made by `python -m benchmarks calibration --write`: simulated winter days, read through heat meters of class 2 and
 electricity meters of class B whose errors were drawn as wide as their classes permit (as two standard deviations);
 every minute or every five, with silences, and by counters of whole kWh.

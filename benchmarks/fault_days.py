@@ -403,10 +403,13 @@ class Suffered:
         return set(lines["kind"]), hit / due if due else 1.0, unexpected
 
 
-def suffer(protocol: str) -> Suffered:
-    """Live the fortnight of a protocol."""
+def suffer(protocol: str, only: Sequence[FaultDay] | None = None) -> Suffered:
+    """Live the fortnight of a protocol, or only some days of it, up to the last of them."""
     way, days = FORTNIGHTS[protocol]
-    stop = midnight(DAYS) + timedelta(hours=2)
+    last = DAYS
+    if only is not None:
+        days, last = only, 1 + max(day.day for day in only)
+    stop = midnight(last) + timedelta(hours=2)
     weather = simulate_weather(FIRST - SETTLING, stop, step_s=10, seed=3)
     run = simulate(way.parameters, weather, 3, settling=SETTLING)
     troubles = [

@@ -43,7 +43,9 @@ def _ways() -> str:
         "## The ways to an energy\n",
         "Of each moment the first that is known is chosen. `electrical_method` and `thermal_method` list the ways that",
         "a figure is made of; the others stand beside it. The error is the permissible one where `meters:` states no",
-        "class. The last two are made only where a heat pump tells no heat and no flow rate at all.\n",
+        "class. Over a silence of a meter, what its counter counted meanwhile is spread in proportion to what the next",
+        "ways tell of it: the sum is the meter's, and both are listed. The last two are made only where a heat pump",
+        "tells no heat and no flow rate at all.\n",
         "| | way | what it is | error of electricity | error of heat |",
         "|---|---|---|---|---|",
     ]

@@ -16,7 +16,7 @@ import polars as pl
 
 from hp_pipeline.transforms.boundaries import Ratio, spf_columns
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.energy import WAYS_OF, integral
+from hp_pipeline.transforms.energy import WAYS_OF, first_of, integral
 from hp_pipeline.transforms.floors import Known, carnot_share, elapsed_s, is_borne, not_borne, percent, unknown
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.transforms.uncertainty import Error, fixed_deviation, permissible_error, ratio_band
@@ -37,6 +37,12 @@ COUNTS = [column.name for column in COUNT_COLUMNS]
 KNOWN = [f"{name}_s" for name in summary_signals()]
 DURATIONS = [*(column.name for column in DURATION_COLUMNS), *KNOWN]
 MEANS = [f"{name}_mean" for name in summary_signals()]
+EDGE_ERRORS = {
+    f"{kind}_{edge}_error_kwh": f"{kind}_open_{edge}" for edge in ("begin", "end") for kind in ("electrical", "thermal")
+}
+"""What each energy may be off by at the edges of a row, with the column of `energy.Energies` that it comes from."""
+_BEGINS, _ENDS = ([name for name in EDGE_ERRORS if edge in name] for edge in ("_begin_", "_end_"))
+
 METHODS = {f"{kind}_method": way for kind, way in WAYS_OF.items()}
 """The ways to each energy, with the column of `energy.Energies` that they come from."""
 
@@ -73,6 +79,7 @@ def pieces(
         .join(energies.drop("end", "mode"), on="start", how="inner", maintain_order="left")
     )
     errors = {f"{kind}_error": (pl.col(kind).abs() * _permissible(kind, joined, rules)).round() for kind in WAYS_OF}
+    errors |= _edge_errors(joined, rules)
     # Heat that is taken from the house while cooling has a column of its own.
     heat = {
         name: pl.when(pl.col("mode").ne_missing("cooling")).then(name)
@@ -108,6 +115,8 @@ def pieces(
             *(expression for kind in ("electrical", "thermal") for expression in _ways(kind)),
             *(pl.col(way).bitwise_or().alias(method) for method, way in METHODS.items()),
             *(pl.col(f"{kind}_error").sum().alias(f"{kind}_meter_error_kwh") for kind in WAYS_OF),
+            pl.col(_BEGINS).first(),
+            pl.col(_ENDS).last(),
             pl.col("least").sum(),
             *(known_sum(pl.col(part)).alias(f"electrical_energy_{part}_kwh") for part in METERED_PARTS),
             *_known_time("electrical", "electrical_s"),
@@ -123,10 +132,25 @@ def pieces(
     return _by_mode(rows)
 
 
-def _permissible(kind: str, rows: pl.DataFrame, rules: Rules) -> pl.Expr:
-    """The maximum permissible error of an energy, as a share, by the way that was chosen for it in each row."""
+def _edge_errors(rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
+    """`EDGE_ERRORS` of rows of `energy.Energies`, mJ. Where the machine tells nothing, it is no better than its
+    counter."""
+    found = {}
+    for name, opened in EDGE_ERRORS.items():
+        kind = name.partition("_")[0]
+        if not (rows[opened] != 0).any():
+            found[name] = pl.lit(0, pl.Int64)
+            continue
+        when = pl.col(WAYS_OF[kind]) - first_of(pl.col(WAYS_OF[kind]))
+        told = pl.when(when > 0).then(first_of(when)).otherwise(BITS[DEVICE_COUNTER])
+        found[name] = (pl.col(opened) * _permissible(kind, rows, rules, told)).round().cast(pl.Int64)
+    return found
+
+
+def _permissible(kind: str, rows: pl.DataFrame, rules: Rules, by: pl.Expr | None = None) -> pl.Expr:
+    """The maximum permissible error of an energy, as a share, by the way that says how much it is, or by another."""
     errors = rules.metering.errors_of(kind)
-    bits = pl.col(WAYS_OF[kind])
+    bits = first_of(pl.col(WAYS_OF[kind])) if by is None else by
     least, most = rows.select(bits.min().alias("least"), bits.max().alias("most")).row(0)
     at = {
         BITS[word]: permissible_error(error, pl.col("flow_rate"), pl.col("delta_t"))
@@ -162,6 +186,7 @@ def unobserved_pieces(energies: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         *(pl.col(kind).alias(f"{kind}_energy{way}_kwh") for kind in _BOTH for way in ("", "_counter", "_unobserved")),
         *(pl.col(way).alias(method) for method, way in METHODS.items()),
         **{**none, **known, **{name: error.round().cast(pl.Int64) for name, error in errors.items()}},
+        **_edge_errors(energies, rules),
     )
 
 
@@ -251,6 +276,8 @@ def merge(rows: pl.DataFrame, by: str | None, *keep: pl.Expr) -> pl.DataFrame:
         .agg(
             *(known_sum(pl.col(name)).alias(name) for name in added),
             pl.col(*METHODS).bitwise_or(),
+            *(pl.col(name).first() for name in _BEGINS if name in rows.columns),
+            *(pl.col(name).last() for name in _ENDS if name in rows.columns),
             *(pl.col(f"{name}_min").min() for name in summary_signals()),
             *(pl.col(f"{name}_max").max() for name in summary_signals()),
             *(pl.col(f"{name}_first").drop_nulls().first() for name in summary_signals()),
@@ -268,10 +295,14 @@ def exact(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows as they are shown and stored → the exact form, so that they can be merged."""
     return rows.with_columns(
         *((pl.col(name) * pl.col(f"{name.removesuffix('_mean')}_s") * _US_PER_S).alias(name) for name in MEANS),
-        *((pl.col(name) * _MJ_PER_KWH).alias(name) for name in ENERGIES),
+        *((pl.col(name) * _MJ_PER_KWH).alias(name) for name in _in_kwh(rows)),
         *((pl.col(name) * _US_PER_S).alias(name) for name in DURATIONS),
         pl.col(*METHODS).replace_strict(_BITS_OF, default=None, return_dtype=pl.Int64),
-    ).with_columns(pl.col([*MEANS, *ENERGIES, *DURATIONS]).round().cast(pl.Int64))
+    ).with_columns(pl.col([*MEANS, *_in_kwh(rows), *DURATIONS]).round().cast(pl.Int64))
+
+
+def _in_kwh(rows: pl.DataFrame) -> list[str]:
+    return [*ENERGIES, *(name for name in EDGE_ERRORS if name in rows.columns)]
 
 
 def in_units(rows: pl.DataFrame) -> pl.DataFrame:
@@ -284,7 +315,7 @@ def in_units(rows: pl.DataFrame) -> pl.DataFrame:
     ]
     words = pl.col(*METHODS).replace_strict(_WORDS_OF, default=None, return_dtype=pl.String)
     return rows.with_columns(*weighted, words).with_columns(
-        *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in ENERGIES),
+        *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in _in_kwh(rows)),
         *(divided(pl.col(name), _US_PER_S).alias(name) for name in DURATIONS),
     )
 
@@ -441,11 +472,13 @@ def _of_kind(kind: str, rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
     sampled = ~method.is_in(COUNTED).fill_null(False)
     power = pl.when(runs_s > 0).then(whole.abs() / runs_s).otherwise(0.0)
     coverage = pl.col(f"{kind}_coverage")
+    edges = pl.when(sampled).then(power**2 * _edges(rows)).fill_null(0.0)
+    for name in EDGE_ERRORS:
+        if name.startswith(kind) and name in rows.columns:
+            edges += pl.col(name).fill_null(0.0) ** 2
     made = {
         "error": pl.when(whole != 0).then(pl.col(f"{kind}_meter_error_kwh") / whole.abs()).fill_null(0.0),
-        "fixed": fixed_deviation(
-            pl.max_horizontal(steps).fill_null(0.0), pl.when(sampled).then(power**2 * _edges(rows)).fill_null(0.0)
-        ),
+        "fixed": fixed_deviation(pl.max_horizontal(steps).fill_null(0.0), edges),
         "lacking": pl.when(coverage > 0).then(1 / coverage - 1).fill_null(0.0),
         "most": pl.min_horizontal(2.0, pl.col(f"{kind}_s") / runs_s).clip(1.0),
         "surplus": power * pl.col("defrost_unmeasured_s") if kind == "thermal" else pl.lit(0.0),

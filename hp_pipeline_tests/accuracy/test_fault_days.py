@@ -4,6 +4,7 @@ Luxtronik, Viessmann and Shelly have a day with all their faults in `test_whole_
 are a part of `python -m benchmarks whole_way`.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -44,6 +45,14 @@ def test_days_without_faults_are_as_good_as_any(suffered: Suffered) -> None:
     assert quiet["ledger"].to_list() == ["", "", ""]
     step = suffered.walked.way.budget.thermal_step_kwh
     assert quiet["heat_off"].abs().max() <= max(0.1, 2 * step)
+
+
+def test_an_outage_of_the_meter_alone_takes_nothing_from_the_day_and_adds_nothing() -> None:
+    """The machine's cloud tells afterwards what it counted meanwhile, in hours and never as exactly as the meter."""
+    (outage,) = (day for day in VIESSMANN_DAYS if day.fault == "outage, 40 min")
+    suffered = suffer("Viessmann + Shelly", [replace(outage, day=1, hour=4.0)])
+    (day,) = suffered.verdicts().to_dicts()
+    assert day["met"] and abs(day["electricity_off"]) < 1e-3, day
 
 
 def test_no_two_faults_share_a_day() -> None:

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from hp_pipeline.transforms.energy import REACH, Energies
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.tables.counters import FIRST_OF_METERS
+from hp_pipeline.vocabulary.ways import BITS, DEVICE_COUNTER, DEVICE_POWER, METER_COUNTER
 
 DAY = datetime(2025, 1, 14, tzinfo=UTC)
 END = DAY + timedelta(days=4)
@@ -55,13 +57,16 @@ def at(minutes: float) -> datetime:
 
 
 def read_through(ticks: Sequence[dict[str, Any]], until: datetime = END, since: datetime = DAY) -> pl.DataFrame:
-    """The states of counters that are read from the first tick on without end."""
+    """The states of counters that are read from the first tick on without end; a meter's only when they count."""
     whose = {(one["source"], one["signal"], one["point"], one["precedence"]) for one in ticks}
     rows = []
     for source, signal, point, precedence in sorted(whose):
         for number in range(-1, (until - DAY).days + 1):
             day = DAY + timedelta(days=number)
             time = min(day + timedelta(days=1), until)
+            if source == "meter":
+                read = [one["end"] for one in ticks if one["source"] == source and one["signal"] == signal]
+                time = max((end for end in read if end <= time), default=since)
             rows.append(
                 {"source": source, "signal": signal, "point": point, "precedence": precedence, "since": since,
                  "time": time, "day": day.date()}
@@ -80,7 +85,7 @@ def energies(
     modes = rows.select("start", "mode", "compressor_running", *defrosts)
     if not defrosts:
         modes = modes.with_columns(defrost=pl.lit(False))
-    counters = conform(pl.DataFrame(ticks) if ticks else None, "counters")
+    counters = conform(pl.DataFrame(ticks, infer_schema_length=None) if ticks else None, "counters")
     stood = read_through(ticks) if states is None else states
     return Energies(conform(rows, "frames"), modes, counters, stood, net_counters)
 
@@ -232,6 +237,130 @@ def test_a_purpose_that_stood_still_over_a_silence_hides_no_other() -> None:
     assert found.of_frames()["thermal_counter"].sum() + silent(found)["thermal"].sum() == 4 * MJ
 
 
+def gap(start: float, end: float, increment: float, signal: str = TOTAL, **more: Any) -> dict[str, Any]:
+    """What a meter counted while its source was silent."""
+    outage = {"precedence": FIRST_OF_METERS, "over_gap": True, "kind": "outage"}
+    return tick(at(start), at(end), increment, signal, **{"source": "meter", **outage, **more})
+
+
+def told_by_machine(states: Sequence[State]) -> pl.DataFrame:
+    return frames_of(states).with_columns(thermal_way=pl.lit("device power"))
+
+
+RAN: State = ("heating", True, 6000.0, True)
+HALF: State = ("heating", True, 3000.0, True)
+RESTED: State = ("standby", False, 0.0, True)
+UNTOLD: State = ("heating", True, None, True)
+UNREAD: State = ("heating", True, None, False)
+
+
+def test_over_a_silence_the_meter_says_how_much_and_the_machine_when() -> None:
+    rows = told_by_machine([RAN, RAN, HALF, RESTED, HALF, RAN])
+    ticks = [gap(0, 5, 0.7, over_gap=False, kind="step"), gap(5, 25, 1.2), gap(25, 30, 0.6, over_gap=False)]
+    found = energies(rows, ticks).of_frames()
+    assert found["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.7, 0.6, 0.3, 0.0, 0.3, 0.6)]
+    assert found["thermal_counter"].equals(found["thermal"])
+    meter, both = BITS[METER_COUNTER], BITS[METER_COUNTER] | BITS[DEVICE_POWER]
+    assert found["thermal_way"].to_list() == [meter, both, both, both, both, meter]
+    assert found["thermal_residual"].to_list() == [
+        counted - told for counted, told in found.select("thermal_counter", "thermal_integral").iter_rows()
+    ]
+
+
+def test_what_of_a_meters_silence_may_be_on_the_wrong_side_is_told_of_its_edges_alone() -> None:
+    """The lesser of what is before and behind each: nothing at the ends of a silence, nor where the meter is read."""
+    rows = told_by_machine([RAN, RAN, HALF, RESTED, HALF, RAN])
+    found = energies(rows, [gap(0, 5, 0.7, over_gap=False), gap(5, 25, 1.2), gap(25, 30, 0.6, over_gap=False)])
+    frames = found.of_frames()
+    begins = [round(kwh * MJ) for kwh in (0, 0, 0.6, 0.3, 0.3, 0)]
+    assert frames["thermal_open_begin"].to_list() == begins
+    assert frames["thermal_open_end"].to_list() == [*begins[1:], 0]
+    unshared = energies(told_by_machine([UNTOLD] * 3), [gap(0, 15, 1.2)]).of_frames()
+    assert unshared["thermal_open_begin"].sum() == 0, "by time alone, as any step of a counter"
+
+
+def test_the_machines_counter_comes_before_its_power_as_to_when() -> None:
+    rows = told_by_machine([RAN, RAN, RAN])
+    ticks = [gap(0, 15, 1.2), tick(at(0), at(5), 0.1), tick(at(5), at(10), 0.0), tick(at(10), at(15), 0.2)]
+    found = energies(rows, ticks).of_frames()
+    assert found["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.4, 0.0, 0.8)]
+    assert set(found["thermal_way"]) == {BITS[METER_COUNTER] | BITS[DEVICE_COUNTER]}
+
+
+@pytest.mark.parametrize("machine", [RESTED, UNTOLD])
+def test_where_the_machine_tells_of_no_energy_a_meters_silence_is_shared_by_time(machine: State) -> None:
+    found = energies(told_by_machine([machine] * 4), [gap(0, 20, 1.0)]).of_frames()
+    assert found["thermal"].to_list() == [MJ // 4] * 4
+    assert set(found["thermal_way"]) == {BITS[METER_COUNTER]}
+
+
+def test_time_of_which_the_machine_tells_nothing_has_as_much_as_the_rest() -> None:
+    found = energies(told_by_machine([RAN, RESTED, UNTOLD, UNREAD, UNREAD, RAN]), [gap(0, 30, 1.2)])
+    frames, hidden = found.of_frames(), silent(found)
+    assert frames["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.3, 0.0, 0.2, 0.3)]
+    assert hidden["thermal"].sum() == round(0.4 * MJ)
+    assert set(hidden["thermal_way"]) == {BITS[METER_COUNTER]}
+
+
+def test_what_the_machine_counted_where_nothing_was_read_shares_a_silence_too() -> None:
+    rows = told_by_machine([RAN, UNREAD, UNREAD, HALF])
+    own = tick(at(5), at(15), 1.0, last_unchanged=at(5), over_gap=True)
+    found = energies(rows, [gap(0, 20, 3.5), tick(at(0), at(5), 0.5), own, tick(at(15), at(20), 0.25)])
+    assert found.of_frames()["thermal"].to_list() == [MJ, MJ // 2]
+    hidden = silent(found)
+    assert hidden["thermal"].sum() == 2 * MJ
+    assert set(hidden["thermal_way"]) == {BITS[METER_COUNTER] | BITS[DEVICE_COUNTER]}
+
+
+@pytest.mark.parametrize("kind", ["reset", "day_reset", "owner"])
+def test_a_meter_that_cannot_say_all_of_its_silence_does_not_say_how_much(kind: str) -> None:
+    rows = told_by_machine([RAN, HALF, RESTED, UNTOLD])
+    found = energies(rows, [gap(0, 20, 0.4, kind=kind)]).of_frames()
+    assert found["thermal"].to_list() == [MJ // 2, MJ // 4, 0, MJ // 10]
+    power, meter = BITS[DEVICE_POWER], BITS[METER_COUNTER]
+    assert found["thermal_way"].to_list() == [power, power, power, meter]
+
+
+def test_a_purpose_of_a_silent_meter_goes_to_when_the_machine_ran_for_it() -> None:
+    dhw: State = ("dhw", True, 6000.0, True)
+    ticks = [gap(0, 20, 0.9, HEATING), gap(0, 20, 0.5, DHW)]
+    found = energies(told_by_machine([RAN, HALF, dhw, RESTED]), ticks).of_frames()
+    assert found["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.6, 0.3, 0.5, 0.0)]
+    alone = energies(told_by_machine([RAN, HALF, RESTED]), [gap(0, 15, 0.9, DHW)]).of_frames()
+    assert alone["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.6, 0.3, 0.0)], "better than by time"
+
+
+def test_a_silence_while_cooling_is_shared_by_the_cold_that_the_machine_tells_of() -> None:
+    cold: State = ("cooling", True, -4000.0, True)
+    less: State = ("cooling", True, -2000.0, True)
+    found = energies(told_by_machine([cold, less, RAN]), [gap(0, 15, 0.9, COOLING)]).of_frames()
+    assert found["thermal"].to_list() == [-round(0.6 * MJ), -round(0.3 * MJ), 0]
+
+
+def test_a_meter_that_is_read_is_not_shared_by_the_machine_for_another_meters_silence() -> None:
+    read = [tick(at(5 * i), at(5 * i + 5), 0.4, source="first", precedence=FIRST_OF_METERS - 1) for i in range(4)]
+    found = energies(told_by_machine([RAN, HALF, RESTED, RAN]), [*read, gap(0, 20, 9.0)]).of_frames()
+    assert found["thermal"].to_list() == [round(0.4 * MJ)] * 4
+    assert set(found["thermal_way"]) == {BITS[METER_COUNTER]}
+    assert found["thermal_open_end"].sum() == 0
+
+
+def test_heat_of_a_meters_silence_is_net_as_the_meter_counts() -> None:
+    rows = with_defrost(-4800.0, 0.0).with_columns(thermal_way=pl.lit("device power"))
+    for net, kwh in ((METER_COUNTER, 0.9), (DEVICE_POWER, 0.5)):
+        found = energies(rows, [gap(0, 15, 0.9)], net_counters=[net]).of_frames()
+        assert found["thermal"].sum() == round(kwh * MJ)
+        assert found["thermal_counter"].sum() == round(0.9 * MJ)
+
+
+def test_a_silence_of_three_days_is_the_machines_as_no_day_knows_all_of_it() -> None:
+    rows = told_by_machine([RAN] * 288 * 3)
+    found = energies(rows, [gap(0, 48 * 60 + 5, 400.0)]).of_frames()
+    assert set(found.filter(pl.col("end") <= at(48 * 60 + 5))["thermal"]) == {MJ // 2}
+    whole = energies(rows, [gap(0, 48 * 60 - 5, 400.0)]).of_frames()
+    assert whole.filter(pl.col("end") <= at(48 * 60 - 5))["thermal"].sum() == 400 * MJ
+
+
 state = st.tuples(
     st.sampled_from(["standby", "heating", "dhw", "cooling", None]),
     st.sampled_from([True, False, None]),
@@ -276,32 +405,102 @@ def test_what_is_counted_is_all_there_is(history: tuple[pl.DataFrame, list[dict[
         assert (frames["thermal_counter"].drop_nulls() >= 0).all() and (hidden["thermal"] >= 0).all()
 
 
-@settings(max_examples=15, deadline=None)
-@given(histories(), st.randoms(use_true_random=False))
+@st.composite
+def silences(draw: st.DrawFn) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """A history in which the machine tells of itself, by a power or a counter of any step or both, while a meter is now
+    and then silent, for minutes or for all of two days, whatever else is read meanwhile."""
+    pattern = draw(st.lists(st.tuples(state, st.sampled_from([1, 3, 7, 40, 120])), min_size=2, max_size=20))
+    once = [one for one, count in pattern for _ in range(count)]
+    states = [RESTED, *([*once] * 1152)[:1150], RESTED]
+    always = [20, 556, 600, 1140]
+    rows = told_by_machine([RESTED if place in always else one for place, one in enumerate(states)])
+    reads, ticks = rows["start"].to_list(), []
+    if draw(st.booleans()):
+        steps = draw(st.lists(st.sampled_from([1, 2, 5, 30, 200]), min_size=1, max_size=40))
+        for before, now in pairwise([0, *(place for place in accumulate(steps * 200) if place < len(reads))]):
+            last = reads[now - 1]
+            amount, over = draw(st.integers(0, 10**7)) / 1e6, reads[now] - last > SESSION_GAP
+            ticks.append(tick(reads[before], reads[now], amount, last_unchanged=last, over_gap=over))
+    signals = draw(st.sampled_from([[TOTAL], [HEATING, DHW]]))
+    quiet = draw(st.lists(st.tuples(st.sampled_from([1, 20, 100]), st.sampled_from([2, 8, 30, 150, 500])), min_size=1))
+    own, place = [reads[0]], 0
+    for heard, unheard in quiet * 200:
+        own += reads[place + 1 : place + 1 + heard]
+        place += heard + unheard
+    own = sorted({*own, *(DAY + place * FRAME for place in always), reads[-1]})
+    for signal in signals:
+        for before, now in pairwise(own):
+            amount = draw(st.integers(1, 10**4)) / 1e3 if now - before > FRAME else 0.05
+            over = now - before > SESSION_GAP
+            kind = "outage" if over else "step"
+            ticks.append(
+                tick(before, now, amount, signal, source="meter", precedence=FIRST_OF_METERS, over_gap=over, kind=kind)
+            )
+    return rows, ticks
+
+
+@settings(max_examples=30, deadline=None)
+@given(silences())
+def test_whatever_the_machine_tells_of_its_silences_a_meter_has_the_sum(
+    history: tuple[pl.DataFrame, list[dict[str, Any]]],
+) -> None:
+    """To the millijoule: of each counter alone, and of all that is chosen; and nowhere less than nothing."""
+    rows, ticks = history
+    found = energies(rows, ticks)
+    frames, hidden = found.of_frames()[:-1], silent(found)
+    counted = sum(round(one["increment"] * MJ) for one in ticks if one["source"] == "meter")
+    assert frames["thermal_counter"].sum() + hidden["thermal"].sum() == counted
+    assert frames["thermal"].equals(frames["thermal_counter"])
+    assert (frames["thermal"] >= 0).all() and (hidden["thermal"] >= 0).all()
+    assert frames["thermal_way"].null_count() == 0
+    assert all(bits & BITS[METER_COUNTER] for bits in frames["thermal_way"].unique())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.one_of(histories(), silences()), st.randoms(use_true_random=False))
 def test_a_day_alone_is_the_day_among_many(history: tuple[pl.DataFrame, list[dict[str, Any]]], random: Random) -> None:
-    """From the frames of the days beside it, and the counters of the day and of those after it up to the next frames:
+    """From the frames of the days beside it, and the counters of these and of those after it up to the next frames:
     neither how many days are done at once, nor the order of rows, nor what came later changes a day."""
     rows, ticks = history
-    whole = energies(rows, ticks)
     shuffled = random.sample(ticks, len(ticks))
-    framed = sorted(set(rows["start"].dt.date()))
-    states = read_through(ticks)
     for number in range(4):
-        start = DAY + timedelta(days=number)
-        end = start + timedelta(days=1)
-        near = rows.filter(pl.col("start") >= start - timedelta(days=1), pl.col("start") < end + timedelta(days=1))
-        behind = next((day for day in framed if day > start.date()), date.max)
-        days = {start.date(), end.date(), behind}
-        reached = [one for one in shuffled if one["end"].date() in days]
-        beside = [start.date() + timedelta(days=i) for i in (-1, 0, 1)]
-        alone = energies(near, reached, states.filter(pl.col("day").is_in(beside)))
-        own = pl.col("start") >= start, pl.col("start") < end
-        assert alone.of_frames().filter(*own).equals(whole.of_frames().filter(*own))
-        assert silent(alone, start, end).equals(silent(whole, start, end))
+        assert_alone_as_among_many(rows, ticks, shuffled, number)
+
+
+def assert_alone_as_among_many(
+    rows: pl.DataFrame, ticks: Sequence[dict[str, Any]], shuffled: Sequence[dict[str, Any]], number: int
+) -> None:
+    whole, states = energies(rows, ticks), read_through(ticks)
+    framed = sorted(set(rows["start"].dt.date()))
+    start = DAY + timedelta(days=number)
+    end = start + timedelta(days=1)
+    near = rows.filter(pl.col("start") >= start - timedelta(days=1), pl.col("start") < end + timedelta(days=1))
+    behind = next((day for day in framed if day > start.date()), date.max)
+    days = {start.date() - timedelta(days=1), start.date(), end.date(), behind}
+    reached = [one for one in shuffled if one["end"].date() in days]
+    beside = [start.date() + timedelta(days=i) for i in (-1, 0, 1)]
+    alone = energies(near, reached, states.filter(pl.col("day").is_in(beside)))
+    own = pl.col("start") >= start, pl.col("start") < end
+    assert alone.of_frames().filter(*own).equals(whole.of_frames().filter(*own))
+    assert silent(alone, start, end).equals(silent(whole, start, end))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_silence_of_nearly_two_days_is_shared_alike_by_both(number: int) -> None:
+    """The machine's coarse counter steps from the day before into it, and out of it into the day behind: what of that
+    is beyond the two days, one of them alone cannot know."""
+    rows = told_by_machine([("heating", place % 50 < 30, None, True) for place in range(1152)])
+    hours = (0, 22, 28, 35, 40, 46, 51, 60, 68, 74, 80, 96)
+    own = [tick(at(60 * a), at(60 * b), 1.0 + b % 5) for a, b in pairwise(hours)]
+    read = [gap(5 * i, 5 * i + 5, 0.1, over_gap=False) for i in range(1151) if not 25 * 12 <= i < 70 * 12]
+    ticks = [*own, *read, gap(25 * 60, 70 * 60, 40.0)]
+    found = energies(rows, ticks).of_frames()
+    assert found["thermal"][25 * 12 : 70 * 12].sum() == 40 * MJ
+    assert_alone_as_among_many(rows, ticks, ticks[::-1], number)
 
 
 @settings(max_examples=20, deadline=None)
-@given(histories())
+@given(st.one_of(histories(), silences()))
 def test_days_sum_to_the_whole(history: tuple[pl.DataFrame, list[dict[str, Any]]]) -> None:
     """A silence over midnight is cut there, and nothing of it is lost or doubled."""
     rows, ticks = history

@@ -27,7 +27,7 @@ class FiguresStage(Stage):
     """
 
     tables = ("segments", "hourly", "quarter_hourly", "heat_by_temperature")
-    version = 6
+    version = 7
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)
@@ -98,11 +98,12 @@ class FiguresStage(Stage):
         return sorted(days | beside)
 
     def _counter_days(self, keys: Sequence[str]) -> list[str]:
-        """The days whose increments reach into neighbouring days."""
+        """The days whose increments reach into neighbouring days, and the day before, whose tell of a silence over
+        midnight."""
         if not self._counts:
             return []
         behind = self._behind_silence(keys[-1])
-        return sorted({*keys, shifted(keys[-1], 1), *([behind] if behind else [])})
+        return sorted({shifted(keys[0], -1), *keys, shifted(keys[-1], 1), *([behind] if behind else [])})
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         tables = ("frames", "operation", *(["sensor_offsets"] if self._zeroes else []))

@@ -28,6 +28,7 @@ class DailyStage(Stage):
     """Table `hourly` → `daily`: local days, each from the UTC days around it."""
 
     tables = ("daily",)
+    version = 2
     stretch_factor = 4
     within: ClassVar[str] = "hourly"
     """The table of shorter stretches that days are made from."""
@@ -155,6 +156,7 @@ class WeeklyStage(PeriodStage):
     """Table `daily` → `weekly`."""
 
     tables = ("weekly",)
+    version = 2
     name = "weekly"
     below = "daily"
 
@@ -163,6 +165,7 @@ class MonthlyStage(PeriodStage):
     """Table `daily` → `monthly`."""
 
     tables = ("monthly",)
+    version = 2
     name = "monthly"
     below = "daily"
 
@@ -171,6 +174,7 @@ class SeasonalStage(PeriodStage):
     """Table `monthly` → `seasonal`."""
 
     tables = ("seasonal",)
+    version = 2
     name = "seasonal"
     below = "monthly"
 
@@ -179,6 +183,7 @@ class YearlyStage(PeriodStage):
     """Table `monthly` → `yearly`."""
 
     tables = ("yearly",)
+    version = 2
     name = "yearly"
     below = "monthly"
 
@@ -187,6 +192,7 @@ class AllTimeStage(Stage):
     """Table `yearly` → `all_time`: one row, one file."""
 
     tables = ("all_time",)
+    version = 2
     family: ClassVar[str] = ""
     """What the names of the tables begin with."""
 

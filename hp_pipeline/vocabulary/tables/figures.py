@@ -115,6 +115,19 @@ def energy_columns() -> tuple[Column, ...]:
     return (*electrical, *thermal, *ways, *extra)
 
 
+EDGE_ERROR_COLUMNS = tuple(
+    Column(
+        f"{kind}_{edge}_error_kwh",
+        "DOUBLE",
+        "kWh",
+        f"{what} that may belong to the other side of the row's {edge}: it lies in a silence of the meter, of which "
+        "the machine alone says when. Not a sum: added rows have that of the "
+        + ("first" if edge == "begin" else "last"),
+    )
+    for kind, what in (("electrical", "Electricity"), ("thermal", "Heat"))
+    for edge in ("begin", "end")
+)
+
 DURATION_COLUMNS = (
     Column("observed_s", "DOUBLE", "s", "Time covered by frames: something was read"),
     Column("electrical_s", "DOUBLE", "s", "Time for which the electrical power is known"),
@@ -229,4 +242,11 @@ RATIO_COLUMNS = (
 @cache
 def figure_columns() -> tuple[Column, ...]:
     """The columns that every table of figures shares, ratios first, so that people see what they look for."""
-    return (*RATIO_COLUMNS, *energy_columns(), *DURATION_COLUMNS, *COUNT_COLUMNS, *statistic_columns())
+    return (
+        *RATIO_COLUMNS,
+        *energy_columns(),
+        *EDGE_ERROR_COLUMNS,
+        *DURATION_COLUMNS,
+        *COUNT_COLUMNS,
+        *statistic_columns(),
+    )

@@ -189,7 +189,8 @@ MEANINGS: Final = (
     ),
     Meaning(
         "(electrical|thermal)_energy_unobserved_kwh", _FIGURES, "energies",
-        method="increments over silences longer than `session_gap`, by time", null_when="no counter of it is read",
+        method="increments over silences longer than `session_gap`, by time; a meter's as the machine tells of them "
+        "meanwhile, where it does", null_when="no counter of it is read",
     ),
     Meaning(
         "electrical_energy_(immersion|backup_heater|circulation_pump|brine_pump|fan|crankcase_heater)_kwh",
@@ -224,12 +225,14 @@ MEANINGS: Final = (
     ),
     Meaning(
         "(electrical|thermal)_method", _FIGURES, "coverage", null_when="the energy is not known",
-        method="of each moment the first way that is known; the list has each that any moment of the row was made in",
+        method="of each moment the first way that is known; the list has each that any moment of the row was made in; "
+        "over a silence of a meter both its counter, which says how much, and what says when",
     ),
     Meaning(
         "(electrical|thermal)_energy_(low|high)_kwh", _FIGURES, "coverage",
         method="energy ∓ 1.96 standard deviations: permissible error (`{0}_meter_error_kwh` ÷ √3), counter's step "
-        "(÷ √6), edges between readings, as squares; the upper end also holds what the time without readings may have "
+        "(÷ √6), edges between readings and in a silence of the meter (`{0}_begin_error_kwh`, `{0}_end_error_kwh`, "
+        "÷ √3), as squares; the upper end also holds what the time without readings may have "
         "had (up to twice its share), the lower lacks what unmeasured defrosts may have taken",
         null_when="the energy is not known",
     ),
@@ -243,7 +246,13 @@ MEANINGS: Final = (
     Meaning(
         "(electrical|thermal)_meter_error_kwh", _FIGURES, "coverage", null_when="nothing is known of the energy",
         method="sum of energy × the permissible error of its way: the class that `meters:` states of a meter, else "
-        "that of the ways above",
+        "that of the ways above; over a silence of a meter, whose counter says how much, that of the meter",
+    ),
+    Meaning(
+        "(electrical|thermal)_(begin|end)_error_kwh", _FIGURES, "coverage",
+        method="of what a meter's counter counted over the silence in which the {1} lies, the lesser of what is before "
+        "and what is behind it, × the permissible error of the way that says when; 0 where it lies in none",
+        null_when="nothing is known of the energy",
     ),
     Meaning("edge_uncertainty_s2", _FIGURES, "coverage", null_when="no cycle begins in the row"),
     # ---- time and temperatures
