@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from datetime import UTC as ZONE
 from datetime import date, datetime, time, timedelta
 from functools import partial
+from itertools import chain
 from typing import Final
 
 import polars as pl
@@ -213,17 +214,17 @@ class Energies:
         Returns:
             `heat_pump`, `start`, `end` (within a quarter of an hour), `cut` (begin of its local hour), `electrical`,
             `thermal` (mJ, null where no counter tells), `electrical_way`, `thermal_way` (bits) and `…_open_begin`,
-            `…_open_end` as in `of_frames`, only where something was counted.
+            `…_open_end` as in `of_frames`, only where a counter tells.
         """
         counts = any(self._counters.values())
         holes = _holes(self._rows, start, end) if counts else pl.DataFrame(schema=_UNOBSERVED)
         unknown = pl.lit(None, pl.Int64)
         for kind in WAYS_OF:
-            ranks = {
-                word: self._counted(kind, holes["start"], holes["end"], by_meter, True)
+            known = {
+                word: series
                 for by_meter, word in ((True, METER_COUNTER), (False, DEVICE_COUNTER))
+                if (series := self._counted_in_holes(kind, holes["start"], holes["end"], by_meter)) is not None
             }
-            known = {word: series for word, series in ranks.items() if series is not None}
             bits = {word: pl.lit(BITS[word], pl.Int64) for word in known}
             if len(known) > 1:
                 _, shared = self._in_silence(kind, holes["start"], holes["end"])
@@ -237,10 +238,24 @@ class Energies:
             )
         holes = holes.with_columns(self._open(holes["start"], holes["end"]))
         return (
-            holes.filter((pl.col("electrical").fill_null(0) != 0) | (pl.col("thermal").fill_null(0) != 0))
+            holes.filter(pl.col("electrical").is_not_null() | pl.col("thermal").is_not_null())
             .with_columns(heat_pump=pl.lit(heat_pump), cut=hour_start("start", time_zone))
             .select(_UNOBSERVED.names())
         )
+
+    def _counted_in_holes(self, kind: str, starts: pl.Series, ends: pl.Series, by_meter: bool) -> pl.Series | None:
+        """As `_counted`, of stretches in which nothing was read: over a silence by what counted over it, and between
+        readings of a counter that is read more seldom than readings are held what frames have not of its step."""
+        over = self._counted(kind, starts, ends, by_meter, silent=True)
+        read = self._counted(kind, starts, ends, by_meter)
+        if over is None or read is None:
+            return None
+        total, purposes = COUNTERS[kind]
+        counters = chain.from_iterable(self._counters[by_meter].get(signal, []) for signal in (total, *purposes))
+        within = starts.is_null()
+        for counter in chain.from_iterable(counters):
+            within = within | counter.within_step(starts, ends)
+        return pl.select(pl.coalesce(over, pl.when(within).then(read))).to_series()
 
     def _in_silence(self, kind: str, starts: pl.Series, ends: pl.Series) -> tuple[pl.Series, pl.Series]:
         """Whether each stretch lies within a silence over which a meter's counter of the kind counted: one of which the
@@ -489,12 +504,18 @@ class _Counter:
 
     def over_silence(self, starts: pl.Series, ends: pl.Series, known_until: pl.Series) -> pl.Series:
         """Whether each stretch lies within a silence over which it counted, that ends no later than on a day."""
-        gaps = self.steps.filter("over_gap")
-        if gaps.is_empty():
-            return starts.is_null()
-        place = gaps["lo"].search_sorted(starts, side="right").cast(pl.Int64) - 1
-        until = gaps["hi"].gather(place.clip(0))
-        return (place >= 0) & (ends <= until) & (until.dt.date() <= known_until)
+        until = _end_of_step(self.steps.filter("over_gap"), starts)
+        return ((ends <= until) & (until.dt.date() <= known_until)).fill_null(False)
+
+    def within_step(self, starts: pl.Series, ends: pl.Series) -> pl.Series:
+        """Whether each stretch lies within one of its increments."""
+        return (ends <= _end_of_step(self.steps, starts)).fill_null(False)
+
+
+def _end_of_step(steps: pl.DataFrame, starts: pl.Series) -> pl.Series:
+    """The end of the step that began last before each moment; null where none has."""
+    place = steps["lo"].search_sorted(starts, side="right").cast(pl.Int64) - 1
+    return steps["hi"].gather(pl.select(pl.when(place >= 0).then(place)).to_series())
 
 
 def _counters_of(signal: str, counters: pl.DataFrame, states: pl.DataFrame) -> dict[bool, list[list[_Counter]]]:

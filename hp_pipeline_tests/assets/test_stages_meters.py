@@ -148,6 +148,21 @@ def test_while_the_meter_is_silent_it_says_how_much_and_the_machine_when(tmp_pat
     assert newest == "meter counter, meter power, device counter", "behind the last reading no counter counts yet"
 
 
+@pytest.mark.parametrize("every", [12, 20, 40])
+@pytest.mark.parametrize("has_power", [True, False])
+def test_a_meter_that_is_read_seldom_counts_once_while_the_machine_is_silent(
+    tmp_path: Path, every: int, has_power: bool
+) -> None:
+    """Between its readings nobody is heard for minutes: what the machine's counter counted meanwhile, the meter has."""
+    minute = (pl.col("time") - START).dt.total_minutes()
+    what = dict(said())
+    what["meter"] = what["meter"].filter(minute % every == 0, has_power | (pl.col("point") == "emdata:0.total_act"))
+    what["device"] = what["device"].filter(~minute.is_between(*SILENCE, closed="none"))
+    whole = table(built(tmp_path, what), "daily").row(0, named=True)
+    assert whole["electrical_energy_kwh"] == pytest.approx(used_within(0, 60 * 23), rel=0.001)
+    assert whole["electrical_coverage"] == pytest.approx(1)
+
+
 @pytest.mark.parametrize("silences", [(SILENCE,), (OVER_MIDNIGHT,), (SILENCE, OVER_MIDNIGHT)])
 @pytest.mark.parametrize("counter", [True, False])
 def test_the_sum_is_the_meters_whatever_the_machine_tells_of_its_silence(
