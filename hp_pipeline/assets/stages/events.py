@@ -28,7 +28,7 @@ class EventsStage(Stage):
     """Table `segments` → `sessions`, `cycles`, `defrosts`, each under the UTC day on which it begins."""
 
     tables = ("sessions", "cycles", "defrosts")
-    version = 2
+    version = 3
     stretch_factor = 4
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
