@@ -286,7 +286,9 @@ A curve above the grey line holds the truth more often than it says. It does for
 error is the sum of its parts' (EN 1434), and parts that are off in the same direction at once are rare.
 
 A session's bands are wide where its edges are seen late: what the machine takes in one interval is then a good part of
-what it took at all. A day's are widened by the time without readings, which may have had up to twice its share.
+what it took at all. A source that dates its changes makes the edges exact, not what was taken until its power was read
+([why](decisions/0019-edges-that-are-told.md)). A day's are widened by the time without readings, which may have had up
+to twice its share.
 
 Over a silence of a meter alone its counter says how much, and the machine when: whatever holds all of the silence is as
 exact as the meter, and what begins or ends in it is wider by the machine's error of what may be on the other side.

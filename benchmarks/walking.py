@@ -136,8 +136,6 @@ class Way:
         sees_backup: whether its electricity includes the backup heater.
         electrical, thermal: what its meters include, for the settings.
         rules: of the heat pump in the settings.
-        tells_times: whether the device says itself when a state changed, or tells changes only, so that edges are where
-            the tables have them: how long ago it was last told says nothing.
         untold: kinds of events that the device does not tell apart, and that have no gates therefore.
     """
 
@@ -152,7 +150,6 @@ class Way:
     electrical: Sequence[str] = WHOLE
     thermal: Sequence[str] = ("compressor", "backup_heater")
     rules: Mapping[str, str] = field(default_factory=dict)
-    tells_times: bool = False
     untold: frozenset[str] = frozenset()
 
     @property
@@ -287,7 +284,6 @@ VIESSMANN: Final = Way(
     timedelta(minutes=5),
     replace(BUDGETS["viessmann"], thermal_step_kwh=0.1),
     rules={"hold": "10min"},
-    tells_times=True,
 )
 ESPALTHERMA: Final = Way(
     "ESPAltherma by MQTT + Shelly",
@@ -321,7 +317,6 @@ HEISHAMON: Final = replace(
             {"electrical_power": None},
         ),
     },
-    tells_times=True,
     untold=frozenset({"heating", "dhw", "cycles"}),
 )
 ARCHIVE: Final = replace(
@@ -613,14 +608,9 @@ class Walked:
         """See `truth_events`."""
         return self._seen(truth_events(self.run))
 
-    def events(self, name: str, *, as_told: bool | None = None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """True and found events of a kind: heating, dhw (sessions), cycles, defrosts.
-
-        Args:
-            name: the kind.
-            as_told: edges where the tables have them, instead of in the middle of where they may lie; as the device
-                allows without it.
-        """
+    def events(self, name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """True and found events of a kind: heating, dhw (sessions), cycles, defrosts. Edges of those found are in the
+        middle of where they may lie."""
         true, found = {
             "cycles": (
                 self.truth.filter(pl.col("kind") == "cycle", pl.col("mode") != "standby"),
@@ -632,8 +622,7 @@ class Walked:
         edge = max(timedelta(minutes=2), 2 * self.way.slowest)
         inside = (pl.col("start") > start + edge) & (pl.col("end") < end - edge)
         columns = ("start", "end", HEAT, ELECTRICITY)
-        placed = found if (self.way.tells_times if as_told is None else as_told) else unbiased_edges(found)
-        return true.filter(inside).select(columns), placed.filter(inside).select(columns)
+        return true.filter(inside).select(columns), unbiased_edges(found).filter(inside).select(columns)
 
     def periods(self, period: str) -> tuple[pl.DataFrame, pl.DataFrame]:
         """True and found figures of the whole local days or months, by their first day."""

@@ -136,9 +136,9 @@ def scenario_run(way: Way, name: str, days: int) -> Trajectory:
     return simulate(way.parameters, weather, scenario.seed, settling=SETTLING)
 
 
-def score(walked: Sequence[Walked], name: str, *, as_told: bool | None = None) -> EventScore:
+def score(walked: Sequence[Walked], name: str) -> EventScore:
     """Score of a kind of events over runs of one way, pooled."""
-    way, pairs = walked[0].way, [each.events(name, as_told=as_told) for each in walked]
+    way, pairs = walked[0].way, [each.events(name) for each in walked]
     true = pl.concat([true for true, _ in pairs])
     return score_events(
         true,
@@ -198,9 +198,6 @@ def _event_lines(walked: Sequence[Walked]) -> Iterator[Line]:
         # Of few edges the mean is off by chance: each lies evenly within ± dt/2.
         bias_s = max(bias_s, 3 * way.slowest.total_seconds() / math.sqrt(12 * max(events.matched, 1)))
         yield from _edge_lines("edges", events, goals.edge_mae_s, bias_s, gated=gated)
-        if way.tells_times:
-            middle = score(walked, name, as_told=False)
-            yield from _edge_lines("edges in the middle", middle, goals.edge_mae_s, goals.edge_bias_s, gated=False)
     defrosts = score(walked, "defrosts")
     if defrosts.true:
         seen = _recall(walked)
@@ -514,8 +511,9 @@ a part of it. [Accuracy](accuracy.md) scores the tables alone, on all golden sce
   1.96 · σ of a counter, or 5 % from flow and spread every 5 min. Where edges are few, a bias of 3 · σ of chance is let
   pass at every pace. Months have the same gates at every pace. A counter's step is read at both ends of a sum: it is in
   the gate of short sums, and vanishes in a month's.
-- **Edges** are taken in the middle of the time in which the tables say that they may lie. A Viessmann tells itself when
-  a state changed, and HeishaMon tells changes only: their edges are where the tables have them. {middle}
+- **Edges** are taken in the middle of the time in which the tables say that they may lie (`start_uncertainty_s`,
+  `end_uncertainty_s`): since the states were last read, or since anything was heard of HeishaMon, which publishes what
+  changes, or within a second of the time that Viessmann's cloud tells.
 - **Pace of 5 min.** `hold` is 10 min there: what is heard so seldom must be believed until it is heard again.
 - **Too short to be seen.** A true cycle shorter than the pace that was missed counts for nothing, nor do the cycles
   beside it, which look like one. Of defrosts a sample falls into as many as 3 · σ of chance allow.
@@ -557,7 +555,6 @@ def write(report: Report) -> Path:
     page = _PAGE.format(
         matrix=matrix(report),
         missed=missed(report),
-        middle=_in_the_middle(report),
         reasons=_REASONS,
         pace=f"{fault_days.PACE.total_seconds() / 60:g} min",
         faults=fault_days.table(report),
@@ -565,20 +562,6 @@ def write(report: Report) -> Path:
     )
     PAGE.write_text(page.rstrip() + "\n", encoding="utf-8")
     return PAGE
-
-
-def _in_the_middle(report: Report) -> str:
-    """How well the middle does for a Viessmann's edges, whose uncertainty in the tables is that of a poll."""
-    goals = VIESSMANN.goals
-    found = {line.what.partition(" · ")[2]: line.value for line in report.lines if line.what.startswith(VIESSMANN.name)}
-    words = []
-    for what, most in (("mean error", goals.edge_mae_s), ("bias", goals.edge_bias_s)):
-        value = found[f"edges in the middle: {what}"]
-        words.append(f"{what} {shown(value)} s (≤ {most:g}, {'met' if value <= most else '**missed**'})")
-    return (
-        f"In the middle\n  a Viessmann's would have a {' and a '.join(words)}: `start_uncertainty_s` and\n"
-        "  `end_uncertainty_s` reach back to the last poll, although the cloud told the time itself."
-    )
 
 
 _REASONS: Final = """\

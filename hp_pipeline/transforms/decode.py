@@ -10,16 +10,26 @@ from there on. Each of them is counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cached_property
 
 import polars as pl
 
 from hp_pipeline.transforms.schema import UTC
-from hp_pipeline.vocabulary.profiles import WITNESS_AGE, Profile, SignalMapping, Spike
+from hp_pipeline.vocabulary.profiles import WITNESS_AGE, Changes, Profile, SignalMapping, Spike
 
 DECODED = pl.Schema({"time": UTC, "value": pl.Float64()})
 """Readings of one signal: canonical number, or the index of the state among the signal's values; null is unknown."""
+
+
+SILENT = timedelta(minutes=6)
+"""A publisher that says nothing for longer may have lost its connection, and with it what it said meanwhile: those
+known say everything anew every 5 min."""
+
+ONLINE = "device_online"
+"""The signal that the broker tells in a device's stead: hearing it is not hearing the device."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,8 @@ class Decoded:
             sorted by time, one row a time; without what meters tell of energies.
         meters: what meters tell, by signal.
         times: every time at which something that the profiles know was read, ascending.
+        changes: per state whose changes a source tells itself, its readings of that source by `time`: if a reading
+            changed the state, it did so after `after`; `published`: it is told by a publisher.
         doubts: what was not believed or not understood: signal, point, reason, example, count.
         ambiguous: signals that one selector finds in several points, with those points.
     """
@@ -51,12 +63,18 @@ class Decoded:
     signals: dict[str, pl.DataFrame] = field(default_factory=dict)
     meters: dict[str, Metered] = field(default_factory=dict)
     times: pl.Series = field(default_factory=lambda: pl.Series("time", [], UTC))
+    changes: dict[str, pl.DataFrame] = field(default_factory=dict)
     doubts: list[tuple[str, str, str, str, int]] = field(default_factory=list)
     ambiguous: dict[str, list[str]] = field(default_factory=dict)
 
 
-def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
+def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]], polls: Sequence[pl.Series] = ()) -> Decoded:
     """Decode readings (`point`, `time`, `value`, `text`) of each source of a heat pump by its profile.
+
+    Args:
+        inputs: readings of each source, sorted by point and time, with its profile.
+        polls: of each of the inputs, when it was polled: a reading of such a time has none of its own. Empty: every
+            reading has a time of its own.
 
     Where several sources or points give the same signal at the same time, the earlier input and the earlier selector
     take precedence; otherwise their readings interleave by time. Points that a profile sums become one series first.
@@ -67,14 +85,14 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
     mappings: dict[tuple[str, bool], SignalMapping] = {}
     read: dict[str, list[pl.Series]] = {}
     times = []
-    for readings, profile in inputs:
+    for number, (readings, profile) in enumerate(inputs):
         series = by_point(readings)
         used = set()
+        told_changes = _ToldChanges(profile, series, polls[number] if polls else None)
         by_signal: dict[str, list[pl.DataFrame]] = {}
         for mapping, point in assigned(profile, series, result.ambiguous):
-            by_signal.setdefault(mapping.signal.name, []).append(
-                _canonical(series[point], mapping, point, result.doubts)
-            )
+            canonical = _canonical(series[point], mapping, point, result.doubts)
+            by_signal.setdefault(mapping.signal.name, []).append(told_changes.of(canonical, mapping.changes))
             mappings.setdefault((mapping.signal.name, mapping.signal.name in profile.metered), mapping)
             used.add(point)
         for name, own in by_signal.items():
@@ -89,10 +107,75 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]]) -> Decoded:
         if metered:
             result.meters[name] = Metered(merged, all_times(read[name]))
         else:
-            result.signals[name] = merged
+            result.signals[name] = merged.select("time", "value")
+        if "after" in merged.columns:
+            result.changes[name] = merged.filter(pl.col("after").is_not_null()).select("time", "after", "published")
     if times:
         result.times = all_times(times)
     return result
+
+
+class _ToldChanges:
+    """When the states of one source changed, as it tells itself.
+
+    Args:
+        profile, series: of the source, its readings by point.
+        polled: when it was polled.
+    """
+
+    def __init__(self, profile: Profile, series: Mapping[str, pl.DataFrame], polled: pl.Series | None) -> None:
+        self._profile = profile
+        self._series = series
+        self._polled = pl.Series("time", [], UTC) if polled is None else polled
+
+    def of(self, states: pl.DataFrame, changes: Changes | None) -> pl.DataFrame:
+        """Add to the readings of a state `after`, since when it may have changed at the most (null where only the
+        reading before can tell), and `published`. Unchanged without `changes`."""
+        if changes is None:
+            return states
+        before = pl.col("time").shift(1)
+        states = states.with_columns(before=before, by=pl.col("time") - changes.within)
+        told = self._published(states) if changes.published else self._dated(states)
+        return told.select("time", "value", "after", published=pl.lit(changes.published))
+
+    def _dated(self, states: pl.DataFrame) -> pl.DataFrame:
+        own = ~pl.col("time").is_in(self._polled.implode())
+        return states.with_columns(after=_later("by", "before", own))
+
+    def _published(self, states: pl.DataFrame) -> pl.DataFrame:
+        """What a publisher says at all it says of every state. What was said in the same breath says nothing: behind an
+        outage the first words come together. Nor does what followed a silence in which a change may have been lost."""
+        states = states.join_asof(self._heard, left_on="by", right_on="heard", check_sortedness=False)
+        first, rest = states.head(1), states.slice(1)
+        rest = rest.join_asof(
+            self._silences, left_on="before", right_on="silent_since", strategy="forward", check_sortedness=False
+        )
+        lost = (pl.col("until") <= pl.col("time")).fill_null(False)
+        after = pl.when(lost).then("silent_since").otherwise(_later("heard", "before", pl.lit(True)))
+        return pl.concat([first.with_columns(after=pl.lit(None, UTC)), rest.with_columns(after=after)], how="diagonal")
+
+    @cached_property
+    def _heard(self) -> pl.DataFrame:
+        online = self._profile.mappings.get(ONLINE)
+        selectors = online.selectors if online else ()
+        times = [
+            part["time"]
+            for point, part in self._series.items()
+            if not any(selector.matches(point) for selector in selectors)
+        ]
+        return pl.DataFrame({"heard": all_times(times) if times else pl.Series([], dtype=UTC)})
+
+    @cached_property
+    def _silences(self) -> pl.DataFrame:
+        heard = pl.col("heard")
+        return self._heard.select(silent_since=heard.shift(1), until=heard).filter(
+            pl.col("until") - pl.col("silent_since") > SILENT
+        )
+
+
+def _later(bound: str, before: str, where: pl.Expr) -> pl.Expr:
+    """The later of the two, where the state was read before at all."""
+    return pl.when(where & pl.col(before).is_not_null()).then(pl.max_horizontal(bound, before))
 
 
 def by_point(readings: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -204,7 +287,12 @@ def _one_series(
     series = parts[0]
     if len(parts) > 1:
         ranked = [part.with_columns(rank=pl.lit(rank)) for rank, part in enumerate(parts)]
-        series = pl.concat(ranked).sort("time", "rank").unique("time", keep="first", maintain_order=True).drop("rank")
+        series = (
+            pl.concat(ranked, how="diagonal")
+            .sort("time", "rank")
+            .unique("time", keep="first", maintain_order=True)
+            .drop("rank")
+        )
     if mapping.spike is None or series.height < 3:
         return series
     calm = series.filter(~_is_spike(mapping.spike))

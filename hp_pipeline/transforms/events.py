@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import polars as pl
 
@@ -31,7 +32,7 @@ def segments(rows: pl.DataFrame) -> pl.DataFrame:
     merged = merge(
         rows.sort("start").with_columns(segment=begins.fill_null(True).cum_sum()),
         "segment",
-        pl.col("start", "mode", "state", "defrost", "gap", "unseen_s").first(),
+        pl.col("start", "mode", "state", "defrost", "gap", "unseen_s", "unread_s").first(),
         pl.col("session_start", "cycle_start", "defrost_start").first(),
         pl.col("end", "provisional").last(),
         pl.col(_EXTRA_SUMS).sum(),
@@ -94,9 +95,7 @@ def cycles(
     known = (
         rows.filter(pl.col("mode").is_not_null())
         .sort("start")
-        .with_columns(
-            session_began=began.fill_null(pl.lit(session_began, UTC)), unseen_after=pl.col("unseen_s").shift(-1)
-        )
+        .with_columns(session_began=began.fill_null(pl.lit(session_began, UTC)), **_AFTER)
     )
     return _events(
         known.filter(pl.col("state").is_not_null()),
@@ -111,9 +110,7 @@ def cycles(
 
 def defrosts(rows: pl.DataFrame, start: datetime, end: datetime, rules: Rules) -> pl.DataFrame:
     """Table `defrosts`: those that begin within [start, end)."""
-    flagged = (
-        rows.filter(pl.col("mode").is_not_null()).sort("start").with_columns(unseen_after=pl.col("unseen_s").shift(-1))
-    )
+    flagged = rows.filter(pl.col("mode").is_not_null()).sort("start").with_columns(**_AFTER)
     flagged = flagged.filter(pl.col("defrost"))
     tank, space = pl.col("valve_dhw_s").sum() > 0, pl.col("valve_space_s").sum() > 0
     kind = (
@@ -126,6 +123,10 @@ def defrosts(rows: pl.DataFrame, start: datetime, end: datetime, rules: Rules) -
         .alias("kind")
     )
     return _events(flagged, "defrost_start", "defrosts", start, end, rules, kind)
+
+
+_AFTER: Final = {f"{what}_after": pl.col(f"{what}_s").shift(-1) for what in ("unseen", "unread")}
+"""How uncertain the edge is at which a segment ends: that of the next one."""
 
 
 def _confidence() -> pl.Expr:
@@ -141,7 +142,7 @@ def _events(
     """Islands of segments that the flag `begins` starts, merged; those that begin within [start, end)."""
     rows = rows.sort("start").with_columns(event=pl.col(begins).cast(pl.Int32).cum_sum())
     if "unseen_after" not in rows.columns:
-        rows = rows.with_columns(unseen_after=pl.col("unseen_s").shift(-1))
+        rows = rows.with_columns(**_AFTER)
     rows = rows.filter(pl.col("event") > 0)
     if rows.is_empty():
         return conform(None, table)
@@ -151,6 +152,7 @@ def _events(
         pl.col("start", "mode", "state").first(),
         pl.col("unseen_s").first().alias("start_uncertainty_s"),
         pl.col("unseen_after").last().alias("end_uncertainty_s"),
+        pl.col("unread_after").last().alias("end_unread_s"),
         _confidence(),
         pl.col("end", "provisional").last(),
         *keep,

@@ -50,7 +50,8 @@ _MJ_PER_KWH = 3_600_000_000
 _US_PER_S = 1_000_000
 
 FRAME_COLUMNS = [
-    *("heat_pump", "start", "end", "three_way_valve", "immersion_heater_power", "backup_heater_power"),
+    *("heat_pump", "start", "end", "states_read", "changed_after"),
+    *("three_way_valve", "immersion_heater_power", "backup_heater_power"),
     *(f"{part}_power" for part in METERED_PARTS),
     *summary_signals(),
 ]
@@ -70,8 +71,8 @@ def pieces(
 
     Returns:
         Sorted by `start`: `heat_pump`, `start`, `end`, `cut`, `mode`, `state`, `defrost`, `gap`, what starts with it,
-        `unseen_s`, `provisional`, `valve_dhw_s`, `valve_space_s`, `confidence_s`, and every figure but the ratios in
-        the exact form.
+        `unseen_s`, `unread_s`, `provisional`, `valve_dhw_s`, `valve_space_s`, `confidence_s`, and every figure but the
+        ratios in the exact form.
     """
     joined = (
         frames.select(FRAME_COLUMNS)
@@ -90,7 +91,9 @@ def pieces(
         begins |= pl.col(name).ne_missing(pl.col(name).shift(1))
     begins |= pl.col("start").dt.date() != pl.col("start").shift(1).dt.date()
     rows = (
-        joined.with_columns(cut=cut, span=(pl.col("end") - pl.col("start")).dt.total_microseconds())
+        joined.with_columns(
+            cut=cut, span=(pl.col("end") - pl.col("start")).dt.total_microseconds(), unread_s=_unread_s()
+        )
         .with_columns(piece=begins.fill_null(True).cum_sum())
         .with_columns(
             **heat,
@@ -101,7 +104,7 @@ def pieces(
         .group_by("piece", maintain_order=True)
         .agg(
             pl.col("heat_pump", "start", "cut", "mode", "state", "defrost", "gap").first(),
-            pl.col("session_start", "cycle_start", "defrost_start", "unseen_s").first(),
+            pl.col("session_start", "cycle_start", "defrost_start", "unseen_s", "unread_s").first(),
             pl.col("end", "provisional").last(),
             pl.col("electrical", "thermal", "immersion", "backup", "span").sum(),
             known_sum(-pl.col("thermal_taken")).alias("heat_taken_kwh"),
@@ -145,6 +148,14 @@ def _edge_errors(rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
         told = pl.when(when > 0).then(first_of(when)).otherwise(BITS[DEVICE_COUNTER])
         found[name] = (pl.col(opened) * _permissible(kind, rows, rules, told)).round().cast(pl.Int64)
     return found
+
+
+def _unread_s() -> pl.Expr:
+    """Time between the reading before a frame and its start. However exactly a source dates the change of a state,
+    powers are seen when it is read."""
+    dated = pl.col("changed_after").is_not_null() & pl.col("unseen_s").is_not_null()
+    since = (pl.col("start") - pl.col("states_read")).dt.total_microseconds()
+    return pl.when(dated).then(divided(since, 1e6)).otherwise("unseen_s")
 
 
 def _permissible(kind: str, rows: pl.DataFrame, rules: Rules, by: pl.Expr | None = None) -> pl.Expr:
@@ -233,7 +244,7 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         "heat_from_tank_kwh": pl.col("heat_from_tank_kwh"),
         "observed_s": pl.col("span"),
         # Milliseconds squared are the whole numbers of s² that durations have of s.
-        "edge_uncertainty_s2": where(pl.col("cycle_start"), (pl.col("unseen_s").fill_null(0) * 1000).round() ** 2),
+        "edge_uncertainty_s2": where(pl.col("cycle_start"), (pl.col("unread_s").fill_null(0) * 1000).round() ** 2),
         "defrost_s": where(defrost, pl.col("span")),
         "defrosts": where(pl.col("defrost_start"), pl.lit(1, pl.Int64)),
         "heating_sessions": where((mode == "heating") & pl.col("session_start"), pl.lit(1, pl.Int64)),
@@ -429,10 +440,10 @@ def _boundaries(
 
 
 def _edges(rows: pl.DataFrame) -> pl.Expr:
-    """The squares of the times (s²) in which the edges of rows lie. That at which an event ends is the first of what
-    follows it, and as uncertain as the one at which it begins."""
+    """The squares of the times (s²) between readings at the edges of rows. That at which an event ends is the first of
+    what follows it, and as uncertain as the one at which it begins."""
     edges = pl.col("edge_uncertainty_s2")
-    return edges + pl.col("end_uncertainty_s").fill_null(0) ** 2 if "end_uncertainty_s" in rows.columns else edges
+    return edges + pl.col("end_unread_s").fill_null(0) ** 2 if "end_unread_s" in rows.columns else edges
 
 
 def _with_bands(rows: pl.DataFrame, rules: Rules, ratios: Mapping[str, tuple[pl.Expr, pl.Expr]]) -> pl.DataFrame:

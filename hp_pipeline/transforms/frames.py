@@ -69,9 +69,8 @@ def build_frames(
         if not _tells_otherwise(name, mappings):
             ends = ends.clear()
         ticks = _metered(ticks, meter.series, ends, name, (metered or mappings)[name].max_age)
-    ticks = _derive(_with_states_read(ticks, decoded, rules), rules).filter(
-        pl.col("time") >= start, pl.col("time") < end
-    )
+    ticks = _with_changes(_with_states_read(ticks, decoded, rules), decoded)
+    ticks = _derive(ticks, rules).filter(pl.col("time") >= start, pl.col("time") < end)
     frames = _coarsen(ticks, rules.frame_interval)
     return conform(_in_words(frames).with_columns(heat_pump=pl.lit(heat_pump)), "frames")
 
@@ -176,6 +175,46 @@ def _with_states_read(ticks: pl.DataFrame, decoded: Decoded, rules: Rules) -> pl
     return ticks.join_asof(states, on="time", tolerance=rules.hold, allow_exact_matches=False, check_sortedness=False)
 
 
+def _with_changes(ticks: pl.DataFrame, decoded: Decoded) -> pl.DataFrame:
+    """Add `changed_after` where every state that changes at a tick was known until then and is told when it changed:
+    the earliest of these times. Where all of them are published it is also when the states were last read, else that
+    is known as well (`states_read`), however long ago.
+
+    A state that was unknown, or is now, or a hole before the tick: then the edge is where the readings have it.
+    """
+    names = [name for name in decoded.changes if name in ticks.columns]
+    if not names:
+        return ticks.with_columns(changed_after=pl.lit(None, UTC))
+    goes_on = (pl.col("until").shift(1) == pl.col("time")).fill_null(False)
+    changed, told, afters, published = [], [], [], []
+    for name in _of_kind(ticks, "state"):
+        value = pl.col(name)
+        change = value.ne_missing(value.shift(1))
+        changed.append(change)
+        if name not in names:
+            told.append(~change)
+            continue
+        after, by_publisher = f"{name} after", f"{name} published"
+        own = decoded.changes[name].select(
+            "time", pl.col("after").alias(after), pl.col("published").alias(by_publisher)
+        )
+        ticks = ticks.join(own, on="time", how="left", maintain_order="left")
+        known = value.is_not_null() & value.shift(1).is_not_null() & pl.col(after).is_not_null()
+        told.append(~change | known)
+        afters.append(pl.when(change).then(after))
+        published.append(~change | pl.col(by_publisher).fill_null(False))
+    all_told = goes_on & pl.any_horizontal(changed) & pl.all_horizontal(told)
+    ticks = ticks.with_columns(
+        changed_after=pl.when(all_told).then(pl.min_horizontal(afters)), published=pl.all_horizontal(published)
+    )
+    read = (
+        pl.when("published").then("changed_after").otherwise(pl.coalesce("states_read", pl.col("last_read").shift(1)))
+    )
+    return ticks.with_columns(
+        states_read=pl.when(pl.col("changed_after").is_not_null()).then(read).otherwise("states_read")
+    ).drop("published", *(f"{name} {what}" for name in names for what in ("after", "published")))
+
+
 def _derive(ticks: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Add what follows from other signals where it is not measured, before anything is averaged.
 
@@ -234,7 +273,7 @@ def _coarsen(ticks: pl.DataFrame, interval: timedelta) -> pl.DataFrame:
     ticks = ticks.with_columns(frame=begins.fill_null(True).cum_sum())
     ticks = ticks.with_columns(alone=pl.len().over("frame") == 1)
     single = ticks.filter("alone").rename({"time": "start", "until": "end"})
-    columns = ["start", "end", "last_read", "states_read", *states, *gauges, *held]
+    columns = ["start", "end", "last_read", "states_read", "changed_after", *states, *gauges, *held]
     if single.height == ticks.height:
         return single.select(columns)
     span = (pl.col("until") - pl.col("time")).dt.total_microseconds()
@@ -246,7 +285,7 @@ def _coarsen(ticks: pl.DataFrame, interval: timedelta) -> pl.DataFrame:
             pl.col("time").first().alias("start"),
             pl.col("until").last().alias("end"),
             pl.col("last_read").last(),
-            pl.col("states_read").first(),
+            pl.col("states_read", "changed_after").first(),
             *(pl.col(name).first() for name in states),
             *(_weighted_mean(name) for name in gauges),
             *(pl.col(name).last() for name in held),

@@ -35,7 +35,7 @@ WIDE_MARGIN = MARGIN + inference.REACH
 """How many frames before and after the days wanted must be given: those that the rule must see, judged as they are."""
 
 FRAME_COLUMNS = [
-    *("heat_pump", "start", "end", "last_read", "states_read", "thermostat", *inference.FRAME_COLUMNS),
+    *("heat_pump", "start", "end", "last_read", "states_read", "changed_after", "thermostat", *inference.FRAME_COLUMNS),
     *("backup_heater_power", "backup_heater_step1", "backup_heater_step2"),
     *("compressor_on", "compressor_frequency", "compressor_current", "compressor_modulation", "electrical_power"),
 ]
@@ -94,8 +94,9 @@ _DAY = timedelta(days=1)
 def _windows(frames: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
     """The frames of each day with their margins, one window behind the other, sorted.
 
-    Adds `inside` (not in a margin) and in microseconds `from_us` (start), `till_us` (end), `read_us` (last read) and
-    `states_us` (states read before), in which the windows lie so far apart that nothing is handed on between them.
+    Adds `inside` (not in a margin) and in microseconds `from_us` (start), `till_us` (end), `read_us` (last read),
+    `states_us` (states read before) and `changed_us` (what changes did so after it), in which the windows lie so far
+    apart that nothing is handed on between them.
     """
     count = -(-(end - start) // _DAY)
     into = pl.col("start") - pl.lit(start)
@@ -116,6 +117,7 @@ def _windows(frames: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFra
             till_us=pl.col("end").dt.epoch("us") + apart,
             read_us=pl.col("last_read").dt.epoch("us") + apart,
             states_us=pl.col("states_read").dt.epoch("us") + apart,
+            changed_us=pl.col("changed_after").dt.epoch("us") + apart,
         )
         .sort("from_us")
     )
@@ -151,11 +153,12 @@ def modes(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
     Args:
         frames: `raw_mode`, `defrost`, and in microseconds `from_us` (start), `till_us` (end), `read_us` (last read),
-            `states_us` (the states were last read before it).
+            `states_us` (the states were last read before it), `changed_us` (what changes there did so after it).
 
     Returns:
         The frames with `gap`, `excursion`, `mode`, `session` (number of the session), `defrosting` (in a believable
-        defrost) and `unseen_us` (time since the states were read before it; null after a gap).
+        defrost) and `unseen_us` (time since the states were read before it, or since when they may have changed where
+        that is told; null after a gap).
     """
     silence = pl.col("from_us") - pl.col("read_us").shift(1)
     frames = frames.with_columns(
@@ -163,7 +166,7 @@ def modes(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     )
     frames = frames.with_columns(
         unseen_us=pl.when(~pl.col("gap")).then(
-            pl.col("from_us") - pl.coalesce("states_us", pl.col("read_us").shift(1))
+            pl.col("from_us") - pl.coalesce("changed_us", "states_us", pl.col("read_us").shift(1))
         ),
         episode=_island(_changes("flag")),
         run=_island(_changes("raw_mode")),

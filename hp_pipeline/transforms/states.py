@@ -37,7 +37,7 @@ def told_states(names: Sequence[str]) -> list[str]:
 
 def frame_columns(names: Sequence[str]) -> list[str]:
     """What is read of the frames, for the signals `names`."""
-    return ["heat_pump", "start", "end", "last_read", "states_read", *told_states(names)]
+    return ["heat_pump", "start", "end", "last_read", "states_read", "changed_after", *told_states(names)]
 
 
 def carried(rows: pl.DataFrame) -> pl.DataFrame:
@@ -105,6 +105,7 @@ def _of_signal(
     flagged = known.select(
         *("start", "end", "last_read", "states_read", "midnight", "span", "provisional", "begun_in"),
         value.alias("value"),
+        changed_after=_changed_after(rows, name),
         read_before=read_before,
         silent=(pl.col("start") - read_before > rules.session_gap).fill_null(True),
     ).with_columns(known_us=pl.col("span").cum_sum())
@@ -118,12 +119,19 @@ def _of_signal(
     )
     heads = flagged.filter("cut").select(
         *("start", "begins", "silent", "value", "begun_in", "read_before"),
-        seen_us=(pl.col("start") - pl.coalesce("states_read", "read_before")).dt.total_microseconds(),
+        seen_us=(pl.col("start") - pl.coalesce("changed_after", "states_read", "read_before")).dt.total_microseconds(),
     )
     tails = flagged.filter(pl.col("cut").shift(-1, fill_value=True)).select(
         "end", "last_read", "provisional", "known_us"
     )
     return _completed(pl.concat([heads, tails], how="horizontal"), name, before, rules, read_last)
+
+
+def _changed_after(rows: pl.DataFrame, name: str) -> pl.Expr:
+    """Since when the state that changes with a frame may have, as its source tells; of a text no source does, and a
+    solar heating has no such source."""
+    is_told = "changed_after" in rows.columns and (name not in signals() or signals()[name].kind == "state")
+    return pl.col("changed_after") if is_told else pl.lit(None, UTC)
 
 
 def _completed(

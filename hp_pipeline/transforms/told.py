@@ -46,6 +46,11 @@ def full_series(readings: pl.DataFrame, wanted: Callable[[str], bool]) -> pl.Dat
     return both.unique(["point", "time"], keep="first", maintain_order=True).sort("point", "time")
 
 
+def polled(readings: pl.DataFrame) -> pl.Series:
+    """When the source of readings (`point`, `time`) was polled: a reading of another time has a time of its own."""
+    return readings.filter(pl.col("point") == POLL_POINT)["time"]
+
+
 def _told_times(beats: pl.DataFrame, readings: pl.DataFrame, chosen: pl.Series) -> pl.DataFrame:
     """`point`, `time`: when each chosen point was told. A set's number may come to mean other points (when a landing
     was begun anew): what was said last before counts."""

@@ -2,7 +2,8 @@
 
 A profile names, for each signal, the selectors that find its points (the first that finds one takes precedence),
 the unit it comes in and the scale of raw numbers (0.1 for a register that counts tenths of the unit), how text becomes
-a state, what is not believed, and what a counter can do. The shipped profiles lie in `profiles/`.
+a state, what is not believed, what a counter can do, and how exactly changes of states are told: `changes`, of a state
+or, at the root, of all of them. The shipped profiles lie in `profiles/`.
 """
 
 from __future__ import annotations
@@ -78,6 +79,21 @@ class Spike:
 
 
 @dataclass(frozen=True)
+class Changes:
+    """How exactly a source tells when a state changed, where it does not leave that to how often it is asked.
+
+    Attributes:
+        within: the change lies at most so long before the time that is told.
+        published: it speaks by itself when something changes, so that each of its messages says of all that it does not
+            mention that it is as before. Otherwise it dates its changes: the time of a reading that has one of its own
+            is that of the last change, whenever it is asked.
+    """
+
+    within: timedelta
+    published: bool
+
+
+@dataclass(frozen=True)
 class SignalMapping:
     """How one canonical signal is read from native points.
 
@@ -85,6 +101,7 @@ class SignalMapping:
     as text) to one of the signal's states; `*` stands for any other word. `reject` lists canonical numbers that
     this device sends when it knows nothing. `summed`: the points that the selectors find are parts of the signal and
     are added, instead of the first taking precedence. `counter` says what a counter can do, in canonical terms.
+    `changes` of a state: how exactly its changes are told; None: a change is seen at the next reading, however late.
     """
 
     signal: Signal
@@ -97,6 +114,7 @@ class SignalMapping:
     max_age: timedelta = timedelta(hours=1)
     summed: bool = False
     counter: CounterRule | None = None
+    changes: Changes | None = None
 
     def read_by(self, selector: Selector) -> SignalMapping:
         """As it is for the points of one of its selectors, which may have a scale of their own."""
@@ -194,12 +212,13 @@ def load_profile(name: str, overrides: Mapping[str, Any] | None = None, base: Pa
             entries[signal] = {**entries[signal], **override}
         else:
             entries[signal] = override
+    changes = _changes(raw.get("changes"), ("changes",))
     return Profile(
         name=name,
         description=str(raw.get("description", "")),
         tells_events=raw.get("tells_events") is True,
         is_meter=raw.get("meter") is True,
-        mappings={signal: _mapping(signal, entry) for signal, entry in entries.items()},
+        mappings={signal: _mapping(signal, entry, changes) for signal, entry in entries.items()},
     )
 
 
@@ -209,13 +228,14 @@ def _parsed(text: str) -> Any:
     return YAML(typ="safe").load(text)
 
 
-_KEYS = ("select", "combine", "unit", "scale", "values", "reject", "spike", "max_age")
+_KEYS = ("select", "combine", "unit", "scale", "values", "reject", "spike", "max_age", "changes")
+_CHANGES_KEYS = ("dated_to", "published_within")
 _COUNTER_KEYS = ("resolution", "resets", "rolls_over_at", "most_per_hour", "counts_negative")
 _COMBINATIONS = ("first", "sum")
 _SELECTOR_KEYS = ("point", "measurement", "field", "tags", "scale")
 
 
-def _mapping(name: str, entry: object) -> SignalMapping:
+def _mapping(name: str, entry: object, changes: Changes | None) -> SignalMapping:
     if name not in signals():
         raise ProfileError(f"unknown signal {name!r}", (name,), signals(), name)
     signal = signals()[name]
@@ -241,7 +261,29 @@ def _mapping(name: str, entry: object) -> SignalMapping:
         max_age=_age(entry.get("max_age", signal.max_age), (name, "max_age")),
         summed=_is_summed(signal, entry.get("combine", "first")),
         counter=_counter(signal, entry, factor, abs(factor * scale) if scale != 1 else None),
+        changes=_changes_of(signal, entry, changes),
     )
+
+
+def _changes_of(signal: Signal, entry: Mapping[str, Any], common: Changes | None) -> Changes | None:
+    """What the entry says of the changes of a state, else what the whole profile does."""
+    if signal.kind == "state":
+        return _changes(entry["changes"], (signal.name, "changes")) if "changes" in entry else common
+    if "changes" in entry:
+        raise ProfileError(f"{signal.name} is a {signal.kind}: only a state has `changes`", (signal.name, "changes"))
+    return None
+
+
+def _changes(raw: object, path: tuple[str, ...]) -> Changes | None:
+    if raw is None:
+        return None
+    if not isinstance(raw, Mapping) or len(raw) != 1 or set(raw) - set(_CHANGES_KEYS):
+        raise ProfileError("`changes` says `dated_to` or `published_within`, and how long", path, _CHANGES_KEYS)
+    (key, told), *_ = raw.items()
+    within = _duration(told, (*path, key))
+    if within <= timedelta():
+        raise ProfileError(f"`{key}` is more than nothing", (*path, key))
+    return Changes(within, published=key == "published_within")
 
 
 def _is_summed(signal: Signal, raw: object) -> bool:

@@ -233,6 +233,7 @@ def _in_us(frames: pl.DataFrame) -> pl.DataFrame:
         till_us=pl.col("end").dt.epoch("us"),
         read_us=pl.col("last_read").dt.epoch("us"),
         states_us=pl.col("states_read").dt.epoch("us"),
+        changed_us=pl.col("changed_after").dt.epoch("us"),
     )
 
 

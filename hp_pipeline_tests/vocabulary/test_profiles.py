@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hp_pipeline.vocabulary.profiles import ProfileError, load_profile, shipped_profiles
+from hp_pipeline.vocabulary.profiles import Changes, ProfileError, load_profile, shipped_profiles
 from hp_pipeline.vocabulary.signals import signals
 
 ESPALTHERMA = "espaltherma_home_assistant"
@@ -64,6 +64,21 @@ def test_an_override_replaces_the_keys_that_it_names() -> None:
     assert own["buffer_temperature"].max_age == signals()["buffer_temperature"].max_age
 
 
+def test_who_tells_changes_says_so_for_all_states_and_the_owner_for_each() -> None:
+    told = {name: {m.changes for m in load_profile(name).mappings.values()} - {None} for name in shipped_profiles()}
+    dated, published = Changes(timedelta(seconds=1), published=False), Changes(timedelta(seconds=5), published=True)
+    assert {name: changes for name, changes in told.items() if changes} == {
+        "heishamon": {published}, "viessmann": {dated}, "viessmann_classic": {dated},
+    }  # fmt: skip
+    plain = load_profile("heishamon")
+    assert all((m.changes is not None) == (m.signal.kind == "state") for m in plain.mappings.values())
+    own = load_profile("heishamon", {"defrost": {"changes": None}, "three_way_valve": {"changes": {"dated_to": "2s"}}})
+    assert own.mappings["defrost"].changes is None
+    assert own.mappings["three_way_valve"].changes == Changes(timedelta(seconds=2), published=False)
+    assert own.mappings["operating_mode"].changes == published
+    assert own.fingerprint_data() != plain.fingerprint_data()
+
+
 def test_what_decides_a_reading_is_in_the_fingerprint() -> None:
     plain = load_profile(ESPALTHERMA).fingerprint_data()
     assert plain == load_profile(ESPALTHERMA).fingerprint_data()
@@ -109,6 +124,17 @@ def test_what_decides_a_reading_is_in_the_fingerprint() -> None:
         ),
         ("flow_rate", {"select": "x", "max_age": 90}, ("flow_rate", "max_age"), None, "with a unit"),
         ("flow_rate", {"select": "x", "max_age": "0s"}, ("flow_rate", "max_age"), None, "more than nothing"),
+        ("flow_rate", {"select": "x", "changes": None}, ("flow_rate", "changes"), None, "only a state has"),
+        ("defrost", {"changes": {"datedto": "1s"}}, ("defrost", "changes"), None, "dated_to"),
+        ("defrost", {"changes": {"dated_to": "1s", "published_within": "1s"}}, ("defrost", "changes"), None, "says"),
+        ("defrost", {"changes": {"dated_to": "0s"}}, ("defrost", "changes", "dated_to"), None, "more than nothing"),
+        (
+            "defrost",
+            {"changes": {"published_within": 5}},
+            ("defrost", "changes", "published_within"),
+            None,
+            "with a unit",
+        ),
         ("flow_rate", 7, ("flow_rate",), None, "is a mapping"),
     ],
 )
@@ -135,6 +161,7 @@ def test_a_profile_of_the_owners_own(tmp_path: Path) -> None:
         ("a.yaml", b"signals: [", "not valid YAML"),
         ("a.yaml", b"signals: {}\nsignals: {}\n", "not valid YAML"),
         ("a.yaml", b"points: {}", "no mapping `signals`"),
+        ("a.yaml", b"changes: true\nsignals: {}", "`dated_to` or `published_within`"),
         ("a.yaml", b"\xff\xfe", "not UTF-8"),
     ],
 )

@@ -27,7 +27,7 @@ class FramesStage(Stage):
     """Readings of all inputs → table `frames`."""
 
     tables = ("frames",)
-    version = 4
+    version = 5
 
     @cached_property
     def _newest_key(self) -> str:
@@ -78,7 +78,7 @@ class FramesStage(Stage):
         first = (start - timedelta(days=self.held_days)).date()
         days = [(first + timedelta(days=i)).isoformat() for i in range((end.date() - first).days + 1)]
         beyond = end + max([self._margin, *self._spike_windows])
-        inputs = []
+        inputs, polls = [], []
         for source, profile in self.plant.inputs:
             rows = self.lake.read(
                 f"readings/{source}",
@@ -88,7 +88,8 @@ class FramesStage(Stage):
             )
             if rows is not None:
                 inputs.append((told.full_series(conform(rows, "readings"), _known_to(profile)), profile))
-        return decode(inputs)
+                polls.append(told.polled(rows))
+        return decode(inputs, polls)
 
     @property
     def _margin(self) -> timedelta:
@@ -111,7 +112,7 @@ class OperationStage(Stage):
     """Table `frames` → `operation`: modes by the session rule; and `standstills`."""
 
     tables = ("operation", "standstills")
-    version = 3
+    version = 4
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with frames."""

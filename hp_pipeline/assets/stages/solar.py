@@ -75,6 +75,7 @@ class SolarStatesStage(StatesStage):
     There are no frames where nothing was told for longer than `max_gap`: each of their gaps ends a state.
     """
 
+    version = 1
     above = ("solar_frames",)
 
     def shape(self, key: str) -> str:

@@ -20,6 +20,7 @@ class StatesStage(ChainStage):
     """Tables `frames` and `operation` → `state_intervals`."""
 
     tables = ("state_intervals",)
+    version = 2
     above: ClassVar[tuple[str, ...]] = ("frames", "operation")
     """The tables that it is made from; the last has a day of each of the others."""
 

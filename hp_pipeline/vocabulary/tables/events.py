@@ -30,6 +30,9 @@ def event_tables() -> tuple[Table, ...]:
                 Column("defrost_start", "BOOLEAN", None, "Whether a defrost begins with it"),
                 Column("gap", "BOOLEAN", None, "Whether a silence longer than `session_gap` lies before it"),
                 Column("unseen_s", "DOUBLE", "s", "Time before its start in which the edge may lie"),
+                Column(
+                    "unread_s", "DOUBLE", "s", "Time between the reading before it and its start: powers change unseen"
+                ),
                 Column("valve_dhw_s", "DOUBLE", "s", "Time for which the three-way valve led to the tank"),
                 Column("valve_space_s", "DOUBLE", "s", "Time for which the three-way valve led to the house"),
                 Column(

@@ -152,7 +152,7 @@ DURATION_COLUMNS = (
         "edge_uncertainty_s2",
         "DOUBLE",
         "s²",
-        "Sum of the squares of the times in which the edges of the compressor's cycles lie: what sampling costs",
+        "Sum of the squares of the times between readings at the edges of the compressor's cycles: what sampling costs",
     ),
 )
 

@@ -47,6 +47,12 @@ def operation_tables() -> tuple[Table, ...]:
                     "states_read", TIME, None, "Last time that a state was read before its start; null if too long ago"
                 ),
                 Column(
+                    "changed_after",
+                    TIME,
+                    None,
+                    "The states that change at its start did so after this; null where their source does not tell it",
+                ),
+                Column(
                     "electrical_way", "VARCHAR", None, f"Way to `electrical_power`: {METER_POWER} or {DEVICE_POWER}"
                 ),
                 Column("thermal_way", "VARCHAR", None, f"Way to `thermal_power`: these, or {FLOW}"),
@@ -62,7 +68,8 @@ def operation_tables() -> tuple[Table, ...]:
                     "unseen_s",
                     "DOUBLE",
                     "s",
-                    "Time between the reading before it and its start, in which an edge may lie",
+                    "Time before its start in which an edge may lie: since the reading before it, or as exactly as its "
+                    "source tells when states change; null after a gap",
                 ),
                 Column("raw_mode", "VARCHAR", None, "Mode that the machine and its valve tell, else the inferred one"),
                 Column(
