@@ -348,7 +348,8 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     """Add coverages and COPs. A ratio is made of sums, never of ratios, and only where the data bear it.
 
     `cop_reason` says why there is none: no electricity or heat known, coverage too low or unlike for both, too little
-    electricity, no heat, or more heat than Carnot allows. The other COPs are null for the same reasons.
+    electricity, no heat, a band that reaches down to 0, or more heat than Carnot allows. The other COPs are null for
+    the same reasons.
     """
     covered = {
         part: (pl.col(f"{part}_s") / pl.col("elapsed")).clip(0, 1)
@@ -371,15 +372,24 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     least = {part: pl.col(f"electrical_energy_least{part}_kwh").fill_null(0) for part in ("", "_heating", "_dhw")}
     rows = rows.with_columns(lack=lack, least=least[""] + silent)
     least[""] = pl.col("least")
-    rows = rows.with_columns(cop_reason=pl.coalesce("lack", unused, not_borne(thermal, electrical, least[""], rules)))
-
-    def ratio(heat: pl.Expr, power: pl.Expr, use: str = "") -> pl.Expr:
-        return pl.when(pl.col("lack").is_null() & is_borne(heat, power, least[use], rules)).then(heat / power)
-
     parts = {
         name: (pl.col(f"thermal_energy{name}_kwh"), pl.col(f"electrical_energy{name}_kwh"))
         for name in ("_heating", "_dhw", "_defrost", "_heating_defrost", "_dhw_defrost")
     }
+    uses = {"": (thermal, electrical), "_heating": parts["_heating"], "_dhw": parts["_dhw"]}
+    rows = rows.with_columns(**_of_kind("electrical", rows, rules), **_of_kind("thermal", rows, rules))
+    rows = rows.with_columns(_is_blurred(*uses[use], rules).alias(f"blurred{use}") for use in uses)
+    blurred = pl.when("blurred").then(
+        pl.lit("known too coarsely: steps of counters and times between readings hide as much")
+    )
+    rows = rows.with_columns(
+        cop_reason=pl.coalesce("lack", unused, blurred, not_borne(thermal, electrical, least[""], rules))
+    )
+
+    def ratio(heat: pl.Expr, power: pl.Expr, use: str = "") -> pl.Expr:
+        is_told = pl.col("lack").is_null() & ~pl.col(f"blurred{use}")
+        return pl.when(is_told & is_borne(heat, power, least[use], rules)).then(heat / power)
+
     immersion = pl.col("electrical_energy_immersion_kwh").fill_null(0)
     if "immersion_heater" in rules.metering.apart:
         immersion = pl.when(_apart_reason("immersion", covered, rules).is_null()).then(immersion)
@@ -404,9 +414,16 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         cop_with_immersion=ratio(thermal + immersion, electrical + immersion),
         cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion, "_dhw"),
     )
-    banded = {"cop": (thermal, electrical), "cop_heating": parts["_heating"], "cop_dhw": parts["_dhw"]}
+    banded = {f"cop{use}": energies for use, energies in uses.items()}
     banded |= {name: (terms.heat, terms.electricity) for name, terms in boundaries.items()}
-    return _with_bands(shown, rules, banded).drop("elapsed", "lack", "least")
+    return _with_bands(shown, rules, banded).drop("elapsed", "lack", "least", *(f"blurred{use}" for use in uses))
+
+
+def _is_blurred(heat: pl.Expr, power: pl.Expr, rules: Rules) -> pl.Expr:
+    """Whether the band around a ratio of these energies reaches down to 0: it says nothing then, whatever it is."""
+    there = (heat > 0) & (power >= rules.minimum_electrical_energy_kwh)
+    low, _ = ratio_band(_error("thermal", heat), _error("electrical", power))
+    return (there & (low <= 0)).fill_null(False)
 
 
 def _apart_reason(part: str, covered: Mapping[str, pl.Expr], rules: Rules) -> pl.Expr:
@@ -448,12 +465,11 @@ def _edges(rows: pl.DataFrame) -> pl.Expr:
 
 def _with_bands(rows: pl.DataFrame, rules: Rules, ratios: Mapping[str, tuple[pl.Expr, pl.Expr]]) -> pl.DataFrame:
     """Add the bands around electricity, heat and each of the ratios (heat, electricity); that of `cop` ends where
-    Carnot does.
+    Carnot does. The rows have what `_of_kind` makes for both, which is taken away.
 
     The parts of an energy are off as its whole is: by the same share for the meter and by the same amount for its steps
     and for the edges.
     """
-    known = rows.with_columns(**_of_kind("electrical", rows, rules), **_of_kind("thermal", rows, rules))
     bands: dict[str, pl.Expr] = {}
     for kind in _BOTH:
         whole = _error(kind, pl.col(f"{kind}_energy_kwh"))
@@ -465,7 +481,7 @@ def _with_bands(rows: pl.DataFrame, rules: Rules, ratios: Mapping[str, tuple[pl.
         bands[f"{name}_low"] = shown.then(low)
         bands[f"{name}_high"] = shown.then(pl.min_horizontal(high, limit, rules.maximum_cop))
     untold = {f"spf_h{number}_{end}": pl.lit(None, pl.Float64) for number in BOUNDARIES for end in ("low", "high")}
-    return known.with_columns(**untold | bands).drop(f"{kind} {what}" for kind in _BOTH for what in _OF_KIND)
+    return rows.with_columns(**untold | bands).drop(f"{kind} {what}" for kind in _BOTH for what in _OF_KIND)
 
 
 _OF_KIND = ("error", "fixed", "lacking", "most", "surplus")

@@ -297,6 +297,23 @@ def test_a_band_is_as_wide_as_what_the_ways_of_the_row_cost() -> None:
     assert set(COUNTED) == {"meter counter", "device counter", "meter counter, device counter"}
 
 
+def test_no_cop_is_made_of_what_the_steps_of_counters_may_hide() -> None:
+    """A heat pump that has just begun: of its counter in steps of 1 kWh the first is still to come."""
+    rules = Rules(metering=Metering(quanta_kwh={kind: {"device counter": 1.0} for kind in ("electrical", "thermal")}))
+    counted = dict.fromkeys(("electrical_method", "thermal_method"), "device counter")
+    begun = shown(rules, **counted, electrical_energy_kwh=0.49, thermal_energy_kwh=0.08)
+    assert begun["cop"] is None and begun["cop_gross"] is None and begun["cop_low"] is None
+    assert begun["cop_reason"] == "known too coarsely: steps of counters and times between readings hide as much"
+    later = shown(rules, **counted, electrical_energy_kwh=10.0, thermal_energy_kwh=30.0)
+    assert later["cop"] == 3.0 and later["cop_low"] > 2 and later["cop_reason"] is None
+    # More heat than Carnot allows is no fault of a sensor where a step explains it.
+    assert (
+        shown(rules, **counted, electrical_energy_kwh=0.1, thermal_energy_kwh=3.0)["cop_reason"] == begun["cop_reason"]
+    )
+    fine = shown(electrical_energy_kwh=0.49, thermal_energy_kwh=1.5)
+    assert fine["cop"] == pytest.approx(1.5 / 0.49)
+
+
 amount = st.one_of(st.none(), st.floats(-5, 50), st.sampled_from([0.0, 1e-9, 0.05]))
 time = st.one_of(st.just(0.0), st.floats(0, 3600), st.just(3600.0))
 temperature = st.one_of(st.none(), st.floats(-25, 70))
@@ -321,7 +338,7 @@ def test_no_cop_is_ever_negative_infinite_or_above_carnot(
             assert cop * (found["electrical_energy_least_kwh"] or 0) <= found["thermal_energy_kwh"] * (1 + 1e-9)
     assert (found["cop"] is None) == (found["cop_reason"] is not None)
     if found["cop"] is not None:
-        assert 0 <= found["cop_low"] <= found["cop"] <= found["cop_high"]
+        assert 0 < found["cop_low"] <= found["cop"] <= found["cop_high"]
     for name in ("electrical_coverage", "thermal_coverage"):
         assert 0 <= found[name] <= 1
 

@@ -84,8 +84,8 @@ _DEFROSTS = "defrost_(monthly|seasonal)"
 _EFFICIENCY = "efficiency|efficiency_seasonal|temperature_bins"
 
 _AS_COP = (
-    "`cop_reason` names a lack of data; or less than `minimum_electrical_energy_kwh`, no heat, or above Carnot "
-    "(`electrical_energy_least_kwh`, of its mode)"
+    "`cop_reason` names a lack of data; or less than `minimum_electrical_energy_kwh`, no heat, a band down to 0, "
+    "or above Carnot (`electrical_energy_least_kwh`, of its mode)"
 )
 _APART_KNOWN = "the immersion heater has a meter that is known for too little of the time, or for another time"
 _PLANT = "what the meter of `electrical_power` includes (`meters:` in the settings), without cooling"
