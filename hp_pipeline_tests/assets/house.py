@@ -11,6 +11,7 @@ import polars as pl
 
 from hp_pipeline.assets.stages import STAGES, Stage, store_readings
 from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.lake.partitions import replace_file
 from hp_pipeline.settings import load_settings
 from hp_pipeline.transforms.schema import conform
 
@@ -39,9 +40,9 @@ CURRENT, IMMERSION = "ESPAltherma - INV Secondary Current", "Immersion 3 1MIN"
 
 def workspace(folder: Path, time_zone: str = "Europe/Berlin", interval: str = "30s") -> Workspace:
     """An empty data folder of the house."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "hp.yaml"
-    path.write_text(_SETTINGS.format(time_zone=time_zone, interval=interval))
+    # Whole or not at all: other processes open the same house.
+    replace_file(path, _SETTINGS.format(time_zone=time_zone, interval=interval).encode())
     return Workspace(load_settings(path), folder / "data")
 
 

@@ -15,6 +15,7 @@ from hp_pipeline.assets.stages import stages, store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.definitions import build_definitions
 from hp_pipeline.lake import Lake
+from hp_pipeline.lake.partitions import replace_file
 from hp_pipeline.settings import load_settings
 from hp_pipeline.simulation.house import simulate
 from hp_pipeline.simulation.parameters import DAIKIN_ALTHERMA
@@ -56,7 +57,7 @@ def write_house(folder: Path, settings: str = SETTINGS) -> Workspace:
     """The settings in a folder, with an empty data folder beside."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "hp.yaml"
-    path.write_text(settings, encoding="utf-8")
+    replace_file(path, settings.encode())  # other processes open the same house
     (folder / "data").mkdir(exist_ok=True)
     return Workspace(load_settings(path), folder / "data")
 

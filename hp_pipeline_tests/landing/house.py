@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hp_pipeline.assets.stages import stages
 from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.lake.partitions import replace_file
 from hp_pipeline.landing.store import Attempt, Landing
 from hp_pipeline.settings import load_settings
 from hp_pipeline.sources.live import Outcome, Polled, Reading
@@ -39,8 +40,9 @@ NOON = datetime(2026, 1, 10, 12, tzinfo=UTC)
 def tiny_house(folder: Path) -> Workspace:
     """The settings in a folder, with an empty data folder beside."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "hp.yaml").write_text(SETTINGS, encoding="utf-8")
-    (folder / "tiny.yaml").write_text(PROFILE, encoding="utf-8")
+    # Whole or not at all: other processes open the same house.
+    replace_file(folder / "hp.yaml", SETTINGS.encode())
+    replace_file(folder / "tiny.yaml", PROFILE.encode())
     (folder / "data").mkdir(exist_ok=True)
     return Workspace(load_settings(folder / "hp.yaml"), folder / "data")
 
