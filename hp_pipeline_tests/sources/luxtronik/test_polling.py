@@ -163,7 +163,7 @@ def test_a_cancelled_poll_ends_at_once_and_frees_the_next(house: House) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert values_of(await source.poll())
 
     with_server(house, work)

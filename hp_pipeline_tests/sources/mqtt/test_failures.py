@@ -213,7 +213,7 @@ async def test_listening_ends_at_once_also_while_it_connects() -> None:
         await running.listener.close()
         await running.listener.close()
         assert task.cancelled()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 5
 
 
 @asynchronous
