@@ -251,8 +251,8 @@ def _read_all(
     Raises:
         DamagedPartitionError: a file cannot be read.
     """
-    if len(paths) > 1:
-        there = [path for path in paths if path.exists()]
+    there = [path for path in paths if path.exists()] if len(paths) > 1 else []
+    if len(there) > 1:
         rows = None if schema is None else _scanned(there, schema, columns, where)
         if rows is None:  # of another version, perhaps: each is asked for its own
             rows = _scanned(there, _common_schema(there), columns, where)
@@ -288,11 +288,11 @@ def _scanned(
 ) -> pl.DataFrame | None:
     """The rows of many files at once, at less than half the cost of one after the other.
 
-    None when that cannot be had: there are fewer than two, the columns are not those of the schema or fewer, or one is
-    damaged, which reading them one by one will tell by its name.
+    None when that cannot be had: the columns are not those of the schema or fewer, or one is damaged, which reading
+    them one by one will tell by its name.
     """
     names = list(schema) if columns is None else [name for name in columns if name in schema]
-    if len(paths) < 2 or not names:
+    if not names:
         return None
     rows = pl.scan_parquet(
         list(paths), schema=dict(schema), hive_partitioning=False, glob=False, missing_columns="insert", cache=False
