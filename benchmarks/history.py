@@ -62,7 +62,7 @@ def linked_copy(folder: Path, name: str) -> Path:
     """A copy below the results in which every file is the original's: partition files are replaced, never changed."""
     copy = RESULTS / "work" / name
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(folder, copy, copy_function=os.link)
+    shutil.copytree(folder, copy, symlinks=True, copy_function=os.link)
     return copy
 
 
@@ -102,7 +102,7 @@ def build_past(folder: str, year_folder: str, days: int) -> dict[str, float]:
 
     template = open_house(Path(year_folder))
     start = HISTORY_END - timedelta(days=days)
-    workspace = open_house(Path(folder), start)
+    workspace = open_house(Path(folder), start, today=lambda: HISTORY_END)
     for first, count in _stretches(start, days):
         shift = timedelta(days=(first - _day_of_year(first)).days)
         keys = [(_day_of_year(first) + timedelta(days=number)).isoformat() for number in range(count)]
@@ -121,7 +121,7 @@ def freshen(folder: str) -> int:
     """Make what is due in a folder."""
     from benchmarks.house import bring_up_to_date, open_house
 
-    return bring_up_to_date(open_house(Path(folder)))
+    return bring_up_to_date(open_house(Path(folder), today=lambda: HISTORY_END))
 
 
 def _day_of_year(day: date) -> date:

@@ -64,10 +64,11 @@ def update(folder: str, year_folder: str, runs: int) -> dict[str, list[float]]:
 
     source = open_house(Path(year_folder))
     took: dict[str, list[float]] = {}
+    day = HISTORY_END
 
     def timed(name: str, readings: pl.DataFrame | None, first: date | None, last: date | None) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
-        workspace = open_house(Path(folder))
+        workspace = open_house(Path(folder), today=lambda: day)
         if readings is not None:
             take_in(workspace, readings)
         bring_up_to_date(workspace, first, last)
@@ -81,7 +82,6 @@ def update(folder: str, year_folder: str, runs: int) -> dict[str, list[float]]:
         assert rows is not None
         return rows.select("point", pl.col("time") + (day - true_day), "value", "text")
 
-    day = HISTORY_END
     for number in range(runs + 1):
         timed("day" if number else "", readings_of(day), day, day)
         day += timedelta(days=1)

@@ -108,16 +108,14 @@ def follow(
 def _told_partitions(stage: Stage, keys: Sequence[str]) -> Iterator[Event]:
     for table in stage.tables:
         dated = tables()[table].partitions == "days"
-        there = [key for key in keys if stage.lake.receipt(stage.asset(table), key) is not None]
+        receipts = stage.lake.receipts(stage.asset(table), keys)
         # What the graph does not partition is told once, by its newest row.
-        for key in there if dated else there[-1:]:
-            receipt = stage.lake.receipt(stage.asset(table), key)
-            if receipt is not None:
-                yield dg.AssetMaterialization(
-                    asset_key(table, stage.plant.id),
-                    partition=key if dated else None,
-                    metadata=_shown(stage, table, key, receipt),
-                )
+        for key in list(receipts)[0 if dated else -1 :]:
+            yield dg.AssetMaterialization(
+                asset_key(table, stage.plant.id),
+                partition=key if dated else None,
+                metadata=_shown(stage, table, key, receipts[key]),
+            )
 
 
 def _shown(stage: Stage, table: str, key: str, receipt: Receipt) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import polars as pl
 from hp_pipeline.assets.describe import asset_key, spec
 from hp_pipeline.assets.partitions import around, range_of
 from hp_pipeline.assets.workspace import Plant, Workspace
-from hp_pipeline.lake.partitions import replace_file
+from hp_pipeline.lake import replace_file
 from hp_pipeline.outputs.csv import table_csv
 from hp_pipeline.transforms import calendar
 from hp_pipeline.transforms.schema import conform

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -26,6 +27,16 @@ from hp_pipeline.vocabulary.ways import DEVICE_COUNTER, DEVICE_POWER, FLOW, METE
 log = logging.getLogger(__name__)
 
 
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def open_lake(data: Path, today: Callable[[], date] = _today) -> Lake:
+    """The tables below a data folder. `today` (UTC) tells which months are over."""
+    described = tables()
+    return Lake(data / "lake", schema_of, lambda table: table in described and described[table].by_month, today)
+
+
 class Workspace:
     """Settings and data folder together.
 
@@ -37,7 +48,7 @@ class Workspace:
     def __init__(self, settings: Settings, data: Path) -> None:
         self.settings = settings
         self.data = data.absolute()
-        self.lake = Lake(self.data / "lake", schema_of)
+        self.lake = open_lake(self.data)
 
     @property
     def database(self) -> Path:

@@ -72,6 +72,7 @@ def sweep_job(workspace: Workspace) -> dg.JobDefinition:
         told.tell()
         workspace.publish()
         workspace.lake.clean()
+        workspace.lake.close_months()
         Outcome(failed=failed).raise_failures()
 
     @dg.job(name="sweep", description="Make every partition that is due, of all plants and days")

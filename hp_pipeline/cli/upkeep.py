@@ -48,16 +48,16 @@ def verify(settings: str | None, data: str | None) -> None:
     from hp_pipeline.lake import DamagedPartitionError
 
     workspace = open_workspace(settings, data)
-    damaged = []
+    damaged: dict[Path, str] = {}
     parts = [(asset, key) for asset in workspace.lake.assets() for key in workspace.lake.keys(asset)]
     with progress_bars() as progress:
         for asset, key in progress.track(parts, description="verifying"):
             try:
                 workspace.lake.verify(asset, key)
             except DamagedPartitionError as error:
-                damaged.append(str(error))
+                damaged.setdefault(error.path, str(error))
     if damaged:
-        raise click.ClickException("\n".join(damaged))
+        raise click.ClickException("\n".join(damaged.values()))
     click.echo(f"{len(parts)} partitions are as they were written.")
 
 

@@ -21,7 +21,11 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from hp_pipeline.lake.partitions import SCHEMA, Lake, StorageError, replace_file
+from hp_pipeline.lake.errors import StorageError
+from hp_pipeline.lake.files import replace_file
+from hp_pipeline.lake.months import FILES
+from hp_pipeline.lake.partitions import SCHEMA, Lake
+from hp_pipeline.lake.reading import DATE
 
 _STORAGE_VERSION = "v1.5.0"
 
@@ -57,7 +61,8 @@ def publish_catalogue(lake: Lake, tables: Sequence[Table], path: Path) -> bool:
     Raises:
         StorageError: it cannot be written; the one that was there is untouched.
     """
-    identity = hashlib.sha256(repr((_STORAGE_VERSION, str(lake.root), tables)).encode()).hexdigest()
+    views = [(table, _select(lake, table)) for table in tables]
+    identity = hashlib.sha256(repr((_STORAGE_VERSION, views)).encode()).hexdigest()
     stamp = lake.root / ".catalogue"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -127,6 +132,8 @@ def _schema_file(lake: Lake, table: Table) -> Path:
 def _write_schema(lake: Lake, table: Table, connection: duckdb.DuckDBPyConnection) -> None:
     """The table's file without rows. It is replaced whole: open sessions read it with every query."""
     columns = ", ".join(f"NULL::{column.type} AS {_name(column.name)}" for column in table.columns)
+    if lake.is_by_month(table.name):
+        columns += f", NULL::DATE AS {DATE}"
     empty = connection.sql(f"SELECT {columns} WHERE false").to_arrow_table()
     sink = io.BytesIO()
     pq.write_table(empty, sink, store_schema=False)
@@ -138,6 +145,9 @@ def _select(lake: Lake, table: Table) -> str:
     if not table.dated:
         files = _text(str(lake.root / table.name / "*" / "data.parquet"))
         return f"SELECT {columns} FROM read_parquet({files}, union_by_name = true, hive_partitioning = false)"
+    if lake.is_by_month(table.name):
+        files = _text(str(lake.root / table.name / "*" / FILES))
+        return f"SELECT {columns}, {DATE} FROM read_parquet({files}, union_by_name = true, hive_partitioning = false)"
     files = _text(str(lake.root / table.name / "*" / "date=*" / "data.parquet"))
     return (
         f"SELECT {columns}, date FROM read_parquet({files}, union_by_name = true, hive_partitioning = true, "

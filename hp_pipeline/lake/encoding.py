@@ -1,6 +1,6 @@
 """How a frame becomes the bytes of a partition file.
 
-Equal frames give equal bytes (with one version of pyarrow), so the hash of the data pages is the content's identity.
+Equal frames give equal bytes (with one version of pyarrow).
 Integers and times are delta-encoded: change-only series grow by small regular steps, and that is 3x smaller than the
 default (a day of Home Assistant readings: 22 kB instead of 53 kB). Each page carries a checksum. A column that knows
 nothing is left out, and so are the copy of the Arrow schema and statistics of anything but times: in the wide tables of
@@ -11,7 +11,6 @@ histograms of nulls), and there are no dictionaries and no statistics at all. A 
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Mapping
 
@@ -27,19 +26,9 @@ _TALL = 10_000
 """Rows from which numbers are stored by their bytes' places and compressed harder: a Luxtronik's day of raw registers
 takes 68 kB instead of 139, for some milliseconds more."""
 
-_ENCODING = "2"
-"""Which of the ways of `encode` made a file; another one wherever equal frames give other bytes than before."""
 
-_TAIL = 8
-"""Bytes behind the footer of a Parquet file: the footer's length (4), and `PAR1`."""
-
-
-def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]:
-    """The file's bytes and the content's hash (sha256 over the schema of what is stored and its data pages, 32 hex
-    digits).
-
-    `receipt` is kept in the footer, together with the content hash under `hp.content`; it is not part of the content.
-    """
+def encode(frame: pl.DataFrame, footer: Mapping[str, str]) -> bytes:
+    """The file's bytes; `footer` is kept in it, by name."""
     known = known_columns(frame)
     few = frame.height < _FEW
     table = pa.table(known).combine_chunks()
@@ -71,11 +60,8 @@ def encode(frame: pl.DataFrame, receipt: Mapping[str, str]) -> tuple[bytes, str]
         write_page_checksum=True,
     ) as writer:
         writer.write_table(table, row_group_size=max(table.num_rows, 1))
-        digest = hashlib.sha256(str(known.schema).encode())
-        digest.update(sink.getbuffer())
-        content = digest.hexdigest()[:32]
-        writer.add_key_value_metadata({**receipt, "hp.content": content, "hp.encoding": _ENCODING})
-    return sink.getvalue(), content
+        writer.add_key_value_metadata(dict(footer))
+    return sink.getvalue()
 
 
 def known_columns(frame: pl.DataFrame) -> pl.DataFrame:
@@ -93,19 +79,11 @@ def _repeats(column: pl.Series) -> bool:
     return column.dtype == pl.String or (column.dtype == pl.Float64 and column.n_unique() * 4 < column.len())
 
 
-def content_hash(data: bytes) -> str:
-    """The content hash that bytes of a partition file bear, computed anew from what can be read of them.
-
-    A file that was encoded in a way of former versions is read, too; its hash is that of its data pages as they are.
+def decode(data: bytes) -> pl.DataFrame:
+    """The rows of a file, its pages compared with their checksums.
 
     Raises:
         OSError, ValueError: the bytes are no readable Parquet (a page's checksum is wrong, the file is cut short).
     """
     table = pq.read_table(io.BytesIO(data), page_checksum_verification=True)
-    frame = pl.DataFrame(table.replace_schema_metadata(None))
-    if (pq.read_metadata(io.BytesIO(data)).metadata or {}).get(b"hp.encoding") == _ENCODING.encode():
-        return encode(frame, {})[1]
-    digest = hashlib.sha256(str(frame.schema).encode())
-    footer = int.from_bytes(data[-_TAIL:-4], "little")
-    digest.update(data[: len(data) - _TAIL - footer])
-    return digest.hexdigest()[:32]
+    return pl.DataFrame(table.replace_schema_metadata(None))

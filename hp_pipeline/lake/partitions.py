@@ -1,31 +1,34 @@
-"""The partition files: exactly one per asset and partition, replaced whole or not at all.
+"""The partition files: each partition rests in exactly one file, which is replaced whole or not at all.
 
-A file is written beside, fsynced, renamed over, and its directory fsynced: after a power cut either the old or the new
-one is there (a bare `write_parquet` and DuckDB's `COPY` do not fsync and lose everything acknowledged). Readers need no
-lock: they see one version or the other.
-
-The footer of each file holds its *receipt*: the hash of its content, and the fingerprint of the inputs from which it
-was made. Whether a partition is due is thus told by the files alone, without a database beside them that could
-disagree.
+Readers need no lock: they see one version or the other. The footer of each file holds the *receipts* of its partitions:
+the identity of the content, and the fingerprint of the inputs from which it was made.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
+import logging
 import os
-import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
 from pathlib import Path
 
 import polars as pl
 
-from hp_pipeline.lake.encoding import content_hash, encode, known_columns
-from hp_pipeline.lake.recent import Identity, RecentPartitions, identity
+from hp_pipeline.lake.content import HASHED_BY, contents_in, contents_of
+from hp_pipeline.lake.encoding import decode, encode, known_columns
+from hp_pipeline.lake.errors import DamagedPartitionError
+from hp_pipeline.lake.files import Identity, identity, is_alive, put_file, sync_directories
+from hp_pipeline.lake.months import Month, MonthFolders, is_over, month_of
+from hp_pipeline.lake.reading import DATE, Piece, chosen, of_partitions, read_pieces
+from hp_pipeline.lake.receipts import Receipt, Receipts, footer_of_many, footer_of_one
+from hp_pipeline.lake.recent import RecentPartitions
+
+log = logging.getLogger(__name__)
 
 _FILE = "data.parquet"
 _LOCKS = 64
@@ -34,76 +37,51 @@ SCHEMA = "_schema"
 _WRITERS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lake")
 
 
-class StorageError(OSError):
-    """A file that cannot be stored: what was there before is untouched."""
-
-    def __init__(self, path: Path, cause: OSError) -> None:
-        remedy = {
-            errno.ENOSPC: "make room on that disk",
-            errno.EDQUOT: "make room on that disk, or raise the quota",
-            errno.EFBIG: "raise the limit on the size of files",
-            errno.EACCES: "give this user the right to write there",
-            errno.EPERM: "give this user the right to write there",
-            errno.EROFS: "choose a data folder that can be written to",
-            errno.ENOTDIR: "move the file away that stands where a folder must be",
-        }.get(cause.errno or 0, "mend the disk or choose another data folder")
-        super().__init__(
-            cause.errno,
-            f"cannot store {path}: {cause.strerror or cause}. What was stored there before is untouched; "
-            f"{remedy} and run it again.",
-        )
-        self.path = path
-
-    def __str__(self) -> str:
-        return str(self.args[1])
-
-
-class DamagedPartitionError(OSError):
-    """A partition file that cannot be read, or whose content is not what its receipt says."""
-
-    def __init__(self, path: Path, reason: object) -> None:
-        super().__init__(
-            f"partition file {path} is damaged ({reason}). Move it away and materialise the partition again; "
-            f"for readings, import the files of that day again or restore it from a backup."
-        )
-        self.path = path
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What the footer of a partition file says.
-
-    Attributes:
-        content: hash of the content; equal content has an equal hash.
-        inputs: fingerprint of what it was made from, as the writer gave it.
-        rows: number of rows.
-    """
-
-    content: str
-    inputs: str
-    rows: int
+def _never(table: str) -> bool:
+    return False
 
 
 class Lake:
-    """Tables under one root: `<root>/<asset>/date=<key>/data.parquet`.
+    """Tables under one root.
 
     An asset is a path such as `frames/daikin`: the table's name, then whose rows they are. A partition key is a date
-    `YYYY-MM-DD`; the empty key is for an asset of one file.
+    `YYYY-MM-DD`; the empty key is for an asset of one file. A partition is `<root>/<asset>/date=<key>/data.parquet`;
+    those of tables that are kept by month rest in the months' folders (see `lake.months`).
 
     Args:
         root: the folder.
         schema_of: the columns of a table by its name, None for one that is not known. Where they are known, many files
             are read without looking into each of them first for what it holds.
+        by_month: whether a table, by its name, is kept by month.
+        today: the day that tells which months are over (UTC).
     """
 
-    def __init__(self, root: Path | str, schema_of: Callable[[str], pl.Schema | None] = lambda table: None) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        schema_of: Callable[[str], pl.Schema | None] = lambda table: None,
+        by_month: Callable[[str], bool] = _never,
+        today: Callable[[], date] = date.today,
+    ) -> None:
         self.root = Path(root).absolute()
         self._schema_of = schema_of
+        self._by_month = by_month
+        self._today = today
+        self._months = MonthFolders(self.root)
         self._recent = RecentPartitions()
+        self._receipts = Receipts()
+        self._last_checked: tuple[Path, Identity, pl.DataFrame, bool] | None = None
+
+    def is_by_month(self, asset: str) -> bool:
+        """Whether the partitions of an asset are kept by month."""
+        return self._by_month(asset.partition("/")[0])
 
     def path(self, asset: str, key: str) -> Path:
-        """Where the partition's file is (or would be)."""
-        return self.root / asset / f"date={key}" / _FILE if key else self.root / asset / _FILE
+        """The file that holds the partition (or would)."""
+        if not self.is_by_month(asset):
+            return self.root / asset / f"date={key}" / _FILE if key else self.root / asset / _FILE
+        month = self._months.look(asset, month_of(key))
+        return (month and month.files.get(key)) or self.root / asset / month_of(key) / f"{key}.parquet"
 
     def keys(self, asset: str) -> list[str]:
         """The keys of the stored partitions, ascending."""
@@ -113,28 +91,42 @@ class Lake:
         except FileNotFoundError:
             return []
         keys = sorted(name.removeprefix("date=") for name in names if name.startswith("date="))
-        return ["", *keys] if _FILE in names else keys
+        if not self.is_by_month(asset):
+            return ["", *keys] if _FILE in names else keys
+        if keys:
+            self._adopt(asset, keys)
+        found = (self._months.look(asset, month) for month in self._months.months(asset))
+        return [key for month in found if month is not None for key in month.files]
 
     def assets(self) -> list[str]:
         """Every asset that has a directory, as paths below the root."""
-        found = {path.parent.relative_to(self.root).as_posix() for path in self.root.glob("**/date=*")}
-        found |= {
-            path.parent.relative_to(self.root).as_posix()
-            for path in self.root.glob(f"**/{_FILE}")
-            if not path.parent.name.startswith("date=")
-        }
-        return sorted(asset for asset in found if not asset.endswith(f"/{SCHEMA}"))
+        found = {path.parent for path in (*self.root.glob("**/date=*"), *self.root.glob("**/.months"))}
+        found |= {path.parent for path in self.root.glob(f"**/{_FILE}") if not path.parent.name.startswith("date=")}
+        assets = (path.relative_to(self.root).as_posix() for path in found)
+        return sorted(asset for asset in assets if not asset.endswith(f"/{SCHEMA}"))
 
     def receipt(self, asset: str, key: str) -> Receipt | None:
         """The receipt of a stored partition; None when there is none or its footer is unreadable."""
-        path = self.path(asset, key)
-        try:
-            footer = pl.read_parquet_metadata(path)
-        except (FileNotFoundError, pl.exceptions.PolarsError):
-            return None
-        if "hp.content" not in footer:
-            return None
-        return Receipt(footer["hp.content"], footer.get("hp.inputs", ""), int(footer.get("hp.rows", "0")))
+        return self.receipts(asset, [key]).get(key)
+
+    def receipts(self, asset: str, keys: Iterable[str]) -> dict[str, Receipt]:
+        """The receipts of those of the partitions that are stored and have a readable footer; of many at once, which
+        looks at the file of a month once."""
+        if not self.is_by_month(asset):
+            of_files = ((key, self._receipts.of(self.path(asset, key)).get("")) for key in keys)
+            return {key: receipt for key, receipt in of_files if receipt is not None}
+        found: dict[str, Receipt] = {}
+        for name, wanted in groupby(keys, month_of):
+            month = self._months.look(asset, name)
+            if month is None:
+                continue
+            closed = self._receipts.of(month.closed) if month.closed is not None else {}
+            for key in wanted:
+                path = month.files.get(key)
+                receipt = closed.get(key) if path is None or month.closed else self._receipts.of(path).get("")
+                if receipt is not None:
+                    found[key] = receipt
+        return found
 
     def read(
         self, asset: str, keys: Iterable[str], columns: Sequence[str] | None = None, where: pl.Expr | None = None
@@ -147,55 +139,190 @@ class Lake:
             DamagedPartitionError: a file cannot be read.
         """
         frames: list[pl.DataFrame] = []
-        unread: list[Path] = []
+        unread: list[Piece] = []
         schema = self._schema_of(asset.partition("/")[0])
-        for key in keys:
-            path = self.path(asset, key)
-            recent = self._recent.get(path)
+        for piece in self._pieces(asset, keys):
+            recent = self._recent.get(piece.path)
             if recent is None:
-                unread.append(path)
+                unread.append(piece)
                 continue
-            frames += _read_all(unread, schema, columns, where)
+            frames += read_pieces(unread, schema, columns, where)
             unread = []
-            frame = recent if columns is None else _chosen(recent, columns)
+            frame = chosen(of_partitions(recent, piece), columns)
             frames.append(frame if where is None else frame.filter(where))
-        frames += _read_all(unread, schema, columns, where)
+        frames += read_pieces(unread, schema, columns, where)
         return pl.concat(frames, how="diagonal_relaxed") if frames else None
 
+    def _pieces(self, asset: str, keys: Iterable[str]) -> Iterator[Piece]:
+        """The files that hold the partitions, in the order of the keys."""
+        if not self.is_by_month(asset):
+            for key in keys:
+                yield Piece(self.path(asset, key), (key,))
+            return
+        for name, wanted in groupby(keys, month_of):
+            month = self._months.look(asset, name)
+            if month is None:
+                continue
+            there = [key for key in wanted if key in month.files]
+            if month.closed is not None and there == sorted(set(there)):
+                yield from [Piece(month.closed, tuple(there), len(there) == len(month.files))] if there else ()
+            else:
+                for key in there:
+                    yield Piece(month.files[key], (key,), month.closed is None or len(month.files) == 1)
+
     def write(self, asset: str, key: str, frame: pl.DataFrame, inputs: str = "") -> Receipt:
-        """Store a partition whole, durably. Returns its receipt."""
-        receipt, changed = self._write(asset, key, frame, inputs)
-        _sync_directories(changed)
-        return receipt
+        """Store a partition whole, durably. Returns its receipt.
+
+        Raises:
+            StorageError: it cannot be stored.
+        """
+        return self.write_many(asset, {key: frame}, {key: inputs})[key]
 
     def write_many(
         self, asset: str, frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]
     ) -> dict[str, Receipt]:
-        """Store several partitions of an asset; each is atomic by itself, and all are durable when it returns."""
-        jobs = {
-            key: _WRITERS.submit(self._write, asset, key, frame, inputs.get(key, "")) for key, frame in frames.items()
-        }
-        done = {key: job.result() for key, job in jobs.items()}
-        # A folder in which many partitions are new is synced once, not once for each of them.
-        _sync_directories(dict.fromkeys(directory for _, changed in done.values() for directory in changed))
-        return {key: receipt for key, (receipt, _) in done.items()}
+        """Store several partitions of an asset; each is atomic by itself, and all are durable when it returns.
 
-    def _write(self, asset: str, key: str, frame: pl.DataFrame, inputs: str) -> tuple[Receipt, list[Path]]:
-        """Store a partition; returns its receipt, and the directories to be synced until it is durable."""
-        path = self.path(asset, key)
-        known = known_columns(frame)
-        data, content = encode(known, {"hp.inputs": inputs, "hp.rows": str(frame.height)})
-        written, changed = _replace_file(path, data)
-        self._recent.put(path, written, known)
-        return Receipt(content, inputs, frame.height), changed
+        Raises:
+            StorageError: one cannot be stored.
+        """
+        if not self.is_by_month(asset):
+            known = {key: known_columns(frame) for key, frame in frames.items()}
+            receipts = _receipts_of(known, inputs)
+            self._write_files({key: self.path(asset, key) for key in known}, known, receipts)
+            return receipts
+        receipts = {}
+        for month, keys in groupby(sorted(frames), month_of):
+            with self._month_locked(asset, month):
+                receipts |= self._write_month(asset, month, {key: frames[key] for key in keys}, inputs)
+        return receipts
+
+    def _write_files(
+        self, paths: Mapping[str, Path], frames: Mapping[str, pl.DataFrame], receipts: Mapping[str, Receipt]
+    ) -> None:
+        """Store partitions, each in a file of its own."""
+
+        def write(key: str) -> list[Path]:
+            path, frame = paths[key], frames[key]
+            written, changed = put_file(path, encode(frame, footer_of_one(receipts[key])))
+            self._recent.put(path, written, frame)
+            self._receipts.put(path, written, {"": receipts[key]})
+            return changed
+
+        done = list(map(write, frames) if len(frames) == 1 else _WRITERS.map(write, frames))
+        # A folder in which many partitions are new is synced once, not once for each of them.
+        sync_directories(dict.fromkeys(directory for changed in done for directory in changed))
+
+    def _write_month(
+        self, asset: str, month: str, frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]
+    ) -> dict[str, Receipt]:
+        """Store partitions of a month: each by itself while it lasts, else the month whole with them in it."""
+        there = self._months.look(asset, month)
+        if not (there and there.closed) and not is_over(month, self._today()):
+            receipts = _receipts_of(frames, inputs)
+            folder, changed = self._months.open_folder(asset, month)
+            paths = {key: folder / f"{key}.parquet" for key in frames}
+            self._write_files(paths, {key: _dated({key: frame}) for key, frame in frames.items()}, receipts)
+            sync_directories(changed)
+            return receipts
+        stored, stored_inputs = self._stored_in(there)
+        told = {key: inputs.get(key, "") for key in frames}
+        receipts = self._close(asset, month, {**stored, **frames}, {**stored_inputs, **told})
+        return {key: receipts[key] for key in frames}
+
+    def _close(
+        self, asset: str, month: str, frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]
+    ) -> dict[str, Receipt]:
+        """Store a month whole, as one file."""
+        frames = dict(sorted(frames.items()))
+        rows = _dated(frames)
+        heights = {key: frame.height for key, frame in frames.items()}
+        contents = contents_in(rows.drop(DATE), heights)
+        receipts = {key: Receipt(contents[key], inputs.get(key, ""), heights[key]) for key in frames}
+        path, written = self._months.put_closed(asset, month, list(frames), encode(rows, footer_of_many(receipts)))
+        self._recent.put(path, written, rows, len(frames))
+        self._receipts.put(path, written, receipts)
+        return receipts
+
+    def _stored_in(self, month: Month | None) -> tuple[dict[str, pl.DataFrame], dict[str, str]]:
+        """The partitions of a month and what they were made from; without those that cannot be read, which are thus
+        due to be made again."""
+        frames: dict[str, pl.DataFrame] = {}
+        inputs: dict[str, str] = {}
+        for path in dict.fromkeys(month.files.values() if month else ()):
+            receipts = self._receipts.of(path)
+            rows = self._recent.get(path)
+            try:
+                rows = pl.read_parquet(path, hive_partitioning=False) if rows is None else rows
+            except (pl.exceptions.PolarsError, OSError) as error:
+                log.warning("%s, and is made anew", DamagedPartitionError(path, error))
+                continue
+            place = 0
+            for name, receipt in receipts.items():
+                key = name or path.stem
+                frames[key] = chosen(rows[place : place + receipt.rows], None)
+                inputs[key] = receipt.inputs
+                place += receipt.rows
+        return frames, inputs
+
+    def _adopt(self, asset: str, keys: Sequence[str]) -> None:
+        """Bring partitions that a former version kept one by one into the months' folders."""
+        with self.locked(asset, ""):
+            for _, month in groupby(keys, month_of):
+                files = {key: self.root / asset / f"date={key}" / _FILE for key in month}
+                receipts = {key: self._receipts.of(path).get("") for key, path in files.items()}
+                inputs = {key: receipt.inputs for key, receipt in receipts.items() if receipt is not None}
+                frames = {}
+                for key in inputs:
+                    with contextlib.suppress(pl.exceptions.PolarsError, OSError):  # it is due to be made anew
+                        frames[key] = pl.read_parquet(files[key], hive_partitioning=False)
+                self.write_many(asset, frames, inputs)
+                for path in files.values():
+                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(OSError):
+                        path.parent.rmdir()
 
     def remove(self, asset: str, key: str) -> None:
         """Take a partition away, its folder too: a folder stands for a partition."""
-        path = self.path(asset, key)
-        path.unlink(missing_ok=True)
-        if key:
-            with contextlib.suppress(OSError):
-                path.parent.rmdir()
+        if not self.is_by_month(asset):
+            path = self.path(asset, key)
+            path.unlink(missing_ok=True)
+            if key:
+                with contextlib.suppress(OSError):
+                    path.parent.rmdir()
+            return
+        name = month_of(key)
+        with self._month_locked(asset, name):
+            month = self._months.look(asset, name)
+            if month is None or key not in month.files:
+                return
+            if month.closed is None:
+                month.files[key].unlink(missing_ok=True)
+                return
+            frames, inputs = self._stored_in(month)
+            frames.pop(key, None)
+            if frames:
+                self._close(asset, name, frames, inputs)
+            else:
+                self._months.drop(asset, name)
+
+    def close_months(self) -> int:
+        """Make one file of each month that is over. One with a file that cannot be read is left as it is, for the
+        file to be looked at. Returns how many were closed."""
+        closed = 0
+        for asset in filter(self.is_by_month, self.assets()):
+            for name in self._months.months(asset):
+                if not is_over(name, self._today()):
+                    continue
+                with self._month_locked(asset, name):
+                    month = self._months.look(asset, name)
+                    if month is None or month.closed is not None or not month.files:
+                        continue
+                    frames, inputs = self._stored_in(month)
+                    if len(frames) == len(month.files):
+                        self._close(asset, name, frames, inputs)
+                        closed += 1
+        return closed
 
     @contextlib.contextmanager
     def locked(self, asset: str, key: str) -> Iterator[None]:
@@ -203,11 +330,18 @@ class Lake:
 
         The lock ends with the process that holds it, however that ends.
         """
-        # A bounded number of lock files, away from the partitions; two partitions that share one merely wait.
-        number = zlib.crc32(f"{asset} {key}".encode()) % _LOCKS
-        folder = self.root / ".locks"
+        with self._locked("", f"{asset} {key}"):
+            yield
+
+    def _month_locked(self, asset: str, month: str) -> contextlib.AbstractContextManager[None]:
+        return self._locked("months", f"{asset} {month}")
+
+    @contextlib.contextmanager
+    def _locked(self, kind: str, what: str) -> Iterator[None]:
+        # A bounded number of lock files, away from the partitions; two things that share one merely wait.
+        folder = self.root / ".locks" / kind
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / str(number), os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(folder / str(zlib.crc32(what.encode()) % _LOCKS), os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -217,6 +351,9 @@ class Lake:
     def verify(self, asset: str, key: str) -> Receipt:
         """Read a partition whole and compare it with its receipt.
 
+        Of a file that was written with another version of polars only the checksums of its pages and the number of
+        rows are compared: its contents' identities are that version's.
+
         Raises:
             DamagedPartitionError: unreadable, a wrong page checksum, or another content than the receipt says.
         """
@@ -224,173 +361,47 @@ class Lake:
         receipt = self.receipt(asset, key)
         if receipt is None:
             raise DamagedPartitionError(path, "it has no readable receipt")
-        try:
-            content = content_hash(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise DamagedPartitionError(path, error) from error
-        if content != receipt.content:
+        frame, is_ours = self._checked(path)
+        if self.is_by_month(asset):
+            frame = chosen(of_partitions(frame, Piece(path, (key,), whole=False)), None)
+        content = contents_of({key: frame})[key] if is_ours else receipt.content
+        if content != receipt.content or frame.height != receipt.rows:
             raise DamagedPartitionError(path, f"content {content}, receipt says {receipt.content}")
         return receipt
 
+    def _checked(self, path: Path) -> tuple[pl.DataFrame, bool]:
+        """A file's rows, as they are on the disk, and whether the identities in its footer are of this version of
+        polars. The last one is remembered: the partitions of a month are verified one after the other."""
+        try:
+            file = identity(path.stat())
+            if self._last_checked is None or self._last_checked[:2] != (path, file):
+                is_ours = pl.read_parquet_metadata(path).get("hp.hashed_by") == HASHED_BY
+                self._last_checked = path, file, decode(path.read_bytes()), is_ours
+        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+            raise DamagedPartitionError(path, error) from error
+        return self._last_checked[2:]
+
     def clean(self) -> int:
-        """Remove what killed writers left beside their files. Returns how many files that were."""
-        left = [path for path in self.root.glob("**/.*.tmp") if not _is_alive(path)]
+        """Remove what killed writers left beside their files, and the months that were replaced an hour ago or longer.
+        Returns how many that were."""
+        replaced = sum(self._months.retire(asset) for asset in self.assets() if self.is_by_month(asset))
+        left = [path for path in self.root.glob("**/.*.tmp") if not is_alive(path)]
         for path in left:
             path.unlink(missing_ok=True)
             if path.parent.name.startswith("date="):
                 with contextlib.suppress(OSError):
                     path.parent.rmdir()
-        return len(left)
+        return len(left) + replaced
 
 
-def _read_all(
-    paths: Sequence[Path], schema: pl.Schema | None, columns: Sequence[str] | None, where: pl.Expr | None
-) -> list[pl.DataFrame]:
-    """The rows of those of the files that are there, in their order.
-
-    Raises:
-        DamagedPartitionError: a file cannot be read.
-    """
-    there = [path for path in paths if path.exists()] if len(paths) > 1 else []
-    if len(there) > 1:
-        rows = None if schema is None else _scanned(there, schema, columns, where)
-        if rows is None:  # of another version, perhaps: each is asked for its own
-            rows = _scanned(there, _common_schema(there), columns, where)
-        if rows is not None:
-            return [rows]
-    frames = []
-    for path in paths:
-        try:
-            frame = _read(path, columns)
-        except FileNotFoundError:
-            continue
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DamagedPartitionError(path, error) from error
-        frames.append(frame if where is None else frame.filter(where))
-    return frames
+def _receipts_of(frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]) -> dict[str, Receipt]:
+    contents = contents_of(frames)
+    return {key: Receipt(contents[key], inputs.get(key, ""), frame.height) for key, frame in frames.items()}
 
 
-def _common_schema(paths: Sequence[Path]) -> Mapping[str, pl.DataType]:
-    """The columns of all the files; none where they differ in more than that some are lacking, or one is damaged."""
-    schema: dict[str, pl.DataType] = {}
-    for path in paths:
-        try:
-            stored = pl.read_parquet_schema(path)
-        except (pl.exceptions.PolarsError, OSError):
-            return {}
-        if any(schema.setdefault(name, dtype) != dtype for name, dtype in stored.items()):
-            return {}
-    return schema
-
-
-def _scanned(
-    paths: Sequence[Path], schema: Mapping[str, pl.DataType], columns: Sequence[str] | None, where: pl.Expr | None
-) -> pl.DataFrame | None:
-    """The rows of many files at once, at less than half the cost of one after the other.
-
-    None when that cannot be had: the columns are not those of the schema or fewer, or one is damaged, which reading
-    them one by one will tell by its name.
-    """
-    names = list(schema) if columns is None else [name for name in columns if name in schema]
-    if not names:
-        return None
-    rows = pl.scan_parquet(
-        list(paths), schema=dict(schema), hive_partitioning=False, glob=False, missing_columns="insert", cache=False
-    ).select(names)
-    try:
-        found = (rows if where is None else rows.filter(where)).collect()
-    except (pl.exceptions.PolarsError, OSError):
-        return None
-    return found if columns is None else _chosen(found, columns)
-
-
-def _read(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
-    if columns is None:
-        return pl.read_parquet(path, hive_partitioning=False)
-    stored = list(pl.read_parquet_schema(path))
-    there = [name for name in columns if name in stored]
-    return _chosen(pl.read_parquet(path, columns=there or stored[:1], hive_partitioning=False), columns)
-
-
-def _chosen(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """These columns of a frame; one that it lacks knows nothing."""
-    unknown = [pl.lit(None).alias(name) for name in columns if name not in frame.columns]
-    return (frame.with_columns(unknown) if unknown else frame).select(columns)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Replace a file durably: written beside, fsynced, renamed over, directory fsynced.
-
-    Raises:
-        StorageError: it cannot be written; the file is as it was.
-    """
-    _, changed = _replace_file(path, data)
-    _sync_directories(changed)
-
-
-def _replace_file(path: Path, data: bytes) -> tuple[Identity, list[Path]]:
-    """Replace a file; returns what tells it from others, and the directories to be synced until that is durable."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        made = _make_directories(path.parent)
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                written = identity(os.fstat(file.fileno()))
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise StorageError(path, error) from error
-    return written, [path.parent, *made]
-
-
-def _make_directories(directory: Path) -> list[Path]:
-    """Make a directory; returns the directories in which a new entry appeared, to be fsynced."""
-    try:
-        directory.mkdir()
-    except FileExistsError:
-        return []
-    except FileNotFoundError:
-        changed = _make_directories(directory.parent)
-        directory.mkdir(exist_ok=True)
-        return [*changed, directory.parent]
-    return [directory.parent]
-
-
-def _sync_directories(directories: Iterable[Path]) -> None:
-    """Make renames in these directories durable.
-
-    Raises:
-        StorageError: one cannot be synced.
-    """
-    for directory in directories:
-        try:
-            _sync_directory(directory)
-        except OSError as error:
-            raise StorageError(directory, error) from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _is_alive(temporary: Path) -> bool:
-    """Whether the process that writes this temporary file still runs."""
-    try:
-        os.kill(int(temporary.name.split(".")[-3]), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, IndexError):
-        return False
-    except PermissionError:
-        return True
-    return True
+def _dated(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """The rows of partitions one after the other, each with the date that is its key."""
+    days = [day for key, frame in frames.items() for day in [date.fromisoformat(key)] * frame.height]
+    rows = known_columns(pl.concat(list(frames.values()), how="diagonal_relaxed"))
+    # First: it stays where there is no row, and `known_columns` leaves one column.
+    return rows.select(pl.Series(DATE, days, dtype=pl.Date), pl.all())

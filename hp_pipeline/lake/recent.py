@@ -7,7 +7,6 @@ so what is found here is always what the file holds.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -15,20 +14,14 @@ from pathlib import Path
 
 import polars as pl
 
+from hp_pipeline.lake.files import Identity, identity
+
 LARGEST = 128 * 1024
-"""Bytes of a frame beyond which it is not kept: reading many rows costs little for each."""
+"""Bytes of a partition beyond which it is not kept: reading many rows costs little for each."""
 MOST = 64 * 1024 * 1024
 """Bytes that are kept in all; what was used longest ago goes first."""
 _PER_COLUMN = 300
 """Bytes that a column takes beside its values, about."""
-
-Identity = tuple[int, int, int]
-"""What tells a file from one that replaced it: inode, size, time of its last change (ns)."""
-
-
-def identity(status: os.stat_result) -> Identity:
-    """The identity of a file, by its status."""
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @dataclass
@@ -39,12 +32,12 @@ class RecentPartitions:
     _bytes: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def put(self, path: Path, file: Identity, frame: pl.DataFrame) -> None:
-        """A file was written with this content."""
+    def put(self, path: Path, file: Identity, frame: pl.DataFrame, partitions: int = 1) -> None:
+        """A file of so many partitions was written with this content."""
         size = int(frame.estimated_size()) + _PER_COLUMN * frame.width
         with self._lock:
             self._drop(path)
-            if size > LARGEST:
+            if size > LARGEST * partitions:
                 return
             self._kept[path] = file, frame, size
             self._bytes += size

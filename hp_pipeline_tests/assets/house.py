@@ -8,10 +8,12 @@ from pathlib import Path
 from random import Random
 
 import polars as pl
+import pytest
 
 from hp_pipeline.assets.stages import STAGES, Stage, store_readings
+from hp_pipeline.assets.stages.stage import shifted
 from hp_pipeline.assets.workspace import Workspace
-from hp_pipeline.lake.partitions import replace_file
+from hp_pipeline.lake import replace_file
 from hp_pipeline.settings import load_settings
 from hp_pipeline.transforms.schema import conform
 
@@ -36,6 +38,15 @@ POWER, FLOW_RATE, DELTA_T = "Heat Pump 7 1MIN", "ESPAltherma - Flow Sensor", "ES
 FLOW, OUTDOOR = "ESPAltherma - Leaving Water Temperature After BUH", "ESPAltherma - Outdoor Air Temperature"
 ROOM, TARGET_DELTA_T = "ESPAltherma - Indoor Temperature", "ESPAltherma - Target Delta T"
 CURRENT, IMMERSION = "ESPAltherma - INV Secondary Current", "Immersion 3 1MIN"
+
+
+def days_at_once(patch: pytest.MonkeyPatch, most: int) -> None:
+    """Let stages compute so many neighbouring days at once."""
+
+    def belongs(stage: Stage, key: str, stretch: Sequence[str]) -> bool:
+        return key == shifted(stretch[-1], 1) and len(stretch) < most
+
+    patch.setattr(Stage, "belongs", belongs)
 
 
 def workspace(folder: Path, time_zone: str = "Europe/Berlin", interval: str = "30s") -> Workspace:

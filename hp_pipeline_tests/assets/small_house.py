@@ -14,8 +14,7 @@ from hp_pipeline.assets.partitions import range_tags
 from hp_pipeline.assets.stages import stages, store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.definitions import build_definitions
-from hp_pipeline.lake import Lake
-from hp_pipeline.lake.partitions import replace_file
+from hp_pipeline.lake import Lake, replace_file
 from hp_pipeline.settings import load_settings
 from hp_pipeline.simulation.house import simulate
 from hp_pipeline.simulation.parameters import DAIKIN_ALTHERMA

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 from hp_pipeline.assets.checks import CHECKS
-from hp_pipeline.assets.stages import CountersStage, Outcome, stage, store_readings
+from hp_pipeline.assets.stages import CountersStage, Outcome, store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.settings import load_settings
 from hp_pipeline.transforms.schema import conform
-from hp_pipeline_tests.assets.house import READINGS, readings
+from hp_pipeline_tests.assets.house import READINGS, days_at_once, readings
 
 _SETTINGS = """
 site: {name: House, time_zone: Europe/Berlin, start: 2024-01-01}
@@ -121,7 +121,7 @@ def test_the_number_of_days_at_once_changes_no_byte(tmp_path: Path, monkeypatch:
     said = _said(7)
     found = []
     for days in (31, 1):
-        monkeypatch.setattr(stage, "STRETCH_DAYS", days)
+        days_at_once(monkeypatch, days)
         found.append(_contents(_built(tmp_path / str(days), said)))
     assert found[0] == found[1] and len(found[0]) > 15
 

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hp_pipeline.assets.stages import STAGES, stage, store_readings
+from hp_pipeline.assets.stages import STAGES, store_readings
 from hp_pipeline_tests.assets.house import (
     PUMP,
     SOURCE,
     built,
     contents,
+    days_at_once,
     due,
     live,
     midnight,
@@ -108,7 +109,7 @@ def test_the_number_of_days_at_once_changes_no_byte(
     taken = live(start, 3, seed=5)
     found = []
     for days in (31, 1, 2):
-        monkeypatch.setattr(stage, "STRETCH_DAYS", days)
+        days_at_once(monkeypatch, days)
         found.append(contents(built(tmp_path / str(days), taken, time_zone)))
     assert found[0] == found[1] == found[2]
     assert len(found[0]) > 30
@@ -193,7 +194,7 @@ def test_a_source_of_two_machines_of_which_one_fell_silent(tmp_path: Path, monke
     other = readings([("some other machine", SPRING + timedelta(days=3, hours=count), 1.0) for count in range(30)])
     found = []
     for days in (31, 1):
-        monkeypatch.setattr(stage, "STRETCH_DAYS", days)
+        days_at_once(monkeypatch, days)
         found.append(contents(built(tmp_path / str(days), pl.concat([mine, other]))))
     house = built(tmp_path / "later", mine)
     update(house, *_days(set(store_readings(house, SOURCE, other))))
@@ -213,7 +214,7 @@ def test_how_sure_the_end_of_a_cycle_is_is_not_told_by_days_later(
                 rows.append(("Thermostat ON/OFF_str", now, "ON"))
     found = []
     for days in (31, 1):
-        monkeypatch.setattr(stage, "STRETCH_DAYS", days)
+        days_at_once(monkeypatch, days)
         house = built(tmp_path / str(days), readings(rows))
         found.append(contents(house))
         assert table(house, "cycles")["end_uncertainty_s"].to_list() == [None, None]

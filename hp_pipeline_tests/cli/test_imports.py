@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from hp_pipeline.lake import Lake
+from hp_pipeline.assets.workspace import open_lake
 from hp_pipeline.settings import load_settings
 from hp_pipeline.simulation.devices.luxtronik import LuxtronikDevice
 from hp_pipeline.simulation.devices.world import House
@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def stored(folder: Path) -> pl.DataFrame:
-    lake = Lake(folder / "data" / "lake")
+    lake = open_lake(folder / "data")
     asset = "readings/controller"
     rows = lake.read(asset, lake.keys(asset))
     return pl.DataFrame() if rows is None else rows

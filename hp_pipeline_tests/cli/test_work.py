@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from hp_pipeline.assets.describe import asset_key
+from hp_pipeline.assets.workspace import open_lake
 from hp_pipeline.cli import cli
-from hp_pipeline.lake import Lake
 from hp_pipeline.settings import FilesSource
 from hp_pipeline_tests.assets.small_house import (
     DAYS,
@@ -108,7 +108,7 @@ def test_import_and_materialize(tmp_path: Path, call: Call) -> None:
     assert made.exit_code == 0
     whole = house_with_readings(tmp_path / "whole")
     make_all(whole)
-    assert contents(Lake(folder / "data" / "lake")) == contents(whole.lake)
+    assert contents(open_lake(folder / "data")) == contents(whole.lake)
     assert call(folder, "materialize").stdout.startswith("0 partitions made")
     again = call(folder, "import", *half_files(tmp_path), "--source", "files_a")
     assert again.stdout.startswith("0 days of readings changed")
@@ -143,7 +143,7 @@ def test_import_refuses_what_is_bad_and_takes_the_rest(tmp_path: Path, call: Cal
     assert "words.parquet: refused" in answer.stderr
     assert (tmp_path / "empty.parquet").exists(), "it stays where its owner has it"
     assert (folder / "data" / "quarantine" / "files_a" / "empty.parquet.report.txt").exists()
-    assert Lake(folder / "data" / "lake").keys("readings/files_a") == list(DAYS)
+    assert open_lake(folder / "data").keys("readings/files_a") == list(DAYS)
 
 
 def test_import_into_what_takes_no_files(tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,13 +192,13 @@ def test_rows_that_cannot_be_are_named_and_the_good_ones_taken_if_wanted(
     assert answer.exit_code == 1
     report = (folder / "data" / "quarantine" / "csv" / "readings.csv.report.txt").read_text()
     assert says in report
-    assert not Lake(folder / "data" / "lake").keys("readings/csv")
+    assert not open_lake(folder / "data").keys("readings/csv")
 
     folder = tmp_path / "lenient"
     write_house(folder, CSV.replace(" KEEP", ", keep_good_rows: true"))
     answer = call(folder, "import", file, "--source", "csv")
     assert answer.exit_code == 0, answer.output
-    stored = Lake(folder / "data" / "lake").read("readings/csv", ["2025-01-13"])
+    stored = open_lake(folder / "data").read("readings/csv", ["2025-01-13"])
     assert stored is not None
     assert stored["value"].to_list() == [1.5, 2.5]
 
@@ -221,7 +221,7 @@ def test_units_that_cannot_be_are_refused_before_anything_is_read(tmp_path: Path
 def test_materialize_a_part(tmp_path: Path, call: Call) -> None:
     folder = tmp_path / "house"
     house_with_readings(folder)
-    lake = Lake(folder / "data" / "lake")
+    lake = open_lake(folder / "data")
     assert call(folder, "materialize", "--asset", "frames/annex").exit_code == 0
     assert [asset for asset in lake.assets() if lake.keys(asset)] == [
         "frames/annex", "readings/files_a", "readings/files_b"
@@ -282,7 +282,7 @@ def test_materialize_beside_an_influxdb_that_is_away(
     assert "source influx" in answer.stderr
     assert "http://127.0.0.1:1" in answer.stderr
     assert "secret word" not in answer.output
-    assert Lake(folder / "data" / "lake").keys("all_time/annex") == [""], "the rest goes on"
+    assert open_lake(folder / "data").keys("all_time/annex") == [""], "the rest goes on"
     probe = call(folder, "probe", "influxdb")
     assert probe.exit_code == 1
     assert "source influx" in probe.stderr
@@ -298,7 +298,7 @@ def test_materialize_and_probe_with_a_real_influxdb(
     write_house(folder, INFLUX.replace("URL", influx_server.url).replace("USER", USER))
     answer = call(folder, "materialize", "--from", "2025-01-13", "--to", "2025-01-15")
     assert answer.exit_code == 0, answer.output
-    stored = Lake(folder / "data" / "lake").read("readings/influx", DAYS)
+    stored = open_lake(folder / "data").read("readings/influx", DAYS)
     assert stored is not None
     assert stored.height == readings().height
     rows = json.loads(call(folder, "summary", "--by", "day", "--heat-pump", "daikin", "--format", "json").stdout)

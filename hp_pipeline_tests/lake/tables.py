@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +10,11 @@ import polars as pl
 from hp_pipeline.lake import Column, Lake, Table, publish_catalogue
 
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
+
+
+def house(root: Path, today: date = date(2024, 3, 1)) -> Lake:
+    """A lake whose table `hourly` is kept by month."""
+    return Lake(root, by_month=lambda table: table == "hourly", today=lambda: today)
 
 
 def rows(version: int, count: int = 50) -> pl.DataFrame:
@@ -38,6 +43,7 @@ def described(extra: int = 0) -> list[Table]:
     )
     return [
         Table("frames", "What was read", columns),
+        Table("hourly", "What an hour was", columns),
         Table("all_time", "All of it", columns, dated=False),
     ]
 

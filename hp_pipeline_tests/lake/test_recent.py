@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hp_pipeline.lake import DamagedPartitionError, Lake, recent
+from hp_pipeline.lake.files import identity
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 COLUMNS = ["start", "mode", "power", "starts", "running", "unheard_of"]
@@ -92,7 +93,7 @@ def test_memory_is_bounded_and_what_was_used_last_stays(monkeypatch: pytest.Monk
     kept = recent.RecentPartitions()
     path = tmp_path / "file"
     path.write_bytes(b"x")
-    file = recent.identity(path.stat())
+    file = identity(path.stat())
     monkeypatch.setattr(recent, "MOST", 3 * (int(frame.estimated_size()) + 300 * frame.width) + 1)
     links = [tmp_path / f"link{number}" for number in range(5)]
     for number, link in enumerate(links):

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from hp_pipeline.lake import Lake, StorageError
-from hp_pipeline_tests.lake.tables import publish, rows
+from hp_pipeline_tests.lake.tables import house, publish, rows
 
 NOISE = 40_000
 
@@ -23,6 +23,22 @@ def endless(root: str, asset: str, key: str) -> None:
         version += 1
         lake.write(asset, key, rows(version, NOISE))
         print(version, flush=True)
+
+
+def restating(root: str, asset: str, *keys: str) -> None:
+    """Replace some days of a month that is over again and again, all at once; tells each version once it is stored."""
+    lake, version = house(Path(root)), 0
+    while True:
+        version += 1
+        lake.write_many(asset, {key: rows(version, 5) for key in keys}, {})
+        print(version, flush=True)
+
+
+def filling(root: str, asset: str, first: str, last: str) -> None:
+    """Store the days of a month that is over one after the other."""
+    lake = house(Path(root))
+    for number in range(int(first), int(last)):
+        lake.write(asset, f"2024-01-{number:02}", rows(number, 5))
 
 
 def merging(root: str, source: str, first: str, last: str) -> None:
@@ -55,4 +71,5 @@ def publishing(root: str, times: str) -> None:
 
 if __name__ == "__main__":
     pl.enable_string_cache()
-    {"endless": endless, "merging": merging, "cramped": cramped, "publishing": publishing}[sys.argv[1]](*sys.argv[2:])
+    writers = (endless, restating, filling, merging, cramped, publishing)
+    {writer.__name__: writer for writer in writers}[sys.argv[1]](*sys.argv[2:])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hp_pipeline.assets.stages import stages
 from hp_pipeline.assets.workspace import Workspace
-from hp_pipeline.lake.partitions import replace_file
+from hp_pipeline.lake import replace_file
 from hp_pipeline.landing.store import Attempt, Landing
 from hp_pipeline.settings import load_settings
 from hp_pipeline.sources.live import Outcome, Polled, Reading

@@ -15,7 +15,6 @@ from datetime import date
 
 import polars as pl
 
-from hp_pipeline.assets.stages import stage as limits
 from hp_pipeline.assets.stages.stage import Outcome, Progress, Stage, shifted
 from hp_pipeline.lake import DamagedPartitionError
 
@@ -87,8 +86,8 @@ class ChainStage(Stage):
         if not self.is_wanted(first) or not (first in forced or not self._is_current(first, self.fingerprint(first))):
             return []
         stretch = [first]
-        for key in waiting[1 : limits.STRETCH_DAYS]:
-            if key != shifted(stretch[-1], 1) or not self.is_wanted(key):
+        for key in waiting[1:]:
+            if not self.belongs(key, stretch) or not self.is_wanted(key):
                 break
             if key not in forced and not self._is_due_by_inputs(key):
                 break

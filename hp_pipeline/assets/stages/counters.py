@@ -16,7 +16,6 @@ from functools import partial
 
 import polars as pl
 
-from hp_pipeline.assets.stages import stage as limits
 from hp_pipeline.assets.stages.stage import (
     Listing,
     Outcome,
@@ -29,8 +28,7 @@ from hp_pipeline.assets.stages.stage import (
     shifted,
 )
 from hp_pipeline.assets.workspace import Plant
-from hp_pipeline.lake import DamagedPartitionError
-from hp_pipeline.lake.encoding import encode
+from hp_pipeline.lake import DamagedPartitionError, content_of
 from hp_pipeline.settings.house import CounterVerdict
 from hp_pipeline.transforms import counters, told
 from hp_pipeline.transforms.counters import Counted, View
@@ -172,7 +170,7 @@ class CountersStage(Stage):
         passed = 0
         stretch: list[str] = []
         for key in waiting:
-            if stretch and (shifted(stretch[-1], 1) != key or len(stretch) >= limits.STRETCH_DAYS):
+            if stretch and not self.belongs(key, stretch):
                 break
             if force or not self._is_current(key, self.fingerprint(key)):
                 stretch.append(key)
@@ -218,7 +216,7 @@ class CountersStage(Stage):
         }
         for key in keys:
             self._fingerprints[key] = self.fingerprint(key)
-            self._contents[key] = encode(marks[key], {})[1]
+            self._contents[key] = content_of(marks[key])
         return made
 
     def _counted(

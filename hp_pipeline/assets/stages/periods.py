@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import polars as pl
 
-from hp_pipeline.assets.stages import stage as limits
 from hp_pipeline.assets.stages.stage import (
     Outcome,
     Stage,
@@ -22,6 +21,9 @@ from hp_pipeline.lake import DamagedPartitionError
 from hp_pipeline.transforms import calendar, periods
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.schema import conform
+
+_DAYS_AT_ONCE = 372
+"""Days whose periods are computed at once: a year."""
 
 
 class DailyStage(Stage):
@@ -138,7 +140,7 @@ class PeriodStage(Stage):
     def stretches(self, keys: Sequence[str]) -> Iterator[list[str]]:
         """As many as lie within the days that are computed at once, at least one."""
         days_of_one = (calendar.next_period(self.name, date(2001, 1, 1)) - date(2001, 1, 1)).days
-        count = max(1, 12 * limits.STRETCH_DAYS // days_of_one)
+        count = max(1, _DAYS_AT_ONCE // days_of_one)
         return (list(keys[first : first + count]) for first in range(0, len(keys), count))
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:

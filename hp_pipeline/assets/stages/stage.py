@@ -26,8 +26,8 @@ from hp_pipeline.vocabulary.tables.standstill import OFFSET_DAYS
 
 log = logging.getLogger(__name__)
 
-STRETCH_DAYS = 31
-"""How many days are computed at once: it bounds the memory, not the result."""
+STRETCH_MONTHS = 1
+"""How many months are computed at once: it bounds the memory, not the result. They end where months do, as files do."""
 
 Made = Mapping[str, Mapping[str, pl.DataFrame]]
 """The rows of partitions, by table and key."""
@@ -118,7 +118,7 @@ class Stage(ABC):
     version: ClassVar[int] = 1
     """Raised when the code makes something else from the same inputs."""
     stretch_factor: ClassVar[int] = 1
-    """So many times `STRETCH_DAYS` are computed at once: more where a day is a few rows."""
+    """So many times `STRETCH_MONTHS` are computed at once: more where a day is a few rows."""
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         self.plant = plant
@@ -264,14 +264,17 @@ class Stage(ABC):
         """The keys cut into the runs of neighbours that are computed at once."""
         stretch: list[str] = []
         for key in keys:
-            day = date.fromisoformat(key)
-            most = STRETCH_DAYS * self.stretch_factor
-            if stretch and (day - date.fromisoformat(stretch[-1]) != timedelta(days=1) or len(stretch) >= most):
+            if stretch and not self.belongs(key, stretch):
                 yield stretch
                 stretch = []
             stretch.append(key)
         if stretch:
             yield stretch
+
+    def belongs(self, key: str, stretch: Sequence[str]) -> bool:
+        """Whether a day may be computed at once with the days of a stretch: it is the next one, of its months."""
+        months = STRETCH_MONTHS * self.stretch_factor
+        return key == shifted(stretch[-1], 1) and _month(key) // months == _month(stretch[0]) // months
 
     def fingerprint(self, key: str) -> str:
         """What a partition's receipt says of its inputs when it is up to date."""
@@ -377,18 +380,23 @@ class Stage(ABC):
         outcome: Outcome,
     ) -> None:
         for table in self.tables:
-            before = {key: self.lake.receipt(self.asset(table), key) for key in stretch}
+            before = self.lake.receipts(self.asset(table), stretch)
             parts = {key: frame for key, frame in made.get(table, {}).items() if key in fingerprints}
             stored = self.lake.write_many(self.asset(table), parts, fingerprints)
             outcome.stored.setdefault(table, {}).update(stored)
             self._listing.stored(self.asset(table), stored)
             for key in stretch:
-                old, new = before[key], stored.get(key)
+                old, new = before.get(key), stored.get(key)
                 if new is None and old is not None:
                     self.lake.remove(self.asset(table), key)
                     self._listing.removed(self.asset(table), key)
                 if (old.content if old else None) != (new.content if new else None):
                     outcome.changed.add(key)
+
+
+def _month(key: str) -> int:
+    """Months since the year 0."""
+    return 12 * int(key[:4]) + int(key[5:7]) - 1
 
 
 def day_of(key: str) -> date:

@@ -35,6 +35,7 @@ def operation_tables() -> tuple[Table, ...]:
                 Column("text", "VARCHAR", None, "The reading, when it is words"),
                 Column("origin", "VARCHAR", None, "history: asked for later, out of the source's memory; else unknown"),
             ),
+            tall=True,
         ),
         Table(
             "frames",
@@ -58,6 +59,7 @@ def operation_tables() -> tuple[Table, ...]:
                 Column("thermal_way", "VARCHAR", None, f"Way to `thermal_power`: these, or {FLOW}"),
                 *_frame_columns(),
             ),
+            tall=True,
         ),
         Table(
             "operation",
@@ -104,5 +106,6 @@ def operation_tables() -> tuple[Table, ...]:
                 Column("compressor_start", "BOOLEAN", None, "Whether the compressor starts with it"),
                 PROVISIONAL,
             ),
+            tall=True,
         ),
     )

@@ -25,12 +25,18 @@ periods, of which Dagster knows nothing; or as one file."""
 
 @dataclass(frozen=True)
 class Table:
-    """One table: what a row is, its columns, and how it is partitioned."""
+    """One table: what a row is, its columns, how it is partitioned, and whether a day of it is thousands of rows."""
 
     name: str
     description: str
     columns: tuple[Column, ...]
     partitions: Partitions = "days"
+    tall: bool = False
+
+    @property
+    def by_month(self) -> bool:
+        """Whether the days of a month that is over are one file: they are little more than words about columns."""
+        return self.partitions == "days" and not self.tall
 
     @property
     def names(self) -> list[str]:

@@ -15,9 +15,8 @@ import polars as pl
 import pytest
 
 from hp_pipeline.assets.stages import stages, store_readings
-from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.assets.workspace import Workspace, open_lake
 from hp_pipeline.cli.street import score_faults, score_solar_heating
-from hp_pipeline.lake import Lake
 from hp_pipeline.landing.collector import Collector, Patience
 from hp_pipeline.landing.ledger import CallLedger
 from hp_pipeline.landing.recorder import Recorder
@@ -138,7 +137,7 @@ def test_the_truth_of_every_day_is_kept_and_compared(street: Street) -> None:
 
 def test_the_solar_heating_is_scored_hour_by_hour(street: Street) -> None:
     plan = street.plan
-    assert score_solar_heating(street.data, Lake(street.data / "lake")) == ([], None), "nothing was found yet"
+    assert score_solar_heating(street.data, open_lake(street.data)) == ([], None), "nothing was found yet"
     workspace = Workspace(load_settings(street.data / "hp.yaml"), street.data)
     told = of_solar(solar_house(plan, plan.began), plan.start, plan.began)
     store_readings(workspace, BEFORE, told)

@@ -1,0 +1,223 @@
+"""Months of partitions: a file for each of them while the month lasts, one file for all once it is over.
+
+A table of some rows a day and a hundred columns is mostly the format's words about its columns, in a file for each day;
+in one for each month it takes a quarter of the place, and a year is read and written in a tenth of the time. But a day
+that is made again every ten minutes must not write its month again.
+
+    <table>/<whose>/2026-01 -> .months/2026-01.5f1c09aa       a symbolic link to the month's folder
+    <table>/<whose>/.months/2026-01.5f1c09aa/2026-01.7fffffff.parquet      closed; the days that it holds, as bits
+    <table>/<whose>/.months/2026-02.0b7e1d02/2026-02-01.parquet            open
+
+A closed month is never changed: what takes its place is written beside, and the link is replaced, which is one step
+for whoever reads. A query that listed the files before and opens them after finds the new file under the same name.
+Only where an open month was closed in between it finds none, an error once a month and table, never other rows. One
+who follows the link first, as the lake does, reads what was there: a folder that has been replaced stays for an hour.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+from hp_pipeline.lake.errors import StorageError
+from hp_pipeline.lake.files import Identity, make_directories, put_file, sync_directories, temporary_name
+
+FILES: Final = "[0-9][0-9][0-9][0-9]-[0-9][0-9]/*.parquet"
+"""The files of all months of an asset, as a pattern below it."""
+_FOLDERS: Final = ".months"
+_MONTH: Final = re.compile(r"\d{4}-\d{2}")
+_CLOSED: Final = re.compile(r"(\d{4}-\d{2})\.([0-9a-f]+)\.parquet")
+_OPEN: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
+_LATE_DAYS: Final = 3
+"""So long after its end a month is left open: it is when readings still come late."""
+_GRACE_S: Final = 3600
+"""So long a folder that has been replaced stays, for those who read in it."""
+
+
+@dataclass(frozen=True)
+class Month:
+    """What there is of a month.
+
+    Attributes:
+        folder: where its files are.
+        files: by partition, ascending, the file that holds it.
+        closed: the one file of a closed month.
+    """
+
+    folder: Path
+    files: dict[str, Path]
+    closed: Path | None
+
+
+def month_of(key: str) -> str:
+    """The month `YYYY-MM` that a partition lies in."""
+    return key[:7]
+
+
+def is_over(month: str, today: date) -> bool:
+    """Whether a month has been over for some days."""
+    first = date.fromisoformat(f"{month}-01")
+    return today >= (first + timedelta(days=31)).replace(day=1) + timedelta(days=_LATE_DAYS)
+
+
+class MonthFolders:
+    """The months of the assets below a root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._closed: dict[str, tuple[tuple[int, int], Month]] = {}
+        """What was found of closed months, as long as their folder is the one that it was."""
+
+    def months(self, asset: str) -> list[str]:
+        """The months of an asset that have a folder, ascending."""
+        try:
+            with os.scandir(self._root / asset) as entries:
+                return sorted(entry.name for entry in entries if _MONTH.fullmatch(entry.name))
+        except FileNotFoundError:
+            return []
+
+    def look(self, asset: str, month: str) -> Month | None:
+        """What there is of a month; None if nothing is."""
+        name = f"{self._root}/{asset}/{month}"
+        try:
+            status = os.stat(name)  # noqa: PTH116 - thousands of times a run, and a `Path` takes ten times as long
+        except OSError:
+            return None
+        folder = status.st_ino, status.st_mtime_ns
+        known = self._closed.get(name)
+        if known is not None and known[0] == folder:
+            return known[1]
+        found = _look(Path(name))
+        if found is not None and found.closed is not None:
+            self._closed[name] = folder, found
+        return found
+
+    def open_folder(self, asset: str, month: str) -> tuple[Path, list[Path]]:
+        """The folder of an open month, made if need be; and the directories to be synced until that is durable.
+
+        Raises:
+            StorageError: it cannot be made.
+        """
+        there = self.look(asset, month)
+        if there is not None:
+            return there.folder, []
+        folder, changed = self._new_folder(asset, month)
+        return folder, [*changed, *self._link(asset, month, folder)]
+
+    def put_closed(self, asset: str, month: str, keys: Sequence[str], data: bytes) -> tuple[Path, Identity]:
+        """Store a closed month in place of what there is of it, durably. Returns its file and what tells it from
+        others.
+
+        Raises:
+            StorageError: it cannot be stored; what there was of it is untouched.
+        """
+        folder, changed = self._new_folder(asset, month)
+        path = folder / f"{month}.{_bits(keys):x}.parquet"
+        written, beside = put_file(path, data)
+        sync_directories([*changed, *beside])
+        is_new = self.look(asset, month) is None
+        sync_directories(self._link(asset, month, folder))
+        if not is_new:
+            self.retire(asset, month)
+        return path, written
+
+    def drop(self, asset: str, month: str) -> None:
+        """Take a month away."""
+        _touch(self._root / asset / month)
+        (self._root / asset / month).unlink(missing_ok=True)
+
+    def retire(self, asset: str, month: str = "") -> int:
+        """Delete the folders that were replaced an hour ago or longer, of one month or of all. Returns how many."""
+        used = set()
+        for link in self.months(asset):
+            with contextlib.suppress(OSError):
+                used.add((self._root / asset / link).readlink().name)
+        deleted = 0
+        for folder in _folders(self._root / asset):
+            if folder.name.startswith(month) and folder.name not in used and _age_s(folder) > _GRACE_S:
+                shutil.rmtree(folder, ignore_errors=True)
+                deleted += 1
+        return deleted
+
+    def _new_folder(self, asset: str, month: str) -> tuple[Path, list[Path]]:
+        folder = self._root / asset / _FOLDERS / f"{month}.{secrets.token_hex(4)}"
+        try:
+            return folder, make_directories(folder)
+        except OSError as error:
+            raise StorageError(folder, error) from error
+
+    def _link(self, asset: str, month: str, folder: Path) -> list[Path]:
+        """Let a month be what is in a folder; returns the directories to be synced until that is durable."""
+        link = self._root / asset / month
+        temporary = temporary_name(link)
+        try:
+            if link.is_dir() and not link.is_symlink():
+                # A copy of the lake that followed the links. For an instant the month is not there.
+                link.rename(link.parent / _FOLDERS / f"{month}.{secrets.token_hex(4)}")
+            else:
+                _touch(link)
+            try:
+                temporary.symlink_to(folder.relative_to(link.parent))
+                temporary.replace(link)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise StorageError(link, error) from error
+        return [link.parent]
+
+
+def _look(link: Path) -> Month | None:
+    try:
+        folder = link.parent / link.readlink()
+    except OSError:
+        folder = link  # a copy of the lake that followed the links
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    for name in names:
+        if closed := _CLOSED.fullmatch(name):
+            path = folder / name
+            return Month(folder, dict.fromkeys(_keys(*closed.groups()), path), path)
+    return Month(folder, {name[:10]: folder / name for name in names if _OPEN.fullmatch(name)}, None)
+
+
+def _keys(month: str, bits: str) -> Iterator[str]:
+    days = int(bits, 16)
+    return (f"{month}-{day:02}" for day in range(1, 32) if days >> (day - 1) & 1)
+
+
+def _bits(keys: Sequence[str]) -> int:
+    return sum(1 << (int(key[8:]) - 1) for key in keys)
+
+
+def _touch(link: Path) -> None:
+    """The hour of the folder that is replaced begins."""
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(link)
+
+
+def _folders(asset: Path) -> list[Path]:
+    try:
+        return list((asset / _FOLDERS).iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _age_s(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:
+        return 0.0
