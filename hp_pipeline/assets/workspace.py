@@ -177,6 +177,11 @@ class Plant:
         """What people call it."""
         return self.part.name or self.part.id
 
+    @cached_property
+    def profile_words(self) -> list[str]:
+        """Everything in the profiles of its inputs that decides what a reading becomes, for a fingerprint."""
+        return [line for _, profile in self.inputs for line in profile.fingerprint_data()]
+
     @property
     def lake(self) -> Lake:
         """The lake that holds its tables."""

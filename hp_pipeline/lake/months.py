@@ -22,9 +22,10 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +40,8 @@ _CLOSED: Final = re.compile(r"(\d{4}-\d{2})\.([0-9a-f]+)\.parquet")
 _OPEN: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
 _LATE_DAYS: Final = 3
 """So long after its end a month is left open: it is when readings still come late."""
+_TICK_NS: Final = 2_000_000_000
+"""Longer than the clock of any file system takes from one time to the next."""
 _GRACE_S: Final = 3600
 """So long a folder that has been replaced stays, for those who read in it."""
 
@@ -74,8 +77,8 @@ class MonthFolders:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._closed: dict[str, tuple[tuple[int, int], Month]] = {}
-        """What was found of closed months, as long as their folder is the one that it was."""
+        self._known: dict[str, tuple[tuple[int, int], Month]] = {}
+        """What was found of months, as long as their folder is as it was."""
 
     def months(self, asset: str) -> list[str]:
         """The months of an asset that have a folder, ascending."""
@@ -85,6 +88,14 @@ class MonthFolders:
         except FileNotFoundError:
             return []
 
+    def keys(self, asset: str) -> list[str]:
+        """The partitions of an asset, ascending."""
+        keys: list[str] = []
+        for month in self.months(asset):
+            with contextlib.suppress(FileNotFoundError):
+                keys += _held(_names(f"{self._root}/{asset}/{month}"))
+        return keys
+
     def look(self, asset: str, month: str) -> Month | None:
         """What there is of a month; None if nothing is."""
         name = f"{self._root}/{asset}/{month}"
@@ -93,12 +104,13 @@ class MonthFolders:
         except OSError:
             return None
         folder = status.st_ino, status.st_mtime_ns
-        known = self._closed.get(name)
+        known = self._known.get(name)
         if known is not None and known[0] == folder:
             return known[1]
         found = _look(Path(name))
-        if found is not None and found.closed is not None:
-            self._closed[name] = folder, found
+        # A folder that changes now may change again within the tick of its clock.
+        if found is not None and time.time_ns() - status.st_mtime_ns > _TICK_NS:
+            self._known[name] = folder, found
         return found
 
     def open_folder(self, asset: str, month: str) -> tuple[Path, list[Path]]:
@@ -183,8 +195,7 @@ def _look(link: Path) -> Month | None:
     except OSError:
         folder = link  # a copy of the lake that followed the links
     try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
+        names = _names(str(folder))
     except (FileNotFoundError, NotADirectoryError):
         return None
     for name in names:
@@ -194,9 +205,23 @@ def _look(link: Path) -> Month | None:
     return Month(folder, {name[:10]: folder / name for name in names if _OPEN.fullmatch(name)}, None)
 
 
-def _keys(month: str, bits: str) -> Iterator[str]:
+def _names(folder: str) -> list[str]:
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries)
+
+
+def _held(names: Sequence[str]) -> Sequence[str]:
+    """The partitions that files of these names, of a month, hold."""
+    for name in names:
+        if closed := _CLOSED.fullmatch(name):
+            return _keys(*closed.groups())
+    return [name[:10] for name in names if _OPEN.fullmatch(name)]
+
+
+@cache
+def _keys(month: str, bits: str) -> tuple[str, ...]:
     days = int(bits, 16)
-    return (f"{month}-{day:02}" for day in range(1, 32) if days >> (day - 1) & 1)
+    return tuple(f"{month}-{day:02}" for day in range(1, 32) if days >> (day - 1) & 1)
 
 
 def _bits(keys: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ from hp_pipeline.lake.encoding import decode, encode, known_columns
 from hp_pipeline.lake.errors import DamagedPartitionError
 from hp_pipeline.lake.files import Identity, identity, is_alive, put_file, sync_directories
 from hp_pipeline.lake.months import Month, MonthFolders, is_over, month_of
-from hp_pipeline.lake.reading import DATE, Piece, chosen, of_partitions, read_pieces
+from hp_pipeline.lake.reading import DATE, Piece, chosen, read_file, read_pieces
 from hp_pipeline.lake.receipts import Receipt, Receipts, footer_of_many, footer_of_one
 from hp_pipeline.lake.recent import RecentPartitions
 
@@ -95,8 +95,7 @@ class Lake:
             return ["", *keys] if _FILE in names else keys
         if keys:
             self._adopt(asset, keys)
-        found = (self._months.look(asset, month) for month in self._months.months(asset))
-        return [key for month in found if month is not None for key in month.files]
+        return self._months.keys(asset)
 
     def assets(self) -> list[str]:
         """Every asset that has a directory, as paths below the root."""
@@ -142,16 +141,44 @@ class Lake:
         unread: list[Piece] = []
         schema = self._schema_of(asset.partition("/")[0])
         for piece in self._pieces(asset, keys):
-            recent = self._recent.get(piece.path)
+            recent = self._recent.get(piece.path, columns)
+            if recent is None and not piece.whole:
+                recent = self._looked_into(piece.path, columns)
             if recent is None:
                 unread.append(piece)
                 continue
             frames += read_pieces(unread, schema, columns, where)
             unread = []
-            frame = chosen(of_partitions(recent, piece), columns)
+            frame = chosen(recent if piece.whole else self._rows_of(recent, piece), columns)
             frames.append(frame if where is None else frame.filter(where))
         frames += read_pieces(unread, schema, columns, where)
         return pl.concat(frames, how="diagonal_relaxed") if frames else None
+
+    def _looked_into(self, path: Path, columns: Sequence[str] | None) -> pl.DataFrame | None:
+        """A file of which some partitions are wanted, kept for those that will be next: it is read whole anyway."""
+        try:
+            file = identity(path.stat())
+            frame = read_file(path, columns)
+        except FileNotFoundError:
+            return None
+        self._recent.put(path, file, frame, len(self._receipts.of(path)), columns)
+        return frame
+
+    def _rows_of(self, frame: pl.DataFrame, piece: Piece) -> pl.DataFrame:
+        """The rows of some partitions of a file, which lie in it one after the other."""
+        wanted = set(piece.keys)
+        parts = []
+        place = 0
+        for key, receipt in self._receipts.of(piece.path).items():
+            if key in wanted:
+                parts.append((place, receipt.rows))
+            place += receipt.rows
+        if len(parts) < len(wanted) or place != frame.height:
+            raise DamagedPartitionError(piece.path, "its receipts are not those of its rows")
+        first, last = parts[0], parts[-1]
+        if sum(rows for _, rows in parts) == last[0] + last[1] - first[0]:
+            return frame.slice(first[0], last[0] + last[1] - first[0])
+        return pl.concat([frame.slice(*part) for part in parts])
 
     def _pieces(self, asset: str, keys: Iterable[str]) -> Iterator[Piece]:
         """The files that hold the partitions, in the order of the keys."""
@@ -363,7 +390,7 @@ class Lake:
             raise DamagedPartitionError(path, "it has no readable receipt")
         frame, is_ours = self._checked(path)
         if self.is_by_month(asset):
-            frame = chosen(of_partitions(frame, Piece(path, (key,), whole=False)), None)
+            frame = chosen(frame.filter(pl.col(DATE) == date.fromisoformat(key)), None)
         content = contents_of({key: frame})[key] if is_ours else receipt.content
         if content != receipt.content or frame.height != receipt.rows:
             raise DamagedPartitionError(path, f"content {content}, receipt says {receipt.content}")

@@ -50,12 +50,11 @@ def read_pieces(
     frames = []
     for piece in pieces:
         try:
-            frame = _read(piece, columns)
+            frame = read_file(piece.path, columns if columns is None or piece.whole else [*columns, DATE])
         except FileNotFoundError:
             continue
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise DamagedPartitionError(piece.path, error) from error
-        frames.append(frame if where is None else frame.filter(where))
+        rows = chosen(frame if piece.whole else frame.filter(_is_wanted([piece])), columns)
+        frames.append(rows if where is None else rows.filter(where))
     return frames
 
 
@@ -67,9 +66,23 @@ def chosen(frame: pl.DataFrame, columns: Sequence[str] | None) -> pl.DataFrame:
     return (frame.with_columns(unknown) if unknown else frame).select(columns)
 
 
-def of_partitions(frame: pl.DataFrame, piece: Piece) -> pl.DataFrame:
-    """The rows of a file that are wanted."""
-    return frame if piece.whole else frame.filter(_is_wanted([piece]))
+def read_file(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
+    """All rows of a file, as they are stored.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedPartitionError: it cannot be read.
+    """
+    try:
+        if columns is None:
+            return pl.read_parquet(path, hive_partitioning=False)
+        stored = list(pl.read_parquet_schema(path))
+        there = [name for name in columns if name in stored]
+        return pl.read_parquet(path, columns=there or stored[:1], hive_partitioning=False)
+    except FileNotFoundError:
+        raise
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DamagedPartitionError(path, error) from error
 
 
 def _is_wanted(pieces: Sequence[Piece]) -> pl.Expr:
@@ -118,12 +131,3 @@ def _scanned(
     except (pl.exceptions.PolarsError, OSError):
         return None
     return found if columns is None else chosen(found, columns)
-
-
-def _read(piece: Piece, columns: Sequence[str] | None) -> pl.DataFrame:
-    if columns is None:
-        return chosen(of_partitions(pl.read_parquet(piece.path, hive_partitioning=False), piece), None)
-    stored = list(pl.read_parquet_schema(piece.path))
-    there = [name for name in (columns if piece.whole else (*columns, DATE)) if name in stored]
-    frame = pl.read_parquet(piece.path, columns=there or stored[:1], hive_partitioning=False)
-    return chosen(of_partitions(frame, piece), columns)

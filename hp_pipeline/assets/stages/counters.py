@@ -85,11 +85,10 @@ class CountersStage(Stage):
         return listed[place] if place < len(listed) else None
 
     def shape(self, key: str) -> str:
-        profiles = [line for _, profile in self.plant.inputs for line in profile.fingerprint_data()]
         follows = [self._following(asset, key, 2) is not None for asset in self.plant.readings]
         rules = (self.plant.rules.session_gap, self.plant.heat_pump.rated_power_kw, self.plant.time_zone)
         sources = [source for source, _ in self.plant.inputs]
-        return repr((profiles, sources, rules, follows, self._words_at(key), self._begins_as(key)))
+        return repr((self.plant.profile_words, sources, rules, follows, self._words_at(key), self._begins_as(key)))
 
     def _words_at(self, key: str) -> list[CounterVerdict]:
         """What the owner says of readings behind those that the day is counted on from, up to the last that can change

@@ -50,8 +50,7 @@ class FramesStage(Stage):
         return [(asset, shifted(key, days)) for asset in self.plant.readings for days in range(-self.held_days, 2)]
 
     def shape(self, key: str) -> str:
-        profiles = [line for _, profile in self.plant.inputs for line in profile.fingerprint_data()]
-        return repr((profiles, self.plant.rules, self._more_follows(key)))
+        return repr((self.plant.profile_words, self.plant.rules, self._more_follows(key)))
 
     def _more_follows(self, key: str) -> bool:
         return self._newest_key > key

@@ -57,8 +57,7 @@ class SolarFramesStage(FramesStage):
         return _rules(self).max_gap + timedelta(seconds=1)
 
     def shape(self, key: str) -> str:
-        profiles = [line for _, profile in self.plant.inputs for line in profile.fingerprint_data()]
-        return repr((profiles, _rules(self)))
+        return repr((self.plant.profile_words, _rules(self)))
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
