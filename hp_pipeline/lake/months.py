@@ -1,8 +1,8 @@
 """Months of partitions: a file for each of them while the month lasts, one file for all once it is over.
 
 A table of some rows a day and a hundred columns is mostly the format's words about its columns, in a file for each day;
-in one for each month it takes a quarter of the place, and a year is read and written in a tenth of the time. But a day
-that is made again every ten minutes must not write its month again.
+in one for each month it takes a quarter of the place and of the time to write it. But a day that is
+made again every ten minutes must not write its month again: a month of which single days come anew is opened.
 
     <table>/<whose>/2026-01 -> .months/2026-01.5f1c09aa       a symbolic link to the month's folder
     <table>/<whose>/.months/2026-01.5f1c09aa/2026-01.7fffffff.parquet      closed; the days that it holds, as bits
@@ -10,8 +10,8 @@ that is made again every ten minutes must not write its month again.
 
 A closed month is never changed: what takes its place is written beside, and the link is replaced, which is one step
 for whoever reads. A query that listed the files before and opens them after finds the new file under the same name.
-Only where an open month was closed in between it finds none, an error once a month and table, never other rows. One
-who follows the link first, as the lake does, reads what was there: a folder that has been replaced stays for an hour.
+Only where the month was opened or closed in between it finds none: an error, never other rows. One who follows the
+link first, as the lake does, reads what was there: a folder that has been replaced stays for an hour.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Final
 
 from hp_pipeline.lake.errors import StorageError
-from hp_pipeline.lake.files import Identity, make_directories, put_file, sync_directories, temporary_name
+from hp_pipeline.lake.files import make_directories, sync_directories, temporary_name
 
 FILES: Final = "[0-9][0-9][0-9][0-9]-[0-9][0-9]/*.parquet"
 """The files of all months of an asset, as a pattern below it."""
@@ -64,6 +64,11 @@ class Month:
 def month_of(key: str) -> str:
     """The month `YYYY-MM` that a partition lies in."""
     return key[:7]
+
+
+def closed_name(month: str, keys: Sequence[str]) -> str:
+    """The name of the one file of a month, which tells what partitions it holds."""
+    return f"{month}.{sum(1 << (int(key[8:]) - 1) for key in keys):x}.parquet"
 
 
 def is_over(month: str, today: date) -> bool:
@@ -113,34 +118,28 @@ class MonthFolders:
             self._known[name] = folder, found
         return found
 
-    def open_folder(self, asset: str, month: str) -> tuple[Path, list[Path]]:
-        """The folder of an open month, made if need be; and the directories to be synced until that is durable.
+    def new_folder(self, asset: str, month: str) -> tuple[Path, list[Path]]:
+        """A folder for what takes the place of a month; and the directories to be synced until it is durable.
 
         Raises:
             StorageError: it cannot be made.
         """
-        there = self.look(asset, month)
-        if there is not None:
-            return there.folder, []
-        folder, changed = self._new_folder(asset, month)
-        return folder, [*changed, *self._link(asset, month, folder)]
+        folder = self._root / asset / _FOLDERS / f"{month}.{secrets.token_hex(4)}"
+        try:
+            return folder, make_directories(folder)
+        except OSError as error:
+            raise StorageError(folder, error) from error
 
-    def put_closed(self, asset: str, month: str, keys: Sequence[str], data: bytes) -> tuple[Path, Identity]:
-        """Store a closed month in place of what there is of it, durably. Returns its file and what tells it from
-        others.
+    def put(self, asset: str, month: str, folder: Path) -> None:
+        """Let a month be what is in a `new_folder`, durably.
 
         Raises:
-            StorageError: it cannot be stored; what there was of it is untouched.
+            StorageError: that cannot be; the month is what it was.
         """
-        folder, changed = self._new_folder(asset, month)
-        path = folder / f"{month}.{_bits(keys):x}.parquet"
-        written, beside = put_file(path, data)
-        sync_directories([*changed, *beside])
         is_new = self.look(asset, month) is None
         sync_directories(self._link(asset, month, folder))
         if not is_new:
             self.retire(asset, month)
-        return path, written
 
     def drop(self, asset: str, month: str) -> None:
         """Take a month away."""
@@ -159,13 +158,6 @@ class MonthFolders:
                 shutil.rmtree(folder, ignore_errors=True)
                 deleted += 1
         return deleted
-
-    def _new_folder(self, asset: str, month: str) -> tuple[Path, list[Path]]:
-        folder = self._root / asset / _FOLDERS / f"{month}.{secrets.token_hex(4)}"
-        try:
-            return folder, make_directories(folder)
-        except OSError as error:
-            raise StorageError(folder, error) from error
 
     def _link(self, asset: str, month: str, folder: Path) -> list[Path]:
         """Let a month be what is in a folder; returns the directories to be synced until that is durable."""
@@ -222,10 +214,6 @@ def _held(names: Sequence[str]) -> Sequence[str]:
 def _keys(month: str, bits: str) -> tuple[str, ...]:
     days = int(bits, 16)
     return tuple(f"{month}-{day:02}" for day in range(1, 32) if days >> (day - 1) & 1)
-
-
-def _bits(keys: Sequence[str]) -> int:
-    return sum(1 << (int(key[8:]) - 1) for key in keys)
 
 
 def _touch(link: Path) -> None:

@@ -23,7 +23,7 @@ from hp_pipeline.lake.content import HASHED_BY, contents_in, contents_of
 from hp_pipeline.lake.encoding import decode, encode, known_columns
 from hp_pipeline.lake.errors import DamagedPartitionError
 from hp_pipeline.lake.files import Identity, identity, is_alive, put_file, sync_directories
-from hp_pipeline.lake.months import Month, MonthFolders, is_over, month_of
+from hp_pipeline.lake.months import Month, MonthFolders, closed_name, is_over, month_of
 from hp_pipeline.lake.reading import DATE, Piece, chosen, read_file, read_pieces
 from hp_pipeline.lake.receipts import Receipt, Receipts, footer_of_many, footer_of_one
 from hp_pipeline.lake.recent import RecentPartitions
@@ -243,19 +243,37 @@ class Lake:
     def _write_month(
         self, asset: str, month: str, frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]
     ) -> dict[str, Receipt]:
-        """Store partitions of a month: each by itself while it lasts, else the month whole with them in it."""
+        """Store partitions of a month. As one file once it is over; but where that is there and few of its days come
+        anew, they may well come again soon, so it is opened until it is closed by `close_months`."""
         there = self._months.look(asset, month)
-        if not (there and there.closed) and not is_over(month, self._today()):
-            receipts = _receipts_of(frames, inputs)
-            folder, changed = self._months.open_folder(asset, month)
-            paths = {key: folder / f"{key}.parquet" for key in frames}
-            self._write_files(paths, {key: _dated({key: frame}) for key, frame in frames.items()}, receipts)
-            sync_directories(changed)
-            return receipts
-        stored, stored_inputs = self._stored_in(there)
+        is_few = there is not None and 2 * len(frames) < len(frames.keys() | there.files.keys())
+        closes = is_over(month, self._today()) and not is_few
         told = {key: inputs.get(key, "") for key in frames}
-        receipts = self._close(asset, month, {**stored, **frames}, {**stored_inputs, **told})
+        if there is not None and there.closed is None and not closes:
+            return self._write_days(there.folder, frames, told, ())
+        stored, stored_inputs = self._stored_in(there)
+        put = self._close if closes else self._open
+        receipts = put(asset, month, {**stored, **frames}, {**stored_inputs, **told})
         return {key: receipts[key] for key in frames}
+
+    def _write_days(
+        self, folder: Path, frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str], changed: Iterable[Path]
+    ) -> dict[str, Receipt]:
+        """Store partitions in an open month's folder; also syncs directories that have changed."""
+        receipts = _receipts_of(frames, inputs)
+        paths = {key: folder / f"{key}.parquet" for key in frames}
+        self._write_files(paths, {key: _dated({key: frame}) for key, frame in frames.items()}, receipts)
+        sync_directories(changed)
+        return receipts
+
+    def _open(
+        self, asset: str, month: str, frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]
+    ) -> dict[str, Receipt]:
+        """Store a month whole, a file for each of its partitions."""
+        folder, changed = self._months.new_folder(asset, month)
+        receipts = self._write_days(folder, frames, inputs, changed)
+        self._months.put(asset, month, folder)
+        return receipts
 
     def _close(
         self, asset: str, month: str, frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]
@@ -266,7 +284,11 @@ class Lake:
         heights = {key: frame.height for key, frame in frames.items()}
         contents = contents_in(rows.drop(DATE), heights)
         receipts = {key: Receipt(contents[key], inputs.get(key, ""), heights[key]) for key in frames}
-        path, written = self._months.put_closed(asset, month, list(frames), encode(rows, footer_of_many(receipts)))
+        folder, changed = self._months.new_folder(asset, month)
+        path = folder / closed_name(month, list(frames))
+        written, beside = put_file(path, encode(rows, footer_of_many(receipts)))
+        sync_directories([*changed, *beside])
+        self._months.put(asset, month, folder)
         self._recent.put(path, written, rows, len(frames))
         self._receipts.put(path, written, receipts)
         return receipts

@@ -132,8 +132,13 @@ def test_a_month_is_one_file_once_it_is_over(tmp_path: Path) -> None:
     assert later.close_months() == 0
     assert files(tmp_path) == ["2024-01.7fffffff.parquet"]
     assert later.keys(ASSET) == JANUARY
+    later.write(ASSET, JANUARY[4], rows(1))
+    assert len(files(tmp_path)) == 31, "a day that comes late may come again: it is not to write its month each time"
+    before = {path.name: path.stat().st_ino for path in (tmp_path / ASSET / "2024-01").iterdir()}
     later.write(ASSET, JANUARY[4], rows(2))
-    assert files(tmp_path) == ["2024-01.7fffffff.parquet"], "a late reading writes its month, and opens nothing"
+    after = {path.name: path.stat().st_ino for path in (tmp_path / ASSET / "2024-01").iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {f"{JANUARY[4]}.parquet"}
+    assert later.close_months() == 1
     at_once = house(tmp_path / "other", IN_MARCH)
     at_once.write_many(ASSET, {key: rows(1) for key in JANUARY} | {JANUARY[4]: rows(2)}, {})
     assert at_once.receipts(ASSET, JANUARY) == later.receipts(ASSET, JANUARY)
