@@ -379,11 +379,10 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     uses = {"": (thermal, electrical), "_heating": parts["_heating"], "_dhw": parts["_dhw"]}
     rows = rows.with_columns(**_of_kind("electrical", rows, rules), **_of_kind("thermal", rows, rules))
     rows = rows.with_columns(_is_blurred(*uses[use], rules).alias(f"blurred{use}") for use in uses)
-    blurred = pl.when("blurred").then(
-        pl.lit("known too coarsely: steps of counters and times between readings hide as much")
-    )
     rows = rows.with_columns(
-        cop_reason=pl.coalesce("lack", unused, blurred, not_borne(thermal, electrical, least[""], rules))
+        cop_reason=pl.coalesce(
+            "lack", unused, _too_coarse(pl.col("blurred")), not_borne(thermal, electrical, least[""], rules)
+        )
     )
 
     def ratio(heat: pl.Expr, power: pl.Expr, use: str = "") -> pl.Expr:
@@ -426,6 +425,13 @@ def _is_blurred(heat: pl.Expr, power: pl.Expr, rules: Rules) -> pl.Expr:
     return (there & (low <= 0)).fill_null(False)
 
 
+def _too_coarse(is_blurred: pl.Expr) -> pl.Expr:
+    """Why there is no ratio where it `_is_blurred`; null where it is not."""
+    return pl.when(is_blurred).then(
+        pl.lit("known too coarsely: steps of counters and times between readings hide as much")
+    )
+
+
 def _apart_reason(part: str, covered: Mapping[str, pl.Expr], rules: Rules) -> pl.Expr:
     """Why the energy of a consumer with a meter of its own cannot be set against the heat pump's; null where it can."""
     share, words = covered[part], METERED_APART_PARTS[part]
@@ -447,6 +453,7 @@ def _boundaries(
         missing = pl.coalesce(
             "cop_reason",
             *(_apart_reason(part, covered, rules) for part in terms.apart),
+            _too_coarse(_is_blurred(terms.heat, terms.electricity, rules)),
             not_borne(terms.heat, terms.electricity, least, rules),
         )
         spf[name] = pl.when(missing.is_null()).then(terms.heat / terms.electricity)

@@ -314,6 +314,28 @@ def test_no_cop_is_made_of_what_the_steps_of_counters_may_hide() -> None:
     assert fine["cop"] == pytest.approx(1.5 / 0.49)
 
 
+def test_a_boundary_of_which_little_is_left_has_no_figure_where_steps_of_counters_may_hide_it() -> None:
+    """The backup heater gave nearly all of the heat; of the heat pump's own there is less than a counter's step."""
+    heaters = ("compressor", "backup_heater")
+    metering = Metering(
+        electrical=heaters, thermal=heaters, installed=heaters,
+        apart={"backup_heater": "electrical_energy_backup_heater_kwh"},
+        quanta_kwh={kind: {"device counter": 1.0} for kind in ("electrical", "thermal")},
+    )  # fmt: skip
+    counted = dict.fromkeys(("electrical_method", "thermal_method"), "device counter")
+
+    def told(backup_kwh: float) -> dict[str, Any]:
+        energies = {"electrical_energy_kwh": 10.0, "thermal_energy_kwh": 12.0}
+        backup = {"electrical_energy_backup_heater_kwh": backup_kwh, "backup_heater_s": 3600.0}
+        return shown(Rules(metering=metering), **counted, **energies, **backup)
+
+    little = told(9.8)
+    assert little["cop"] == little["spf_h3"] == 1.2 and little["spf_h1"] is None
+    assert "H1: known too coarsely" in little["spf_reason"]
+    much = told(2.0)
+    assert much["spf_h1"] == pytest.approx(10 / 8) and much["spf_reason"] is None
+
+
 amount = st.one_of(st.none(), st.floats(-5, 50), st.sampled_from([0.0, 1e-9, 0.05]))
 time = st.one_of(st.just(0.0), st.floats(0, 3600), st.just(3600.0))
 temperature = st.one_of(st.none(), st.floats(-25, 70))

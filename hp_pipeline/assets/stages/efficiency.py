@@ -51,7 +51,7 @@ class EfficiencyStage(_PeriodStage):
     """Tables `heat_by_temperature` and `daily` → sums by month, `efficiency` and `degree_days` of its days."""
 
     tables = ("heat_by_temperature_monthly", "efficiency", "degree_days")
-    version = 4
+    version = 5
     name = "monthly"
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
@@ -108,7 +108,7 @@ class SeasonStage(_PeriodStage):
     """Months of sums and of degree days → bins, grade, heating curve and heat loss of a heating season."""
 
     tables = ("efficiency_seasonal", "temperature_bins", "heating_curve", "heat_loss", "heat_loss_bins")
-    version = 2
+    version = 3
     name = "seasonal"
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:

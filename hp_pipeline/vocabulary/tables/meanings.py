@@ -148,7 +148,8 @@ MEANINGS: Final = (
         "one that the boundary includes and the main meter does not is added, each by its own meter",
         boundary="H{0} of SEPEMO; consumers of the house: `meters:` and `consumers:` in the settings",
         null_when="`spf_reason` says why: `cop_reason`, or a consumer between two boundaries has no meter of its own, "
-        "or its meter is known for too little of the time, or for another time",
+        "or its meter is known for too little of the time, or for another time, or what is left of heat or electricity "
+        "within the boundary is less than the steps of the counters may hide",
     ),
     # ---- energies
     Meaning(
