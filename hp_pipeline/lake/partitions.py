@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 _FILE = "data.parquet"
 _LOCKS = 64
+_SMALL = 512 * 1024
+"""Bytes of a file up to which it is read whole for some of its partitions."""
 SCHEMA = "_schema"
 """The asset of each table that has no rows, only all its columns, for the catalogue."""
 _WRITERS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lake")
@@ -143,7 +145,7 @@ class Lake:
         for piece in self._pieces(asset, keys):
             recent = self._recent.get(piece.path, columns)
             if recent is None and not piece.whole:
-                recent = self._looked_into(piece.path, columns)
+                recent = self._look_into(piece.path, columns)
             if recent is None:
                 unread.append(piece)
                 continue
@@ -154,14 +156,17 @@ class Lake:
         frames += read_pieces(unread, schema, columns, where)
         return pl.concat(frames, how="diagonal_relaxed") if frames else None
 
-    def _looked_into(self, path: Path, columns: Sequence[str] | None) -> pl.DataFrame | None:
-        """A file of which some partitions are wanted, kept for those that will be next: it is read whole anyway."""
+    def _look_into(self, path: Path, columns: Sequence[str] | None) -> pl.DataFrame | None:
+        """A small file of which some partitions are wanted, kept for those that will be next: to read it whole takes
+        no longer. None when it is not there, or large."""
         try:
-            file = identity(path.stat())
+            status = path.stat()
+            if status.st_size > _SMALL:
+                return None
             frame = read_file(path, columns)
         except FileNotFoundError:
             return None
-        self._recent.put(path, file, frame, len(self._receipts.of(path)), columns)
+        self._recent.put(path, identity(status), frame, len(self._receipts.of(path)), columns)
         return frame
 
     def _rows_of(self, frame: pl.DataFrame, piece: Piece) -> pl.DataFrame:
@@ -286,7 +291,7 @@ class Lake:
         receipts = {key: Receipt(contents[key], inputs.get(key, ""), heights[key]) for key in frames}
         folder, changed = self._months.new_folder(asset, month)
         path = folder / closed_name(month, list(frames))
-        written, beside = put_file(path, encode(rows, footer_of_many(receipts)))
+        written, beside = put_file(path, encode(rows, footer_of_many(receipts), len(frames)))
         sync_directories([*changed, *beside])
         self._months.put(asset, month, folder)
         self._recent.put(path, written, rows, len(frames))

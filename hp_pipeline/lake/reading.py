@@ -39,9 +39,10 @@ def read_pieces(
     Raises:
         DamagedPartitionError: a file cannot be read.
     """
-    there = [piece for piece in pieces if piece.path.exists()] if len(pieces) > 1 else []
+    is_one = len(pieces) == 1 and pieces[0].whole
+    there = [] if is_one else [piece for piece in pieces if piece.path.exists()]
     # A file of which several pieces are wanted one after the other is not read at once.
-    if len({piece.path for piece in there}) == len(there) > 1:
+    if there and len({piece.path for piece in there}) == len(there):
         rows = None if schema is None else _scanned(there, schema, columns, where)
         if rows is None:  # of another version, perhaps: each is asked for its own
             rows = _scanned(there, _common_schema(there), columns, where)

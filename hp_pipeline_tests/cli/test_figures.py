@@ -210,7 +210,7 @@ def test_export(house: Path, call: Call) -> None:
     folder = house / "data" / "exports" / "daikin"
     assert sorted(path.name for path in folder.glob("*/*")) == [*(f"{day}.csv" for day in DAYS), "2025-W03.csv"]
     assert call(house, "export", "--day", "2025-01-14").stdout.startswith("4 files written")
-    damaged = house / "data" / "lake" / "frames" / "daikin" / "date=2025-01-13" / "data.parquet"
+    damaged = open_lake(house / "data").path("frames/daikin", "2025-01-13")
     damaged.write_bytes(b"")
     some = call(house, "export")
     assert some.exit_code == 1

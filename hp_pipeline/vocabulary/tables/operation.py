@@ -35,7 +35,7 @@ def operation_tables() -> tuple[Table, ...]:
                 Column("text", "VARCHAR", None, "The reading, when it is words"),
                 Column("origin", "VARCHAR", None, "history: asked for later, out of the source's memory; else unknown"),
             ),
-            tall=True,
+            merged=True,
         ),
         Table(
             "frames",
@@ -59,7 +59,6 @@ def operation_tables() -> tuple[Table, ...]:
                 Column("thermal_way", "VARCHAR", None, f"Way to `thermal_power`: these, or {FLOW}"),
                 *_frame_columns(),
             ),
-            tall=True,
         ),
         Table(
             "operation",
@@ -106,6 +105,5 @@ def operation_tables() -> tuple[Table, ...]:
                 Column("compressor_start", "BOOLEAN", None, "Whether the compressor starts with it"),
                 PROVISIONAL,
             ),
-            tall=True,
         ),
     )

@@ -249,7 +249,6 @@ def solar_tables() -> tuple[Table, ...]:
                     for what, name in DEVICE_COUNTERS.items()
                 ),
             ),
-            tall=True,
         ),
         Table("solar_hourly", "Solar heating per hour of the house's clock: a balance of the tank", figures),
         Table("solar_daily", "Solar heating per day of the house's calendar", figures),

@@ -25,18 +25,19 @@ periods, of which Dagster knows nothing; or as one file."""
 
 @dataclass(frozen=True)
 class Table:
-    """One table: what a row is, its columns, how it is partitioned, and whether a day of it is thousands of rows."""
+    """One table: what a row is, its columns, how it is partitioned, and whether what comes is merged into what there is
+    of a day, rather than the day made anew."""
 
     name: str
     description: str
     columns: tuple[Column, ...]
     partitions: Partitions = "days"
-    tall: bool = False
+    merged: bool = False
 
     @property
     def by_month(self) -> bool:
-        """Whether the days of a month that is over are one file: they are little more than words about columns."""
-        return self.partitions == "days" and not self.tall
+        """Whether the days of a month that is over are one file."""
+        return self.partitions == "days" and not self.merged
 
     @property
     def names(self) -> list[str]:
