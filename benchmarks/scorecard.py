@@ -119,7 +119,15 @@ GOALS: Final[Mapping[str, Sequence[Goal]]] = {
             "ten minutes: ten years ÷ a week",
             at_most=1.1,
         ),
-        Goal("One temperature of a year by SQL", "ms", "landing", "one temperature of a year by SQL", at_most=100),
+        Goal("One point of a year's readings by SQL", "ms", "landing", "one temperature of a year by SQL", at_most=100),
+        Goal(
+            "One temperature of a year of frames by SQL",
+            "ms",
+            "year",
+            "one temperature of all frames by SQL",
+            at_most=100,
+        ),
+        Goal("COP of every day of a year by SQL", "ms", "year", "the COP of every day by SQL", at_most=100),
     ),
     "Collector and landing": (
         Goal("Import of the collector", "s", "collector", "import", at_most=0.5),

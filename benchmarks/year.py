@@ -16,10 +16,15 @@ from typing import Any
 
 from benchmarks.child import in_child
 from benchmarks.history import YEAR_DAYS, facts, linked_copy, year
-from benchmarks.report import Line, Report, of_runs
+from benchmarks.report import RESULTS, Line, Report, of_runs
 
 LIMIT_S = 3.0
 LIMIT_BYTES = 1e9
+LIMIT_ASKED_MS = 100.0
+_ASKED = {
+    "one temperature of all frames by SQL": "SELECT start, flow_temperature FROM frames",
+    "the COP of every day by SQL": "SELECT date, cop FROM daily ORDER BY date",
+}
 _SHOWN_FUNCTIONS = 14
 
 
@@ -40,6 +45,11 @@ def measure(runs: int) -> Report:
             of_runs(f"· {stage}", [answer["stages"][stage] for answer in answers], "s")
             for stage in answers[0]["stages"]
         ),
+    ]
+    asked = [in_child("year:ask", str(RESULTS / "work" / "year")).answer for _ in range(runs)]
+    report.lines += [
+        of_runs(words, [answer[words] for answer in asked], "ms", at_most=LIMIT_ASKED_MS, digits=1)
+        for words in asked[0]
     ]
     memory = [in_child("year:make_in_memory", str(folder)).answer for _ in range(runs)]
     report.lines += [
@@ -84,6 +94,26 @@ def make(folder: str) -> dict[str, Any]:
         "heat_kwh": total["thermal_energy_kwh"],
         "electricity_kwh": total["electrical_energy_kwh"],
     }
+
+
+def ask(folder: str) -> dict[str, float]:
+    """Milliseconds for some questions to all tables of a folder, as an open session asks them again."""
+    import duckdb
+
+    from benchmarks.house import open_house
+
+    workspace = open_house(Path(folder))
+    workspace.publish()
+    took = {}
+    with duckdb.connect(str(workspace.database), read_only=True) as connection:
+        for words, query in _ASKED.items():
+            best = float("inf")
+            for _ in range(3):
+                began = time.perf_counter()
+                assert connection.sql(query).to_arrow_table().num_rows > YEAR_DAYS - 1
+                best = min(best, time.perf_counter() - began)
+            took[words] = 1000 * best
+    return took
 
 
 def make_in_memory(folder: str) -> dict[str, float]:
