@@ -114,8 +114,8 @@ CELLS: Final = (
     cell(HEISHAMON, MINUTES_5),
     cell(ARCHIVE, SECONDS_10),
     cell(ARCHIVE, SECONDS_30),
-    cell(ARCHIVE, MINUTE),
-    cell(ARCHIVE, MINUTES_5),
+    cell(ARCHIVE, MINUTE, days=5),
+    cell(ARCHIVE, MINUTES_5, days=4),
 )
 """The matrix. A Viessmann's quota allows 5 min at best; what MQTT and an archive tell is pushed at the pace."""
 MONTHS: Final = tuple(cell(way, MINUTES_5, ("april_cycling",), LONG) for way in (LUXTRONIK, ISG, VIESSMANN))
@@ -566,7 +566,7 @@ def write(report: Report) -> Path:
 
 _REASONS: Final = """\
 - **Archive at 60 s.** See [accuracy](accuracy.md): the error of a session is P · dt / √6 at its edges, so it doubles
-  from 30 s to 60 s. The bias of its edges is that of few cycles: over the golden weeks it is 1 s.
+  from 30 s to 60 s: 1.6 % for 95 of 100 sessions of 50 minutes, whoever reckons them.
 - **Archive at 5 min.** A defrost of four minutes falls between two samples; when it took heat from the tank, the valve
   is still seen at the tank, and what was one heating session is two with hot water in between. Energies do not suffer.
 """
