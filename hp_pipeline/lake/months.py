@@ -35,7 +35,7 @@ from hp_pipeline.lake.files import make_directories, sync_directories, temporary
 FILES: Final = "[0-9][0-9][0-9][0-9]-[0-9][0-9]/*.parquet"
 """The files of all months of an asset, as a pattern below it."""
 _FOLDERS: Final = ".months"
-_MONTH: Final = re.compile(r"\d{4}-\d{2}")
+_MONTH: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 _CLOSED: Final = re.compile(r"(\d{4}-\d{2})\.([0-9a-f]+)\.parquet")
 _OPEN: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.parquet")
 _LATE_DAYS: Final = 3
@@ -71,6 +71,12 @@ def closed_name(month: str, keys: Sequence[str]) -> str:
     return f"{month}.{sum(1 << (int(key[8:]) - 1) for key in keys):x}.parquet"
 
 
+def is_months(folder: str) -> bool:
+    """Whether a folder of this name is that of a month, or of the folders that months point to (which a copy may
+    lack)."""
+    return folder == _FOLDERS or _MONTH.fullmatch(folder) is not None
+
+
 def is_over(month: str, today: date) -> bool:
     """Whether a month has been over for some days."""
     first = date.fromisoformat(f"{month}-01")
@@ -97,7 +103,7 @@ class MonthFolders:
         """The partitions of an asset, ascending."""
         keys: list[str] = []
         for month in self.months(asset):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 keys += _held(_names(f"{self._root}/{asset}/{month}"))
         return keys
 
@@ -108,13 +114,14 @@ class MonthFolders:
             status = os.stat(name)  # noqa: PTH116 - thousands of times a run, and a `Path` takes ten times as long
         except OSError:
             return None
-        folder = status.st_ino, status.st_mtime_ns
+        # Its last change of any kind: one that is moved elsewhere, or restored with its times, is not as it was.
+        folder = status.st_ino, status.st_ctime_ns
         known = self._known.get(name)
         if known is not None and known[0] == folder:
             return known[1]
         found = _look(Path(name))
         # A folder that changes now may change again within the tick of its clock.
-        if found is not None and time.time_ns() - status.st_mtime_ns > _TICK_NS:
+        if found is not None and time.time_ns() - status.st_ctime_ns > _TICK_NS:
             self._known[name] = folder, found
         return found
 
@@ -164,13 +171,13 @@ class MonthFolders:
         link = self._root / asset / month
         temporary = temporary_name(link)
         try:
-            if link.is_dir() and not link.is_symlink():
-                # A copy of the lake that followed the links. For an instant the month is not there.
-                link.rename(link.parent / _FOLDERS / f"{month}.{secrets.token_hex(4)}")
-            else:
-                _touch(link)
             try:
                 temporary.symlink_to(folder.relative_to(link.parent))
+                if link.is_dir() and not link.is_symlink():
+                    # A copy of the lake that followed the links. For an instant the month is not there.
+                    link.rename(link.parent / _FOLDERS / f"{month}.{secrets.token_hex(4)}")
+                else:
+                    _touch(link)
                 temporary.replace(link)
             except BaseException:
                 with contextlib.suppress(OSError):

@@ -14,16 +14,17 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
 from hp_pipeline.lake.content import HASHED_BY, contents_in, contents_of
 from hp_pipeline.lake.encoding import decode, encode, known_columns
-from hp_pipeline.lake.errors import DamagedPartitionError
+from hp_pipeline.lake.errors import DamagedPartitionError, StorageError
 from hp_pipeline.lake.files import Identity, identity, is_alive, put_file, sync_directories
-from hp_pipeline.lake.months import Month, MonthFolders, closed_name, is_over, month_of
+from hp_pipeline.lake.months import Month, MonthFolders, closed_name, is_months, is_over, month_of
 from hp_pipeline.lake.reading import DATE, Piece, chosen, read_file, read_pieces
 from hp_pipeline.lake.receipts import Receipt, Receipts, footer_of_many, footer_of_one
 from hp_pipeline.lake.recent import RecentPartitions
@@ -36,6 +37,7 @@ _SMALL = 512 * 1024
 """Bytes of a file up to which it is read whole for some of its partitions."""
 SCHEMA = "_schema"
 """The asset of each table that has no rows, only all its columns, for the catalogue."""
+_OTHER_RECEIPTS = "its receipts are not those of its rows"
 _WRITERS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="lake")
 
 
@@ -101,8 +103,12 @@ class Lake:
 
     def assets(self) -> list[str]:
         """Every asset that has a directory, as paths below the root."""
-        found = {path.parent for path in (*self.root.glob("**/date=*"), *self.root.glob("**/.months"))}
-        found |= {path.parent for path in self.root.glob(f"**/{_FILE}") if not path.parent.name.startswith("date=")}
+        found = []
+        for folder, folders, files in os.walk(self.root):  # what is taken away meanwhile is passed over
+            below = [name for name in folders if not _is_of_asset(name)]
+            if len(below) < len(folders) or _FILE in files:
+                found.append(Path(folder))
+            folders[:] = below
         assets = (path.relative_to(self.root).as_posix() for path in found)
         return sorted(asset for asset in assets if not asset.endswith(f"/{SCHEMA}"))
 
@@ -179,7 +185,7 @@ class Lake:
                 parts.append((place, receipt.rows))
             place += receipt.rows
         if len(parts) < len(wanted) or place != frame.height:
-            raise DamagedPartitionError(piece.path, "its receipts are not those of its rows")
+            raise DamagedPartitionError(piece.path, _OTHER_RECEIPTS)
         first, last = parts[0], parts[-1]
         if sum(rows for _, rows in parts) == last[0] + last[1] - first[0]:
             return frame.slice(first[0], last[0] + last[1] - first[0])
@@ -256,7 +262,8 @@ class Lake:
         told = {key: inputs.get(key, "") for key in frames}
         if there is not None and there.closed is None and not closes:
             return self._write_days(there.folder, frames, told, ())
-        stored, stored_inputs = self._stored_in(there)
+        types = {name: dtype for frame in frames.values() for name, dtype in known_columns(frame).schema.items()}
+        stored, stored_inputs = self._stored_in(there, types)
         put = self._close if closes else self._open
         receipts = put(asset, month, {**stored, **frames}, {**stored_inputs, **told})
         return {key: receipts[key] for key in frames}
@@ -298,39 +305,62 @@ class Lake:
         self._receipts.put(path, written, receipts)
         return receipts
 
-    def _stored_in(self, month: Month | None) -> tuple[dict[str, pl.DataFrame], dict[str, str]]:
-        """The partitions of a month and what they were made from; without those that cannot be read, which are thus
-        due to be made again."""
+    def _stored_in(
+        self, month: Month | None, types: Mapping[str, pl.DataType] = MappingProxyType({})
+    ) -> tuple[dict[str, pl.DataFrame], dict[str, str]]:
+        """The partitions of a month and what they were made from; without those that cannot be read, or brought to the
+        types that are written now, which are thus due to be made again. All is compared with its checksums: it will be
+        written again as if it were new."""
         frames: dict[str, pl.DataFrame] = {}
         inputs: dict[str, str] = {}
-        for path in dict.fromkeys(month.files.values() if month else ()):
+        files = month.files if month else {}
+        for path in dict.fromkeys(files.values()):
             receipts = self._receipts.of(path)
             rows = self._recent.get(path)
             try:
-                rows = pl.read_parquet(path, hive_partitioning=False) if rows is None else rows
-            except (pl.exceptions.PolarsError, OSError) as error:
+                rows = decode(path.read_bytes()) if rows is None else rows
+            except (OSError, ValueError, pl.exceptions.PolarsError) as error:
                 log.warning("%s, and is made anew", DamagedPartitionError(path, error))
                 continue
+            held = [key for key, file in files.items() if file == path]
+            if [name or path.stem for name in receipts] != held or rows.height != sum(
+                r.rows for r in receipts.values()
+            ):
+                log.warning("%s, and is made anew", DamagedPartitionError(path, _OTHER_RECEIPTS))
+                continue
+            others = {
+                name: dtype for name, dtype in rows.schema.items() if types.get(name, dtype) not in (dtype, pl.Null)
+            }
             place = 0
             for name, receipt in receipts.items():
                 key = name or path.stem
-                frames[key] = chosen(rows[place : place + receipt.rows], None)
-                inputs[key] = receipt.inputs
+                frame = chosen(rows[place : place + receipt.rows], None)
                 place += receipt.rows
+                try:
+                    frames[key] = _brought(frame, others, types) if others else frame
+                except pl.exceptions.PolarsError as error:
+                    log.warning("%s of %s is of another type than what is written now: %s", key, path, error)
+                    continue
+                inputs[key] = receipt.inputs
         return frames, inputs
 
     def _adopt(self, asset: str, keys: Sequence[str]) -> None:
         """Bring partitions that a former version kept one by one into the months' folders."""
         with self.locked(asset, ""):
-            for _, month in groupby(keys, month_of):
+            for name, month in groupby(keys, month_of):
                 files = {key: self.root / asset / f"date={key}" / _FILE for key in month}
                 receipts = {key: self._receipts.of(path).get("") for key, path in files.items()}
                 inputs = {key: receipt.inputs for key, receipt in receipts.items() if receipt is not None}
                 frames = {}
-                for key in inputs:
-                    with contextlib.suppress(pl.exceptions.PolarsError, OSError):  # it is due to be made anew
-                        frames[key] = pl.read_parquet(files[key], hive_partitioning=False)
-                self.write_many(asset, frames, inputs)
+                with self._month_locked(asset, name):
+                    there = self._months.look(asset, name)
+                    for key in inputs:
+                        if there and key in there.files:
+                            continue  # it has been made anew since
+                        with contextlib.suppress(OSError, ValueError, pl.exceptions.PolarsError):  # it is due to be
+                            frames[key] = decode(files[key].read_bytes())
+                    if frames:
+                        self._write_month(asset, name, frames, inputs)
                 for path in files.values():
                     path.unlink(missing_ok=True)
                     with contextlib.suppress(OSError):
@@ -361,8 +391,8 @@ class Lake:
                 self._months.drop(asset, name)
 
     def close_months(self) -> int:
-        """Make one file of each month that is over. One with a file that cannot be read is left as it is, for the
-        file to be looked at. Returns how many were closed."""
+        """Make one file of each month that is over. One with a file that cannot be read, or with days of types that
+        cannot be one, is left as it is, for the file to be looked at. Returns how many were closed."""
         closed = 0
         for asset in filter(self.is_by_month, self.assets()):
             for name in self._months.months(asset):
@@ -373,9 +403,13 @@ class Lake:
                     if month is None or month.closed is not None or not month.files:
                         continue
                     frames, inputs = self._stored_in(month)
-                    if len(frames) == len(month.files):
+                    if len(frames) < len(month.files):
+                        continue
+                    try:
                         self._close(asset, name, frames, inputs)
                         closed += 1
+                    except pl.exceptions.PolarsError as error:
+                        log.warning("%s %s stays a file for each day: %s", asset, name, error)
         return closed
 
     @contextlib.contextmanager
@@ -383,6 +417,9 @@ class Lake:
         """Hold off other processes that would read, change and write the same partition.
 
         The lock ends with the process that holds it, however that ends.
+
+        Raises:
+            StorageError: the lock's file cannot be made.
         """
         with self._locked("", f"{asset} {key}"):
             yield
@@ -393,9 +430,12 @@ class Lake:
     @contextlib.contextmanager
     def _locked(self, kind: str, what: str) -> Iterator[None]:
         # A bounded number of lock files, away from the partitions; two things that share one merely wait.
-        folder = self.root / ".locks" / kind
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / str(zlib.crc32(what.encode()) % _LOCKS), os.O_RDWR | os.O_CREAT, 0o644)
+        path = self.root / ".locks" / kind / str(zlib.crc32(what.encode()) % _LOCKS)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StorageError(path, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -439,7 +479,9 @@ class Lake:
         """Remove what killed writers left beside their files, and the months that were replaced an hour ago or longer.
         Returns how many that were."""
         replaced = sum(self._months.retire(asset) for asset in self.assets() if self.is_by_month(asset))
-        left = [path for path in self.root.glob("**/.*.tmp") if not is_alive(path)]
+        names = ((folder, name) for folder, *names in os.walk(self.root) for name in chain(*names))
+        temporary = (Path(folder, name) for folder, name in names if name.startswith(".") and name.endswith(".tmp"))
+        left = [path for path in temporary if not is_alive(path)]
         for path in left:
             path.unlink(missing_ok=True)
             if path.parent.name.startswith("date="):
@@ -448,14 +490,31 @@ class Lake:
         return len(left) + replaced
 
 
+def _is_of_asset(folder: str) -> bool:
+    """Whether a folder of this name is an asset's: there are no others below it."""
+    return folder.startswith("date=") or is_months(folder)
+
+
 def _receipts_of(frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]) -> dict[str, Receipt]:
     contents = contents_of(frames)
     return {key: Receipt(contents[key], inputs.get(key, ""), frame.height) for key, frame in frames.items()}
 
 
+def _brought(frame: pl.DataFrame, types: Mapping[str, pl.DataType], wanted: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    """A partition with its columns of some types in the wanted ones, as it is if it would lose something.
+
+    Raises:
+        PolarsError: it cannot be in these types.
+    """
+    brought = frame.cast(pl.Schema({name: wanted[name] for name in types}))
+    return brought if brought.cast(pl.Schema(types)).equals(frame) else frame
+
+
 def _dated(frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """The rows of partitions one after the other, each with the date that is its key."""
-    days = [day for key, frame in frames.items() for day in [date.fromisoformat(key)] * frame.height]
-    rows = known_columns(pl.concat(list(frames.values()), how="diagonal_relaxed"))
-    # First: it stays where there is no row, and `known_columns` leaves one column.
-    return rows.select(pl.Series(DATE, days, dtype=pl.Date), pl.all())
+    dated = []
+    for key, frame in frames.items():
+        days = pl.Series(DATE, [date.fromisoformat(key)]).new_from_index(0, frame.height)
+        # First: it stays where there is no row, and `known_columns` leaves one column.
+        dated.append(frame.clone().insert_column(0, days))
+    return known_columns(pl.concat(dated, how="diagonal_relaxed"))

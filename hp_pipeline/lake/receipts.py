@@ -81,10 +81,11 @@ class Receipts:
 def _read(path: Path) -> dict[str, Receipt]:
     try:
         footer = pl.read_parquet_metadata(path)
-    except (OSError, pl.exceptions.PolarsError):
+        if "hp.partitions" in footer:
+            listed = json.loads(footer["hp.partitions"])
+            return {key: Receipt(content, inputs, int(rows)) for key, (content, inputs, rows) in listed.items()}
+        if "hp.content" in footer:
+            return {"": Receipt(footer["hp.content"], footer.get("hp.inputs", ""), int(footer.get("hp.rows", "0")))}
+    except (OSError, ValueError, pl.exceptions.PolarsError):
         return {}
-    if "hp.partitions" in footer:
-        return {key: Receipt(*words) for key, words in json.loads(footer["hp.partitions"]).items()}
-    if "hp.content" in footer:
-        return {"": Receipt(footer["hp.content"], footer.get("hp.inputs", ""), int(footer.get("hp.rows", "0")))}
     return {}
