@@ -14,10 +14,10 @@ from typing import ClassVar
 
 from hp_pipeline.lake import Column, Lake, Table, publish_catalogue
 from hp_pipeline.settings import FilesSource, HeatPump, Meter, Settings, SolarSystem
-from hp_pipeline.transforms.energy import COUNTERS, POWERS, SIGNALS
 from hp_pipeline.transforms.reckoned import Reckoned
 from hp_pipeline.transforms.schema import schema_of
 from hp_pipeline.vocabulary.boundaries import MAIN_METERS, METERED_APART, Metering
+from hp_pipeline.vocabulary.energies import COUNTERS, POWERS, SIGNALS
 from hp_pipeline.vocabulary.meters import MeterError, electricity_meter, heat_meter
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
 from hp_pipeline.vocabulary.rules import Rules, SolarRules

@@ -19,8 +19,8 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from hp_pipeline.transforms.decode import Decoded, all_times
-from hp_pipeline.transforms.energy import SIGNALS
 from hp_pipeline.transforms.schema import UTC, conform
+from hp_pipeline.vocabulary.energies import SIGNALS
 from hp_pipeline.vocabulary.profiles import SignalMapping
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.signals import signals

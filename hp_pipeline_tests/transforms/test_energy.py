@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hp_pipeline.transforms.energy import REACH, Energies
+from hp_pipeline.transforms.energy import Energies
+from hp_pipeline.transforms.increments import REACH
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.tables.counters import FIRST_OF_METERS
 from hp_pipeline.vocabulary.ways import BITS, DEVICE_COUNTER, DEVICE_POWER, METER_COUNTER

@@ -15,6 +15,7 @@ from hp_pipeline.lake import DamagedPartitionError
 from hp_pipeline.transforms import calendar, costs, efficiency, energy, events, figures, periods, reckoned, standstill
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS
 
 _COUNTERS, _STATES = "counters", "counter_states"
 
@@ -52,7 +53,7 @@ class FiguresStage(Stage):
     @cached_property
     def _counts(self) -> bool:
         """Whether it has a counter of energy."""
-        return not energy.COUNTER_SIGNALS.isdisjoint(self.plant.mappings)
+        return not COUNTER_SIGNALS.isdisjoint(self.plant.mappings)
 
     def is_wanted(self, key: str) -> bool:
         return any(self.has(self.asset("operation"), day) for day in self._days(key)) or self._is_counted_over(key)

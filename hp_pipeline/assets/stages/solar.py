@@ -15,11 +15,12 @@ from hp_pipeline.assets.stages.periods import DailyStage, PeriodStage
 from hp_pipeline.assets.stages.stage import Outcome, Stage, between, by_day, day_of, midnight, shifted
 from hp_pipeline.assets.stages.states import StatesStage
 from hp_pipeline.assets.workspace import Plant, SolarPlant
-from hp_pipeline.transforms import calendar, energy, solar, states, tank_frames, tank_heat
+from hp_pipeline.transforms import calendar, increments, solar, states, tank_frames, tank_heat
 from hp_pipeline.transforms.calendar import PeriodName
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.transforms.tank_heat import ChargingHeatPump
+from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS, SIGNALS
 from hp_pipeline.vocabulary.rules import Rules, SolarRules
 
 
@@ -196,8 +197,8 @@ HEAT_TABLES: Mapping[str, Sequence[str]] = {
 def _still_changes(plant: Plant) -> timedelta:
     """How far before its newest reading a heat pump's heat may still change: a defrost in progress changes modes, and a
     counter of heat that moves at last tells of what ran before."""
-    counts = any(name in plant.mappings for name in energy.SIGNALS["thermal"] & energy.COUNTER_SIGNALS)
-    return max(plant.rules.provisional_after, energy.REACH if counts else timedelta())
+    counts = any(name in plant.mappings for name in SIGNALS["thermal"] & COUNTER_SIGNALS)
+    return max(plant.rules.provisional_after, increments.REACH if counts else timedelta())
 
 
 class SolarDailyStage(_ChargedStage, DailyStage):

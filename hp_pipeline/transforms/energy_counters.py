@@ -1,0 +1,285 @@
+"""What the counters of energy say of a stretch of time: which of them is believed there, and where none is.
+
+Of a kind of energy there may be a counter of the whole and some of its purposes, each by several sources: the whole
+comes before its purposes, and a lower `precedence` before a higher one; counters that share theirs are summed. Each is
+known between its readings, and over a silence by what it counted over it.
+
+What readings of a counter say is made of them in `counters`; how an increment is spread over its time in `increments`;
+whether a counter or a power is believed, a meter's or the machine's, in `energy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property, partial
+from typing import Final
+
+import polars as pl
+
+from hp_pipeline.transforms.increments import Increments, steps_of
+from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS, COUNTERS
+
+IncrementsOf = Callable[[str, str | None, pl.DataFrame], Increments]
+"""The increments of a counter of a kind of energy and a purpose, by its steps."""
+
+_COOLS: Final = ("thermal", "cooling")
+"""Heat that is taken from the house is negative."""
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Stretches of time that are asked about, one a row."""
+
+    starts: pl.Series
+    ends: pl.Series
+
+    @property
+    def none(self) -> pl.Series:
+        """False for each."""
+        return self.starts.is_null()
+
+
+class EnergyCounters:
+    """The counters of energy of the meters, or those of the machine, over some days.
+
+    Args:
+        counters: table `counters`, all rows whose increment reaches into these days.
+        states: table `counter_states` with a column `day`, of these days and the days beside them.
+        of_meters: whether those of meters are meant (their `precedence` is negative), or those of the machine.
+        framed: the days on which there are frames, ascending.
+        increments: how what they counted is spread over time.
+    """
+
+    def __init__(
+        self,
+        counters: pl.DataFrame,
+        states: pl.DataFrame,
+        of_meters: bool,
+        framed: pl.Series,
+        increments: IncrementsOf,
+    ) -> None:
+        self._framed = framed
+        read = {*counters["signal"].unique(), *states["signal"].unique()} & COUNTER_SIGNALS
+        found = {}
+        for kind, (total, purposes) in COUNTERS.items():
+            for signal, purpose in {total: None, **purposes}.items():
+                if signal in read:
+                    found[signal] = _counters_of(
+                        signal, counters, states, of_meters, partial(increments, kind, purpose)
+                    )
+        self._counters = {signal: groups for signal, groups in found.items() if groups}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not self._counters
+
+    def counted(self, kind: str, where: Stretches) -> pl.Series | None:
+        """What the counters of a kind say of each stretch, mJ: null where it is not between their readings. None where
+        there are no such counters."""
+        return self._counted(kind, where, over_silences=False)
+
+    def counted_over_silences(self, kind: str, where: Stretches) -> pl.Series | None:
+        """As `counted`, of stretches in which nothing was read: there a counter is known where it counted over the
+        silence, and one beside it that stood still counted nothing."""
+        return self._counted(kind, where, over_silences=True)
+
+    def counted_in_holes(self, kind: str, where: Stretches) -> pl.Series | None:
+        """As `counted`, of stretches in which nothing was read: over a silence by what counted over it, and between
+        readings of a counter that is read more seldom than readings are held what frames have not of its step.
+
+        Whether a step reaches over a stretch is asked of all counters of the kind together, and not of each alone: one
+        that stands still while another steps says that it counted nothing, and comes before others none the less.
+        """
+        over = self.counted_over_silences(kind, where)
+        read = self.counted(kind, where)
+        if over is None or read is None:
+            return None
+        within = where.none
+        for group in self._groups(kind):
+            for counter in group:
+                within = within | counter.within_step(where)
+        return pl.select(pl.coalesce(over, pl.when(within).then(read))).to_series()
+
+    def in_silence(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
+        """Whether each stretch lies within a silence over which a counter of the kind counted: one that is left open,
+        of which other ways are to tell first, and one of which they told how its increment is spread."""
+        is_open = is_shared = where.none
+        for counter, counts in self._that_count(kind, where):
+            over = counts & counter.over_silence(where, self._known_until(where))
+            is_open = is_open | (over & counter.increments.is_open(where.starts))
+            is_shared = is_shared | (over & counter.increments.is_shared(where.starts))
+        return is_open, is_shared
+
+    def open_at(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
+        """How much of what they counted over a silence is open at the begin and at the end of each stretch
+        (`Increments.open_at`)."""
+        begin = end = pl.zeros(len(where.starts), dtype=pl.Int64, eager=True)
+        for counter, counts in self._that_count(kind, where):
+            if counter.increments.shares:
+                begin = begin + counter.increments.open_at(where.starts) * counts.cast(pl.Int64)
+                end = end + counter.increments.open_at(where.ends) * counts.cast(pl.Int64)
+        return begin, end
+
+    def _counted(self, kind: str, where: Stretches, over_silences: bool) -> pl.Series | None:
+        total, purposes = COUNTERS[kind]
+
+        def by_rank(signal: str) -> list[pl.Series]:
+            """What the counters of a signal that are summed counted; null where one of them is not known."""
+            return [
+                _sum([self._counted_by(counter, where, over_silences) for counter in group])
+                for group in self._counters.get(signal, [])
+            ]
+
+        ways = by_rank(total)
+        parts = []
+        for signal, purpose in purposes.items():
+            if of_purpose := by_rank(signal):
+                parts.append((-1 if (kind, purpose) == _COOLS else 1) * _first_known(of_purpose))
+        if parts:
+            ways.append(_sum_of_known(parts) if over_silences else _sum(parts))
+        return _first_known(ways) if ways else None
+
+    def _counted_by(self, counter: _Counter, where: Stretches, over_silences: bool) -> pl.Series:
+        known = counter.over_silence(where, self._known_until(where)) if over_silences else counter.is_read(where)
+        return pl.select(pl.when(known).then(counter.counted(where))).to_series()
+
+    def _known_until(self, where: Stretches) -> pl.Series:
+        """The last day of which the counters decide each stretch: its next one, or where nothing was read on that, the
+        day on which frames begin again. More days may be loaded; they make no difference."""
+        place = self._framed.search_sorted(where.starts.dt.date(), side="right")
+        return pl.concat([self._framed, pl.Series([date.max], dtype=pl.Date)]).gather(place)
+
+    def _groups(self, kind: str) -> Iterator[Sequence[_Counter]]:
+        """All counters of a kind, in order; those that are summed together."""
+        total, purposes = COUNTERS[kind]
+        for signal in (total, *purposes):
+            yield from self._counters.get(signal, [])
+
+    def _that_count(self, kind: str, where: Stretches) -> Iterator[tuple[_Counter, pl.Series]]:
+        """The counters of a kind, with whether each is the one that counts in each stretch: no other before it is read
+        there."""
+        total, purposes = COUNTERS[kind]
+        before = where.none
+        for group in self._counters.get(total, []):
+            yield from ((counter, ~before) for counter in group)
+            before = before | _all_read(group, where)
+        for signal in purposes:
+            read = before
+            for group in self._counters.get(signal, []):
+                yield from ((counter, ~read) for counter in group)
+                read = read | _all_read(group, where)
+
+
+class _Counter:
+    """One counter over the days that are loaded.
+
+    Args:
+        since: its first reading.
+        until: by `day` (UTC) the last reading that is known of (`time`): up to the end of the next day, or of the day
+            itself.
+        steps: see `increments.steps_of`.
+        increments: how they are spread over time.
+    """
+
+    def __init__(
+        self,
+        since: datetime,
+        until: pl.DataFrame,
+        steps: pl.DataFrame,
+        increments: Callable[[pl.DataFrame], Increments],
+    ) -> None:
+        self._since, self._until, self._steps, self._increments = since, until, steps, increments
+
+    @cached_property
+    def increments(self) -> Increments:
+        """What it counted as a function of time."""
+        return self._increments(self._steps)
+
+    def counted(self, where: Stretches) -> pl.Series:
+        """What its increments have within each stretch, mJ, whether it is known there or not."""
+        return self.increments.until(where.ends) - self.increments.until(where.starts)
+
+    def is_read(self, where: Stretches) -> pl.Series:
+        """Whether each stretch lies between readings, by what is stored of its own day and the next: the days that
+        happen to be loaded make no difference."""
+        days = where.starts.dt.date()
+        if self._until.is_empty():
+            return days.is_null()
+        place = self._until["day"].search_sorted(days, side="left").clip(upper_bound=self._until.height - 1)
+        same_day = self._until["day"].gather(place) == days
+        return same_day & (where.ends <= self._until["time"].gather(place)) & (where.starts >= self._since)
+
+    def over_silence(self, where: Stretches, known_until: pl.Series) -> pl.Series:
+        """Whether each stretch lies within a silence over which it counted, that ends no later than on a day."""
+        until = _end_of_step(self._steps.filter("over_gap"), where.starts)
+        return ((where.ends <= until) & (until.dt.date() <= known_until)).fill_null(False)
+
+    def within_step(self, where: Stretches) -> pl.Series:
+        """Whether each stretch lies within one of its increments."""
+        return (where.ends <= _end_of_step(self._steps, where.starts)).fill_null(False)
+
+
+def _end_of_step(steps: pl.DataFrame, starts: pl.Series) -> pl.Series:
+    """The end of the step that began last before each moment; null where none has."""
+    place = steps["lo"].search_sorted(starts, side="right").cast(pl.Int64) - 1
+    return steps["hi"].gather(pl.select(pl.when(place >= 0).then(place)).to_series())
+
+
+def _counters_of(
+    signal: str,
+    counters: pl.DataFrame,
+    states: pl.DataFrame,
+    of_meters: bool,
+    increments: Callable[[pl.DataFrame], Increments],
+) -> list[list[_Counter]]:
+    """The counters of a signal in order of precedence; those that are summed stand in one list."""
+    rows = counters.filter(pl.col("signal") == signal)
+    stood = states.filter(pl.col("signal") == signal)
+    found: dict[int, list[_Counter]] = {}
+    ranks = pl.concat([part.select("precedence", "source", "point") for part in (rows, stood)]).unique()
+    own_ranks = ranks.filter((pl.col("precedence") < 0) == of_meters)
+    for precedence, source, point in own_ranks.sort("precedence", "source", "point").iter_rows():
+        own = (pl.col("source") == source) & (pl.col("point") == point)
+        mine, its = rows.filter(own).sort("end"), stood.filter(own)
+        first = [moment for moment in (mine["start"].min(), its["since"].min()) if isinstance(moment, datetime)]
+        if first:
+            counter = _Counter(min(first), _until(its), steps_of(mine), increments)
+            found.setdefault(precedence, []).append(counter)
+    return [found[rank] for rank in sorted(found)]
+
+
+def _until(states: pl.DataFrame) -> pl.DataFrame:
+    """`day`, `time`: how far a counter is known of on each day."""
+    by_day = states.select("day", "time")
+    next_day = by_day.with_columns(pl.col("day") - pl.duration(days=1))
+    return pl.concat([next_day, by_day]).unique("day", keep="first", maintain_order=True).sort("day")
+
+
+def _sum(parts: Sequence[pl.Series]) -> pl.Series:
+    """The sum where all are known."""
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole + part
+    return whole
+
+
+def _sum_of_known(parts: Sequence[pl.Series]) -> pl.Series:
+    """The sum where one of them is known: over a silence a counter is known by what it counted, and one beside it that
+    stood still counted nothing."""
+    known = pl.any_horizontal(part.is_not_null() for part in parts)
+    return pl.select(pl.when(known).then(_sum([part.fill_null(0) for part in parts]))).to_series()
+
+
+def _all_read(group: Sequence[_Counter], where: Stretches) -> pl.Series:
+    """Whether each stretch lies between readings of all of these counters."""
+    read = where.starts.is_not_null()
+    for counter in group:
+        read = read & counter.is_read(where)
+    return read
+
+
+def _first_known(ways: Sequence[pl.Series]) -> pl.Series:
+    return pl.select(pl.coalesce(ways)).to_series()

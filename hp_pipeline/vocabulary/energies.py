@@ -1,0 +1,46 @@
+"""The kinds of energy of a heat pump, and the signals that tell of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+KINDS: Final = ("electrical", "thermal", "immersion", "backup")
+
+COUNTERS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
+    "electrical": (
+        "electrical_energy_total",
+        {
+            "electrical_energy_heating_total": "heating",
+            "electrical_energy_dhw_total": "dhw",
+            "electrical_energy_cooling_total": "cooling",
+        },
+    ),
+    "thermal": (
+        "thermal_energy_total",
+        {
+            "thermal_energy_heating_total": "heating",
+            "thermal_energy_dhw_total": "dhw",
+            "thermal_energy_cooling_total": "cooling",
+        },
+    ),
+    "immersion": ("immersion_heater_energy_total", {}),
+    "backup": ("backup_heater_energy_total", {}),
+}
+"""By kind of energy its counter, and those of its purposes, which count where there is none of the whole. Heat that is
+taken from the house while cooling is negative."""
+
+POWERS: Final[Mapping[str, str]] = {
+    "electrical": "electrical_power",
+    "thermal": "thermal_power",
+    "immersion": "immersion_heater_power",
+    "backup": "backup_heater_power",
+}
+
+SIGNALS: Final[Mapping[str, frozenset[str]]] = {
+    kind: frozenset((POWERS[kind], total, *purposes)) for kind, (total, purposes) in COUNTERS.items()
+}
+"""By kind of energy its power and its counters."""
+
+COUNTER_SIGNALS: Final = frozenset(name for total, purposes in COUNTERS.values() for name in (total, *purposes))
+"""Every counter of energy that figures are made of."""
