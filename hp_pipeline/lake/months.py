@@ -9,9 +9,9 @@ made again every ten minutes must not write its month again: a month of which si
     <table>/<whose>/.months/2026-02.0b7e1d02/2026-02-01.parquet            open
 
 A closed month is never changed: what takes its place is written beside, and the link is replaced, which is one step
-for whoever reads. A query that listed the files before and opens them after finds the new file under the same name.
-Only where the month was opened or closed in between it finds none: an error, never other rows. One who follows the
-link first, as the lake does, reads what was there: a folder that has been replaced stays for an hour.
+for whoever follows it once. The lake does, and reads what was there: a folder that has been replaced stays for an hour.
+DuckDB follows it for each step of a query. One that is under way in that instant mostly finds the new file under the
+same name, or fails; but it may also lack rows of the month without a word (see docs/decisions/0020).
 """
 
 from __future__ import annotations

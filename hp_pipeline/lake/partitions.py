@@ -323,9 +323,8 @@ class Lake:
                 log.warning("%s, and is made anew", DamagedPartitionError(path, error))
                 continue
             held = [key for key, file in files.items() if file == path]
-            if [name or path.stem for name in receipts] != held or rows.height != sum(
-                r.rows for r in receipts.values()
-            ):
+            height = sum(receipt.rows for receipt in receipts.values())
+            if [name or path.stem for name in receipts] != held or rows.height != height:
                 log.warning("%s, and is made anew", DamagedPartitionError(path, _OTHER_RECEIPTS))
                 continue
             others = {
