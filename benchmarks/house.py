@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 
 from hp_pipeline.assets.stages import Stage, stages, store_readings
-from hp_pipeline.assets.workspace import Workspace, open_lake
+from hp_pipeline.assets.workspace import Workspace
+from hp_pipeline.lake import utc_today
 from hp_pipeline.settings import load_settings
 from hp_pipeline.simulation.demo import DEMO_SOURCE, demo_settings
 from hp_pipeline.transforms.schema import conform
@@ -19,17 +20,14 @@ SOURCE = DEMO_SOURCE
 SETTINGS = "hp.yaml"
 
 
-def open_house(folder: Path, start: date | None = None, today: Callable[[], date] | None = None) -> Workspace:
+def open_house(folder: Path, start: date | None = None, today: Callable[[], date] = utc_today) -> Workspace:
     """The workspace below a folder; with `start` (first day with readings) its settings are written first. `today`
     is what the house takes for the present day."""
     settings = folder / SETTINGS
     if start is not None:
         folder.mkdir(parents=True, exist_ok=True)
         settings.write_text(demo_settings(start), encoding="utf-8")
-    workspace = Workspace(load_settings(settings), folder / "data")
-    if today is not None:
-        workspace.lake = open_lake(workspace.data, today)
-    return workspace
+    return Workspace(load_settings(settings), folder / "data", today)
 
 
 def take_in(workspace: Workspace, readings: pl.DataFrame) -> None:

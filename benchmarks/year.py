@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.child import in_child
 from benchmarks.history import YEAR_DAYS, facts, linked_copy, year
-from benchmarks.report import RESULTS, Line, Report, of_runs
+from benchmarks.report import Line, Report, of_runs
 
 LIMIT_S = 3.0
 LIMIT_BYTES = 1e9
@@ -33,7 +33,8 @@ def measure(runs: int) -> Report:
     folder = year()
     known = facts(folder)
     report = Report("year", f"{YEAR_DAYS} days at 30 s, {known['readings'] / 1e6:.1f} million readings → all tables")
-    made = [in_child("year:make", str(linked_copy(folder, "year"))) for _ in range(runs)]
+    copies = [linked_copy(folder, f"year-{number}") for number in range(runs)]
+    made = [in_child("year:make", str(copy)) for copy in copies]
     answers = [one.answer for one in made]
     seconds = [answer["wall_s"] for answer in answers]
     report.lines += [
@@ -46,7 +47,7 @@ def measure(runs: int) -> Report:
             for stage in answers[0]["stages"]
         ),
     ]
-    asked = [in_child("year:ask", str(RESULTS / "work" / "year")).answer for _ in range(runs)]
+    asked = [in_child("year:ask", str(copy)).answer for copy in copies]
     report.lines += [
         of_runs(words, [answer[words] for answer in asked], "ms", at_most=LIMIT_ASKED_MS, digits=1)
         for words in asked[0]

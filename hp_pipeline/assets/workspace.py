@@ -6,13 +6,13 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
-from hp_pipeline.lake import Column, Lake, Table, publish_catalogue
+from hp_pipeline.lake import Column, Lake, Table, publish_catalogue, utc_today
 from hp_pipeline.settings import FilesSource, HeatPump, Meter, Settings, SolarSystem
 from hp_pipeline.transforms.reckoned import Reckoned
 from hp_pipeline.transforms.schema import schema_of
@@ -27,11 +27,7 @@ from hp_pipeline.vocabulary.ways import DEVICE_COUNTER, DEVICE_POWER, FLOW, METE
 log = logging.getLogger(__name__)
 
 
-def _today() -> date:
-    return datetime.now(UTC).date()
-
-
-def open_lake(data: Path, today: Callable[[], date] = _today) -> Lake:
+def open_lake(data: Path, today: Callable[[], date] = utc_today) -> Lake:
     """The tables below a data folder. `today` (UTC) tells which months are over."""
     described = tables()
     return Lake(data / "lake", schema_of, lambda table: table in described and described[table].by_month, today)
@@ -43,12 +39,15 @@ class Workspace:
     Attributes:
         settings: what the owner wrote.
         data: the data folder.
+
+    Args:
+        today: as of `open_lake`.
     """
 
-    def __init__(self, settings: Settings, data: Path) -> None:
+    def __init__(self, settings: Settings, data: Path, today: Callable[[], date] = utc_today) -> None:
         self.settings = settings
         self.data = data.absolute()
-        self.lake = open_lake(self.data)
+        self.lake = open_lake(self.data, today)
 
     @property
     def database(self) -> Path:

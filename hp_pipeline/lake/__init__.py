@@ -7,6 +7,7 @@ from hp_pipeline.lake.catalogue import Column, Table, publish_catalogue
 from hp_pipeline.lake.content import content_of
 from hp_pipeline.lake.errors import DamagedPartitionError, StorageError
 from hp_pipeline.lake.files import replace_file
+from hp_pipeline.lake.months import utc_today
 from hp_pipeline.lake.partitions import Lake
 from hp_pipeline.lake.receipts import Receipt
 
@@ -20,4 +21,5 @@ __all__ = [
     "content_of",
     "publish_catalogue",
     "replace_file",
+    "utc_today",
 ]

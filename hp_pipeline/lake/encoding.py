@@ -1,12 +1,12 @@
 """How a frame becomes the bytes of a partition file.
 
-Equal frames give equal bytes (with one version of pyarrow).
-Integers and times are delta-encoded: change-only series grow by small regular steps, and that is 3x smaller than the
-default (a day of Home Assistant readings: 22 kB instead of 53 kB). Each page carries a checksum. A column that knows
-nothing is left out, and so are the copy of the Arrow schema and statistics of anything but times: in the wide tables of
-figures, a few rows a day, those were two thirds of the file. What is left of such a file is mostly the words of the
-format about each column: where there are few rows, a column without gaps says that it has none (no levels and
-histograms of nulls), and there are no dictionaries and no statistics at all. A sixth of a one-row file was that.
+Equal frames give equal bytes (with one version of pyarrow). Integers and times are delta-encoded: change-only series
+grow by small regular steps, and that is 3x smaller than the default (a day of Home Assistant readings: 22 kB instead of
+53 kB). Each page carries a checksum. A column that knows nothing is left out, and so are the copy of the Arrow schema
+and statistics of anything but times: in the wide tables of figures, a few rows a day, those were two thirds of the
+file. What is left of such a file is mostly the words of the format about each column: where there are few rows, a
+column without gaps says that it has none (no levels and histograms of nulls), and there are no dictionaries and no
+statistics at all. A sixth of a one-row file was that.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hp_pipeline.lake.errors import StorageError
@@ -39,15 +39,28 @@ def put_file(path: Path, data: bytes) -> tuple[Identity, list[Path]]:
     Raises:
         StorageError: it cannot be written; the file is as it was.
     """
-    temporary = temporary_name(path)
-    try:
+    with replacing(path) as temporary:
         made = make_directories(path.parent)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            written = identity(os.fstat(file.fileno()))
+    return written, [path.parent, *made]
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name beside a path for what takes its place at the end, or is taken away when anything fails. It tells who is
+    writing there (see `is_alive`).
+
+    Raises:
+        StorageError: it cannot be written, or cannot take the place.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
         try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                written = identity(os.fstat(file.fileno()))
+            yield temporary
             temporary.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -55,16 +68,10 @@ def put_file(path: Path, data: bytes) -> tuple[Identity, list[Path]]:
             raise
     except OSError as error:
         raise StorageError(path, error) from error
-    return written, [path.parent, *made]
-
-
-def temporary_name(path: Path) -> Path:
-    """A name beside a path, that tells who is writing there (see `is_alive`)."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
 
 
 def is_alive(temporary: Path) -> bool:
-    """Whether the process that gave a `temporary_name` still runs."""
+    """Whether the process still runs that is `replacing` something by way of this name."""
     try:
         os.kill(int(temporary.name.split(".")[-3]), 0)
     except ProcessLookupError:

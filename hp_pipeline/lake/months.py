@@ -1,8 +1,8 @@
 """Months of partitions: a file for each of them while the month lasts, one file for all once it is over.
 
 A table of some rows a day and a hundred columns is mostly the format's words about its columns, in a file for each day;
-in one for each month it takes a quarter of the place and of the time to write it. But a day that is
-made again every ten minutes must not write its month again: a month of which single days come anew is opened.
+in one for each month it takes a quarter of the place and of the time to write it. But a day that is made again every
+ten minutes must not write its month again: a month of which single days come anew is opened.
 
     <table>/<whose>/2026-01 -> .months/2026-01.5f1c09aa       a symbolic link to the month's folder
     <table>/<whose>/.months/2026-01.5f1c09aa/2026-01.7fffffff.parquet      closed; the days that it holds, as bits
@@ -24,13 +24,13 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 from hp_pipeline.lake.errors import StorageError
-from hp_pipeline.lake.files import make_directories, sync_directories, temporary_name
+from hp_pipeline.lake.files import make_directories, replacing, sync_directories
 
 FILES: Final = "[0-9][0-9][0-9][0-9]-[0-9][0-9]/*.parquet"
 """The files of all months of an asset, as a pattern below it."""
@@ -77,6 +77,11 @@ def is_months(folder: str) -> bool:
     return folder == _FOLDERS or _MONTH.fullmatch(folder) is not None
 
 
+def utc_today() -> date:
+    """The present day."""
+    return datetime.now(UTC).date()
+
+
 def is_over(month: str, today: date) -> bool:
     """Whether a month has been over for some days."""
     first = date.fromisoformat(f"{month}-01")
@@ -104,7 +109,7 @@ class MonthFolders:
         keys: list[str] = []
         for month in self.months(asset):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                keys += _held(_names(f"{self._root}/{asset}/{month}"))
+                keys += _held(f"{self._root}/{asset}/{month}")
         return keys
 
     def look(self, asset: str, month: str) -> Month | None:
@@ -169,22 +174,13 @@ class MonthFolders:
     def _link(self, asset: str, month: str, folder: Path) -> list[Path]:
         """Let a month be what is in a folder; returns the directories to be synced until that is durable."""
         link = self._root / asset / month
-        temporary = temporary_name(link)
-        try:
-            try:
-                temporary.symlink_to(folder.relative_to(link.parent))
-                if link.is_dir() and not link.is_symlink():
-                    # A copy of the lake that followed the links. For an instant the month is not there.
-                    link.rename(link.parent / _FOLDERS / f"{month}.{secrets.token_hex(4)}")
-                else:
-                    _touch(link)
-                temporary.replace(link)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    temporary.unlink(missing_ok=True)
-                raise
-        except OSError as error:
-            raise StorageError(link, error) from error
+        with replacing(link) as temporary:
+            temporary.symlink_to(folder.relative_to(link.parent))
+            if link.is_dir() and not link.is_symlink():
+                # A copy of the lake that followed the links. For an instant the month is not there.
+                link.rename(link.parent / _FOLDERS / f"{month}.{secrets.token_hex(4)}")
+            else:
+                _touch(link)
         return [link.parent]
 
 
@@ -194,27 +190,22 @@ def _look(link: Path) -> Month | None:
     except OSError:
         folder = link  # a copy of the lake that followed the links
     try:
-        names = _names(str(folder))
+        held = _held(str(folder))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    for name in names:
-        if closed := _CLOSED.fullmatch(name):
-            path = folder / name
-            return Month(folder, dict.fromkeys(_keys(*closed.groups()), path), path)
-    return Month(folder, {name[:10]: folder / name for name in names if _OPEN.fullmatch(name)}, None)
+    paths = {name: folder / name for name in dict.fromkeys(held.values())}
+    closed = next((path for name, path in paths.items() if _CLOSED.fullmatch(name)), None)
+    return Month(folder, {key: paths[name] for key, name in held.items()}, closed)
 
 
-def _names(folder: str) -> list[str]:
+def _held(folder: str) -> dict[str, str]:
+    """The partitions in a month's folder, ascending, each with the name of the file that holds it."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries)
-
-
-def _held(names: Sequence[str]) -> Sequence[str]:
-    """The partitions that files of these names, of a month, hold."""
+        names = sorted(entry.name for entry in entries)
     for name in names:
         if closed := _CLOSED.fullmatch(name):
-            return _keys(*closed.groups())
-    return [name[:10] for name in names if _OPEN.fullmatch(name)]
+            return dict.fromkeys(_keys(*closed.groups()), name)
+    return {name[:10]: name for name in names if _OPEN.fullmatch(name)}
 
 
 @cache

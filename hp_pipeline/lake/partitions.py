@@ -24,9 +24,9 @@ from hp_pipeline.lake.content import HASHED_BY, contents_in, contents_of
 from hp_pipeline.lake.encoding import decode, encode, known_columns
 from hp_pipeline.lake.errors import DamagedPartitionError, StorageError
 from hp_pipeline.lake.files import Identity, identity, is_alive, put_file, sync_directories
-from hp_pipeline.lake.months import Month, MonthFolders, closed_name, is_months, is_over, month_of
+from hp_pipeline.lake.months import Month, MonthFolders, closed_name, is_months, is_over, month_of, utc_today
 from hp_pipeline.lake.reading import DATE, Piece, chosen, read_file, read_pieces
-from hp_pipeline.lake.receipts import Receipt, Receipts, footer_of_many, footer_of_one
+from hp_pipeline.lake.receipts import Receipt, Receipts, footer_of_many, footer_of_one, places_of
 from hp_pipeline.lake.recent import RecentPartitions
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Lake:
         root: Path | str,
         schema_of: Callable[[str], pl.Schema | None] = lambda table: None,
         by_month: Callable[[str], bool] = _never,
-        today: Callable[[], date] = date.today,
+        today: Callable[[], date] = utc_today,
     ) -> None:
         self.root = Path(root).absolute()
         self._schema_of = schema_of
@@ -84,8 +84,19 @@ class Lake:
         """The file that holds the partition (or would)."""
         if not self.is_by_month(asset):
             return self.root / asset / f"date={key}" / _FILE if key else self.root / asset / _FILE
-        month = self._months.look(asset, month_of(key))
-        return (month and month.files.get(key)) or self.root / asset / month_of(key) / f"{key}.parquet"
+        there = self._files(asset, [key])
+        return there[key] if there else self.root / asset / month_of(key) / f"{key}.parquet"
+
+    def _files(self, asset: str, keys: Iterable[str]) -> dict[str, Path]:
+        """The files that hold the partitions: of an asset that is kept by month where there are any, else where they
+        would be."""
+        if not self.is_by_month(asset):
+            return {key: self.path(asset, key) for key in keys}
+        found: dict[str, Path] = {}
+        for name, wanted in groupby(keys, month_of):
+            if (month := self._months.look(asset, name)) is not None:
+                found |= {key: month.files[key] for key in wanted if key in month.files}
+        return found
 
     def keys(self, asset: str) -> list[str]:
         """The keys of the stored partitions, ascending."""
@@ -119,21 +130,10 @@ class Lake:
     def receipts(self, asset: str, keys: Iterable[str]) -> dict[str, Receipt]:
         """The receipts of those of the partitions that are stored and have a readable footer; of many at once, which
         looks at the file of a month once."""
-        if not self.is_by_month(asset):
-            of_files = ((key, self._receipts.of(self.path(asset, key)).get("")) for key in keys)
-            return {key: receipt for key, receipt in of_files if receipt is not None}
-        found: dict[str, Receipt] = {}
-        for name, wanted in groupby(keys, month_of):
-            month = self._months.look(asset, name)
-            if month is None:
-                continue
-            closed = self._receipts.of(month.closed) if month.closed is not None else {}
-            for key in wanted:
-                path = month.files.get(key)
-                receipt = closed.get(key) if path is None or month.closed else self._receipts.of(path).get("")
-                if receipt is not None:
-                    found[key] = receipt
-        return found
+        files = self._files(asset, keys)
+        told = {path: self._receipts.of(path) for path in dict.fromkeys(files.values())}
+        found = ((key, told[path].get(key) or told[path].get("")) for key, path in files.items())
+        return {key: receipt for key, receipt in found if receipt is not None}
 
     def read(
         self, asset: str, keys: Iterable[str], columns: Sequence[str] | None = None, where: pl.Expr | None = None
@@ -177,18 +177,13 @@ class Lake:
 
     def _rows_of(self, frame: pl.DataFrame, piece: Piece) -> pl.DataFrame:
         """The rows of some partitions of a file, which lie in it one after the other."""
-        wanted = set(piece.keys)
-        parts = []
-        place = 0
-        for key, receipt in self._receipts.of(piece.path).items():
-            if key in wanted:
-                parts.append((place, receipt.rows))
-            place += receipt.rows
-        if len(parts) < len(wanted) or place != frame.height:
+        places = places_of(self._receipts.of(piece.path))
+        if not places.keys() >= set(piece.keys) or sum(rows for _, rows in places.values()) != frame.height:
             raise DamagedPartitionError(piece.path, _OTHER_RECEIPTS)
-        first, last = parts[0], parts[-1]
-        if sum(rows for _, rows in parts) == last[0] + last[1] - first[0]:
-            return frame.slice(first[0], last[0] + last[1] - first[0])
+        parts = [places[key] for key in piece.keys]
+        begin, end = parts[0][0], sum(parts[-1])
+        if sum(rows for _, rows in parts) == end - begin:
+            return frame.slice(begin, end - begin)
         return pl.concat([frame.slice(*part) for part in parts])
 
     def _pieces(self, asset: str, keys: Iterable[str]) -> Iterator[Piece]:
@@ -261,7 +256,7 @@ class Lake:
         closes = is_over(month, self._today()) and not is_few
         told = {key: inputs.get(key, "") for key in frames}
         if there is not None and there.closed is None and not closes:
-            return self._write_days(there.folder, frames, told, ())
+            return self._write_days(there.folder, frames, told)
         types = {name: dtype for frame in frames.values() for name, dtype in known_columns(frame).schema.items()}
         stored, stored_inputs = self._stored_in(there, types)
         put = self._close if closes else self._open
@@ -269,13 +264,12 @@ class Lake:
         return {key: receipts[key] for key in frames}
 
     def _write_days(
-        self, folder: Path, frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str], changed: Iterable[Path]
+        self, folder: Path, frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]
     ) -> dict[str, Receipt]:
-        """Store partitions in an open month's folder; also syncs directories that have changed."""
+        """Store partitions in an open month's folder."""
         receipts = _receipts_of(frames, inputs)
         paths = {key: folder / f"{key}.parquet" for key in frames}
         self._write_files(paths, {key: _dated({key: frame}) for key, frame in frames.items()}, receipts)
-        sync_directories(changed)
         return receipts
 
     def _open(
@@ -283,7 +277,8 @@ class Lake:
     ) -> dict[str, Receipt]:
         """Store a month whole, a file for each of its partitions."""
         folder, changed = self._months.new_folder(asset, month)
-        receipts = self._write_days(folder, frames, inputs, changed)
+        receipts = self._write_days(folder, frames, inputs)
+        sync_directories(changed)
         self._months.put(asset, month, folder)
         return receipts
 
@@ -330,17 +325,15 @@ class Lake:
             others = {
                 name: dtype for name, dtype in rows.schema.items() if types.get(name, dtype) not in (dtype, pl.Null)
             }
-            place = 0
-            for name, receipt in receipts.items():
+            for name, place in places_of(receipts).items():
                 key = name or path.stem
-                frame = chosen(rows[place : place + receipt.rows], None)
-                place += receipt.rows
+                frame = chosen(rows.slice(*place), None)
                 try:
                     frames[key] = _brought(frame, others, types) if others else frame
                 except pl.exceptions.PolarsError as error:
                     log.warning("%s of %s is of another type than what is written now: %s", key, path, error)
                     continue
-                inputs[key] = receipt.inputs
+                inputs[key] = receipts[name].inputs
         return frames, inputs
 
     def _adopt(self, asset: str, keys: Sequence[str]) -> None:

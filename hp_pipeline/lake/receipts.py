@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
@@ -48,6 +49,12 @@ def footer_of_many(receipts: Mapping[str, Receipt]) -> dict[str, str]:
     """The footer of a file that holds several, in the order of their rows."""
     listed = {key: [receipt.content, receipt.inputs, receipt.rows] for key, receipt in receipts.items()}
     return {"hp.partitions": json.dumps(listed, separators=(",", ":")), "hp.hashed_by": HASHED_BY}
+
+
+def places_of(receipts: Mapping[str, Receipt]) -> dict[str, tuple[int, int]]:
+    """Of each partition of a file where its rows begin, and how many they are."""
+    ends = accumulate(receipt.rows for receipt in receipts.values())
+    return {key: (end - receipt.rows, receipt.rows) for (key, receipt), end in zip(receipts.items(), ends, strict=True)}
 
 
 @dataclass
