@@ -155,8 +155,9 @@ class MonthFolders:
 
     def drop(self, asset: str, month: str) -> None:
         """Take a month away."""
-        _touch(self._root / asset / month)
-        (self._root / asset / month).unlink(missing_ok=True)
+        link = self._root / asset / month
+        _give_way(link)
+        link.unlink(missing_ok=True)
 
     def retire(self, asset: str, month: str = "") -> int:
         """Delete the folders that were replaced an hour ago or longer, of one month or of all. Returns how many."""
@@ -176,11 +177,7 @@ class MonthFolders:
         link = self._root / asset / month
         with replacing(link) as temporary:
             temporary.symlink_to(folder.relative_to(link.parent))
-            if link.is_dir() and not link.is_symlink():
-                # A copy of the lake that followed the links. For an instant the month is not there.
-                link.rename(link.parent / _FOLDERS / f"{month}.{secrets.token_hex(4)}")
-            else:
-                _touch(link)
+            _give_way(link)
         return [link.parent]
 
 
@@ -214,8 +211,13 @@ def _keys(month: str, bits: str) -> tuple[str, ...]:
     return tuple(f"{month}-{day:02}" for day in range(1, 32) if days >> (day - 1) & 1)
 
 
-def _touch(link: Path) -> None:
-    """The hour of the folder that is replaced begins."""
+def _give_way(link: Path) -> None:
+    """A month is about to be replaced, or taken away: the hour of its folder begins."""
+    if link.is_dir() and not link.is_symlink():
+        # A copy of the lake that followed the links. When it is replaced, the month is not there for an instant.
+        folders = link.parent / _FOLDERS
+        folders.mkdir(exist_ok=True)
+        link = link.rename(folders / f"{link.name}.{secrets.token_hex(4)}")
     with contextlib.suppress(FileNotFoundError):
         os.utime(link)
 

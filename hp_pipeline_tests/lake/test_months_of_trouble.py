@@ -68,6 +68,15 @@ def test_days_whose_types_cannot_be_one_keep_their_month_open(tmp_path: Path) ->
     assert house(tmp_path).keys(ASSET) == DAYS[:2]
 
 
+def test_the_last_day_of_a_month_is_taken_out_of_a_copy_that_followed_links(tmp_path: Path) -> None:
+    house(tmp_path / "lake").write(ASSET, DAYS[0], rows(1))
+    shutil.copytree(tmp_path / "lake", tmp_path / "copy", ignore=shutil.ignore_patterns(".months"))
+    lake = house(tmp_path / "copy")
+    assert lake.keys(ASSET) == DAYS[:1]
+    lake.remove(ASSET, DAYS[0])
+    assert lake.keys(ASSET) == [] and lake.read(ASSET, DAYS) is None
+
+
 # ---- days that know nothing ------------------------------------------------------------------------------------------
 
 
