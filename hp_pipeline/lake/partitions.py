@@ -257,8 +257,7 @@ class Lake:
         told = {key: inputs.get(key, "") for key in frames}
         if there is not None and there.closed is None and not closes:
             return self._write_days(there.folder, frames, told)
-        types = {name: dtype for frame in frames.values() for name, dtype in known_columns(frame).schema.items()}
-        stored, stored_inputs = self._stored_in(there, types)
+        stored, stored_inputs = self._stored_in(there, _known_types(frames)) if there is not None else ({}, {})
         put = self._close if closes else self._open
         receipts = put(asset, month, {**stored, **frames}, {**stored_inputs, **told})
         return {key: receipts[key] for key in frames}
@@ -490,6 +489,11 @@ def _is_of_asset(folder: str) -> bool:
 def _receipts_of(frames: Mapping[str, pl.DataFrame], inputs: Mapping[str, str]) -> dict[str, Receipt]:
     contents = contents_of(frames)
     return {key: Receipt(contents[key], inputs.get(key, ""), frame.height) for key, frame in frames.items()}
+
+
+def _known_types(frames: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataType]:
+    """The types of the columns that files of these partitions hold."""
+    return {name: dtype for frame in frames.values() for name, dtype in known_columns(frame).schema.items()}
 
 
 def _brought(frame: pl.DataFrame, types: Mapping[str, pl.DataType], wanted: Mapping[str, pl.DataType]) -> pl.DataFrame:
