@@ -7,12 +7,14 @@ from datetime import date
 from pathlib import Path
 
 import polars as pl
+import yaml
 
 from hp_pipeline.assets.stages import Stage, stages, store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.lake import utc_today
 from hp_pipeline.settings import load_settings
 from hp_pipeline.simulation.demo import DEMO_SOURCE, demo_settings
+from hp_pipeline.simulation.sensors import COUNTER_NAME
 from hp_pipeline.transforms.schema import conform
 
 HEAT_PUMP = "daikin"
@@ -20,14 +22,26 @@ SOURCE = DEMO_SOURCE
 SETTINGS = "hp.yaml"
 
 
-def open_house(folder: Path, start: date | None = None, today: Callable[[], date] = utc_today) -> Workspace:
+def open_house(
+    folder: Path, start: date | None = None, today: Callable[[], date] = utc_today, metered: bool = False
+) -> Workspace:
     """The workspace below a folder; with `start` (first day with readings) its settings are written first. `today`
-    is what the house takes for the present day."""
+    is what the house takes for the present day; `metered`: its electricity has a meter with a counter."""
     settings = folder / SETTINGS
     if start is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        settings.write_text(demo_settings(start), encoding="utf-8")
+        text = demo_settings(start)
+        settings.write_text(_with_meter(text) if metered else text, encoding="utf-8")
     return Workspace(load_settings(settings), folder / "data", today)
+
+
+def _with_meter(text: str) -> str:
+    """The settings of the demo with the counter of a meter of class B beside its power."""
+    written = yaml.safe_load(text)
+    counter = {"electrical_energy_total": {"select": {"tags": {"friendly_name": COUNTER_NAME}}, "unit": "kWh"}}
+    written["heat_pumps"][0]["inputs"][0]["signals"] = counter
+    written["meters"][0] |= {"signal": "electrical_energy_total", "accuracy": "B"}
+    return yaml.safe_dump(written, allow_unicode=True)
 
 
 def take_in(workspace: Workspace, readings: pl.DataFrame) -> None:

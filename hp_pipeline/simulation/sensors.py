@@ -58,6 +58,8 @@ class SensorModel:
     flow_gain_sd: float = 0.0
     """Spread of the flow sensor's gain (0.02 is common)."""
     power_gain_sd: float = 0.0
+    counter_step_kwh: float = 0.0
+    """Resolution of the counter of the meter of electricity, `COUNTER_POINT`; 0: it shows none."""
     text_repeat_s: float = 0.0
     """Unchanged texts are repeated after this long; 0 = with every poll, as ESPAltherma does."""
 
@@ -112,6 +114,9 @@ NUMBER_POINTS: Final[dict[str, str]] = {
     "compressor_current": _espaltherma("INV Secondary Current", "A"),
 }
 """Point of each numeric signal."""
+COUNTER_NAME: Final = "Heat Pump 7 Energy"
+COUNTER_POINT: Final = _number_point("kWh", "heat_pump_7_energy", COUNTER_NAME)
+"""Point of the counter of the meter of electricity."""
 TEXT_POINTS: Final[dict[str, str]] = {
     "operating_mode": _text_point("Operation Mode"),
     "three_way_valve": _text_point("3way valve(On:DHW_Off:Space)"),
@@ -125,7 +130,9 @@ TEXT_POINTS: Final[dict[str, str]] = {
     "silent_mode": _text_point("Silent Mode"),
 }
 """Point of each text signal."""
-_METERS: Final = ("electrical_power", "immersion_heater_power")
+_METERS: Final = ("electrical_power", "electrical_energy_total", "immersion_heater_power")
+_COUNTED_BEFORE_KWH: Final = 4321.0
+"""What the counter shows at the begin of a run."""
 
 
 def _poll_times(
@@ -139,11 +146,16 @@ def _poll_times(
     return times[times < length], phase
 
 
+def _energy(power_kw: FloatArray, step_s: int, until_s: FloatArray) -> FloatArray:
+    """What a power that is constant per step amounts to from the begin on, in kWs."""
+    edges = np.arange(len(power_kw) + 1) * float(step_s)
+    energy: FloatArray = np.interp(until_s, edges, np.concatenate(((0.0,), np.cumsum(power_kw))) * step_s)
+    return energy
+
+
 def _mean_power(power_kw: FloatArray, step_s: int, first_s: FloatArray, last_s: FloatArray) -> FloatArray:
     """Mean over [first, last) of a power that is constant per step, in W."""
-    edges = np.arange(len(power_kw) + 1) * float(step_s)
-    energy = np.concatenate(((0.0,), np.cumsum(power_kw))) * step_s
-    taken = np.interp(last_s, edges, energy) - np.interp(first_s, edges, energy)
+    taken = _energy(power_kw, step_s, last_s) - _energy(power_kw, step_s, first_s)
     mean: FloatArray = 1000 * taken / np.maximum(last_s - first_s, 1e-9)
     return mean
 
@@ -232,6 +244,12 @@ def observe(run: Trajectory, model: SensorModel | None = None, seed: int = 11) -
         "electrical_power": _mean_power(run.electrical_kw, run.step_s, first_s, last_s),
         "immersion_heater_power": _mean_power(run.immersion_kw, run.step_s, first_s, last_s),
     }
+    points = NUMBER_POINTS
+    if model.counter_step_kwh:
+        counter = "electrical_energy_total"
+        points = {**points, counter: COUNTER_POINT}
+        gains[counter], steps[counter] = power_gain, model.counter_step_kwh
+        true[counter] = _COUNTED_BEFORE_KWH + _energy(run.electrical_kw, run.step_s, meter_s) / 3600
     seen = {
         name: _rounded(
             series * gains.get(name, 1.0) + offsets.get(name, 0.0), steps.get(name, model.temperature_step_k)
@@ -242,7 +260,7 @@ def observe(run: Trajectory, model: SensorModel | None = None, seed: int = 11) -
 
     epoch_us = run.start_s * 1_000_000
     frames = []
-    for name, point in NUMBER_POINTS.items():
+    for name, point in points.items():
         times = meter_s if name in _METERS else poll_s
         keep = _changes(seen[name])
         frames.append(_frame(point, epoch_us, times[keep], value=seen[name][keep]))
@@ -264,7 +282,7 @@ def observe(run: Trajectory, model: SensorModel | None = None, seed: int = 11) -
                 "interval_s": meter_interval if name in _METERS else model.interval_s,
                 "phase_s": meter_phase if name in _METERS else phase,
             }
-            for name, point in NUMBER_POINTS.items()
+            for name, point in points.items()
         ]
     )
     return Observation(pl.concat(frames).sort("point", "time"), truth_sensors)

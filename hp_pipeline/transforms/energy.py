@@ -26,6 +26,7 @@ from hp_pipeline.transforms.calendar import hour_start
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy_counters import EnergyCounters, Stretches
 from hp_pipeline.transforms.increments import Increments, MachinesWord, Weights
+from hp_pipeline.transforms.mode_changes import divided_at_changes
 from hp_pipeline.transforms.schema import UTC
 from hp_pipeline.vocabulary.energies import KINDS, POWERS
 from hp_pipeline.vocabulary.ways import (
@@ -78,7 +79,7 @@ class Energies:
         span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
         by_spread = pl.when(pl.col("thermal_way").is_in([FLOW, ASSUMED_FLOW])).then("thermal_power")
         rows = frames.select(FRAME_COLUMNS).join(
-            operation.select("start", "mode", "compressor_running", "defrost"),
+            operation.select("start", "mode", "compressor_running", "defrost", "unseen_s"),
             on="start",
             how="inner",
             maintain_order="left",
@@ -109,11 +110,12 @@ class Energies:
         """
         where = Stretches(self._rows["start"], self._rows["end"])
         rows = self._rows.select(
-            *("start", "end", "mode", "defrost", "by_flow"),
+            *("start", "end", "mode", "defrost", "unseen_s", "by_flow"),
             *(f"{kind}_integral" for kind in KINDS),
             *WAYS_OF.values(),
         )
         chosen = []
+        metered = []
         for kind in KINDS:
             meter, device = (counters.counted(kind, where) for counters in (self._meters, self._device))
             silent, shared = (None, None) if meter is None else self._meters.in_silence(kind, where)
@@ -122,8 +124,14 @@ class Energies:
                 series.alias(f"{kind} {name}") for name, series in told.items() if series is not None
             )
             chosen += _chosen(kind, meter is not None, device is not None)
+            if kind in WAYS_OF and self._meters.counts_whole(kind):
+                metered.append(kind)
         named = (f"{kind}_{what}" for kind in WAYS_OF for what in ("counter", "integral", "residual", "way", *_OPEN_AT))
-        rows = rows.with_columns(*chosen, *self._open(where)).with_columns(self._net_heat())
+        rows = rows.with_columns(*chosen, *self._open(where))
+        for kind in metered:
+            counted = (first_of(pl.col(WAYS_OF[kind])) == BITS[METER_COUNTER]) & ~pl.col(f"{kind} silent")
+            rows = divided_at_changes(rows, (kind, f"{kind}_counter"), counted & ~pl.col(f"{kind} shared"))
+        rows = rows.with_columns(self._net_heat())
         return rows.select("start", "end", "mode", *KINDS, *named, "thermal_taken")
 
     def _net_heat(self) -> list[pl.Expr]:

@@ -76,6 +76,10 @@ class EnergyCounters:
         """Whether there are none."""
         return not self._counters
 
+    def counts_whole(self, kind: str) -> bool:
+        """Whether a counter of a kind counts the whole of it, whatever it is for."""
+        return COUNTERS[kind][0] in self._counters
+
     def counted(self, kind: str, where: Stretches) -> pl.Series | None:
         """What the counters of a kind say of each stretch, mJ: null where it is not between their readings. None where
         there are no such counters."""

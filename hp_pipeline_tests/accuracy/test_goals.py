@@ -72,9 +72,29 @@ def test_every_session_is_within_what_its_polling_allows(
 def test_cop_of_sessions(cards: dict[float, ScoreCard], interval_s: float) -> None:
     card = cards[interval_s]
     assert card.events("dhw").cop.p95_percent <= GOALS.dhw_cop_percent
-    # The goal is 2 %; the electricity of an edge between hot water and heating is known to P · dt only.
+    # The goal is 2 %; what a power says of an edge between hot water and heating is known to P · dt only.
     assert card.events("heating").cop.p95_percent <= SAMPLING[interval_s] * 2.5
     assert card.events("heating").cop.p50_percent <= 0.5
+
+
+def test_a_meters_counter_is_divided_between_modes_that_follow_each_other(
+    runs: dict[str, Trajectory], cards: dict[float, ScoreCard]
+) -> None:
+    by_power, metered = cards[60.0], ScoreCard([examine(run, 60.0, metered=True) for run in runs.values()])
+    for kind, goal in (("heating", GOALS.heating_cop_percent), ("dhw", GOALS.dhw_cop_percent)):
+        score = metered.events(kind)
+        assert score.cop.p95_percent <= 1.1 * goal
+        assert score.electrical.p95_percent < by_power.events(kind).electrical.p95_percent
+        assert abs(score.electrical.bias_percent) <= 0.1
+    assert metered.days(ELECTRICITY).worst_percent <= GOALS.day_electricity_percent
+
+
+@pytest.mark.parametrize("interval_s", INTERVALS)
+def test_heat_is_as_near_as_polls_allow(cards: dict[float, ScoreCard], interval_s: float) -> None:
+    card = cards[interval_s]
+    for kind in ("heating", "dhw"):
+        assert card.events(kind).thermal.p95_percent <= 1.1 * card.of_polls(kind)
+    assert card.days(HEAT).p95_percent <= max(1.1 * card.of_polls("daily"), GOALS.day_heat_percent)
 
 
 @pytest.mark.parametrize("interval_s", INTERVALS)

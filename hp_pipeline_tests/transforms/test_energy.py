@@ -83,7 +83,7 @@ def energies(
     net_counters: Sequence[str] = (),
 ) -> Energies:
     defrosts = [name for name in ("defrost",) if name in rows.columns]
-    modes = rows.select("start", "mode", "compressor_running", *defrosts)
+    modes = rows.select("start", "mode", "compressor_running", *defrosts, unseen_s=pl.lit(FRAME.total_seconds()))
     if not defrosts:
         modes = modes.with_columns(defrost=pl.lit(False))
     counters = conform(pl.DataFrame(ticks, infer_schema_length=None) if ticks else None, "counters")
@@ -329,6 +329,23 @@ def test_a_purpose_of_a_silent_meter_goes_to_when_the_machine_ran_for_it() -> No
     assert found["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.6, 0.3, 0.5, 0.0)]
     alone = energies(told_by_machine([RAN, HALF, RESTED]), [gap(0, 15, 0.9, DHW)]).of_frames()
     assert alone["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.6, 0.3, 0.0)], "better than by time"
+
+
+def test_what_a_meter_counted_before_another_mode_was_seen_is_of_both_modes() -> None:
+    dhw: State = ("dhw", True, 6000.0, True)
+    five_minutes = [(at(5 * i), at(5 * i + 5), kwh) for i, kwh in enumerate((0.5, 0.4, 0.3))]
+    whole = [tick(*step, source="meter", precedence=FIRST_OF_METERS) for step in five_minutes]
+    found = energies(told_by_machine([dhw, dhw, RAN]), whole).of_frames()
+    assert found["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.5, 0.2, 0.5)]
+    assert found["thermal_counter"].equals(found["thermal"].alias("thermal_counter"))
+    residual = found["thermal_counter"] - found["thermal_integral"]
+    assert found["thermal_residual"].equals(residual.alias("thermal_residual"))
+    # A counter of a purpose counts nothing else, and what the machine counts is spread as it says itself.
+    purposes = ((at(0), at(5), 0.5, DHW), (at(5), at(15), 0.4, DHW), (at(0), at(15), 0.3, HEATING))
+    apart = [tick(*step, source="meter", precedence=FIRST_OF_METERS) for step in purposes]
+    for ticks in (apart, [tick(*step) for step in five_minutes]):
+        found = energies(told_by_machine([dhw, dhw, RAN]), ticks).of_frames()
+        assert found["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.5, 0.4, 0.3)]
 
 
 def test_a_silence_while_cooling_is_shared_by_the_cold_that_the_machine_tells_of() -> None:
