@@ -2,7 +2,8 @@
 
 Of a kind of energy there may be a counter of the whole and some of its purposes, each by several sources: the whole
 comes before its purposes, and a lower `precedence` before a higher one; counters that share theirs are summed. Each is
-known between its readings, and over a silence by what it counted over it.
+known between its readings, and over a silence by what it counted over it: not over one in which it fell back, was
+exchanged or began again at 0, so that it tells nothing of what it counted meanwhile.
 
 What readings of a counter say is made of them in `counters`; how an increment is spread over its time in `increments`;
 whether a counter or a power is believed, a meter's or the machine's, in `energy`.
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, partial
+from itertools import chain
 from typing import Final
 
 import polars as pl
@@ -108,13 +110,17 @@ class EnergyCounters:
         return pl.select(pl.coalesce(over, pl.when(within).then(read))).to_series()
 
     def in_silence(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
-        """Whether each stretch lies within a silence over which a counter of the kind counted: one that is left open,
-        of which other ways are to tell first, and one of which they told how its increment is spread."""
-        is_open = is_shared = where.none
+        """Whether each stretch lies within a silence over which a counter of the kind counted: one that is left open
+        or lost, of which other ways are to tell first, and one of which they told how its increment is spread."""
+        is_open = is_shared = lost = where.none
+        known_until = self._known_until(where)
         for counter, counts in self._that_count(kind, where):
-            over = counts & counter.over_silence(where, self._known_until(where))
+            over = counts & counter.over_silence(where, known_until)
             is_open = is_open | (over & counter.increments.is_open(where.starts))
             is_shared = is_shared | (over & counter.increments.is_shared(where.starts))
+            lost = lost | (counts & counter.is_lost(where, known_until))
+        if lost.any() and (counted := self.counted(kind, where)) is not None:
+            is_open = is_open | (lost & counted.is_null())
         return is_open, is_shared
 
     def open_at(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
@@ -138,13 +144,23 @@ class EnergyCounters:
             ]
 
         ways = by_rank(total)
-        parts = []
+        parts, lost = [], where.none
         for signal, purpose in purposes.items():
             if of_purpose := by_rank(signal):
-                parts.append((-1 if (kind, purpose) == _COOLS else 1) * _first_known(of_purpose))
+                part = (-1 if (kind, purpose) == _COOLS else 1) * _first_known(of_purpose)
+                parts.append(part)
+                lost = lost | (part.is_null() & self._is_lost(signal, where))
         if parts:
-            ways.append(_sum_of_known(parts) if over_silences else _sum(parts))
+            whole = _sum_of_known(parts) if over_silences else _sum(parts)
+            ways.append(pl.select(pl.when(~lost).then(whole)).to_series())
         return _first_known(ways) if ways else None
+
+    def _is_lost(self, signal: str, where: Stretches) -> pl.Series:
+        """Whether each stretch lies within a silence of which one of a signal's counters tells nothing."""
+        lost, known_until = where.none, self._known_until(where)
+        for counter in chain.from_iterable(self._counters.get(signal, [])):
+            lost = lost | counter.is_lost(where, known_until)
+        return lost
 
     def _counted_by(self, counter: _Counter, where: Stretches, over_silences: bool) -> pl.Series:
         known = counter.over_silence(where, self._known_until(where)) if over_silences else counter.is_read(where)
@@ -196,6 +212,7 @@ class _Counter:
         increments: Callable[[pl.DataFrame], Increments],
     ) -> None:
         self._since, self._until, self._steps, self._increments = since, until, steps, increments
+        self._lost = steps.filter("lost")
 
     @cached_property
     def increments(self) -> Increments:
@@ -214,22 +231,30 @@ class _Counter:
             return days.is_null()
         place = self._until["day"].search_sorted(days, side="left").clip(upper_bound=self._until.height - 1)
         same_day = self._until["day"].gather(place) == days
-        return same_day & (where.ends <= self._until["time"].gather(place)) & (where.starts >= self._since)
+        between = same_day & (where.ends <= self._until["time"].gather(place)) & (where.starts >= self._since)
+        return between & ~_within(self._lost, where)
 
     def over_silence(self, where: Stretches, known_until: pl.Series) -> pl.Series:
         """Whether each stretch lies within a silence over which it counted, that ends no later than on a day."""
-        until = _end_of_step(self._steps.filter("over_gap"), where.starts)
-        return ((where.ends <= until) & (until.dt.date() <= known_until)).fill_null(False)
+        return _within(self._steps.filter("over_gap", ~pl.col("lost")), where, known_until)
+
+    def is_lost(self, where: Stretches, known_until: pl.Series) -> pl.Series:
+        """Whether each stretch lies within a silence of which it tells nothing, that ends no later than on a day."""
+        return _within(self._lost, where, known_until)
 
     def within_step(self, where: Stretches) -> pl.Series:
         """Whether each stretch lies within one of its increments."""
-        return (where.ends <= _end_of_step(self._steps, where.starts)).fill_null(False)
+        return _within(self._steps.filter(~pl.col("lost")), where)
 
 
-def _end_of_step(steps: pl.DataFrame, starts: pl.Series) -> pl.Series:
-    """The end of the step that began last before each moment; null where none has."""
-    place = steps["lo"].search_sorted(starts, side="right").cast(pl.Int64) - 1
-    return steps["hi"].gather(pl.select(pl.when(place >= 0).then(place)).to_series())
+def _within(steps: pl.DataFrame, where: Stretches, known_until: pl.Series | None = None) -> pl.Series:
+    """Whether each stretch lies within one of the steps, that ends no later than on a day if one is given."""
+    if steps.is_empty():
+        return where.none
+    place = steps["lo"].search_sorted(where.starts, side="right").cast(pl.Int64) - 1
+    end = steps["hi"].gather(pl.select(pl.when(place >= 0).then(place)).to_series())
+    within = where.ends <= end
+    return (within if known_until is None else within & (end.dt.date() <= known_until)).fill_null(False)
 
 
 def _counters_of(

@@ -8,7 +8,7 @@ a counter counted while its source was silent belongs to the silence, and is spr
 What a meter counted over a silence is spread in proportion to what the machine tells of the silence (`MachinesWord`);
 of time of which it tells nothing, as much as of the rest; and where it tells of no energy at all, by time. So it is
 with silences within two UTC days, which is what can be known of a day from the days beside it. Longer ones are left
-open, and so are those of which the counter itself cannot say how much (it was reset or exchanged meanwhile).
+open, and so are those of which the counter itself cannot say how much (it was reset meanwhile).
 
 Energies are whole millijoules, and the parts of an increment are differences of rounded running sums: they add up to
 the increment exactly, however time is cut, and in whatever batches days are made. Which counter is believed where is
@@ -39,7 +39,8 @@ of it; or over a silence of which it does not say all, or that is too long to be
 
 def steps_of(counters: pl.DataFrame) -> pl.DataFrame:
     """Rows of table `counters` of one counter, sorted → `lo`, `hi` (between which it counted), `millijoules`,
-    `over_gap`, and whether its increment over a gap says all that was used in it (`exact`); sorted, apart."""
+    `over_gap`, whether its increment over a gap says all that was used in it (`exact`), or nothing (`lost`); sorted,
+    apart."""
     earliest = pl.col("end").dt.offset_by(f"-{REACH // timedelta(seconds=1)}s")
     return counters.select(
         lo=pl.when("over_gap").then("last_unchanged").otherwise(pl.max_horizontal("start", earliest)),
@@ -47,6 +48,7 @@ def steps_of(counters: pl.DataFrame) -> pl.DataFrame:
         millijoules=(pl.col("increment") * _MJ_PER_KWH).round().cast(pl.Int64),
         over_gap="over_gap",
         exact=pl.col("over_gap") & pl.col("kind").is_in(EXACT).fill_null(False),
+        lost=pl.col("over_gap") & (pl.col("increment") == 0),
     ).filter(pl.col("lo") < pl.col("hi"))
 
 

@@ -227,6 +227,64 @@ def test_the_owner_knows_better(
     assert _contents(alone) == _contents(asked)
 
 
+def _over(silence: timedelta, before: float, after: float, point: str, devices: tuple[str, str]) -> pl.DataFrame:
+    """A counter at rest, read every ten minutes for hours before a silence over midnight and for hours behind it."""
+    first = [_START + timedelta(minutes=10 * place) for place in range(18)]
+    second = [first[-1] + silence + timedelta(minutes=10 * place) for place in range(36)]
+    said: list[tuple[str, datetime, float | str]] = []
+    for times, shown, device in ((first, before, devices[0]), (second, after, devices[1])):
+        for time in times:
+            said += [(point, time, shown), ("device.mac", time, device)]
+    return readings(said)
+
+
+_METER, _WATER = "emdata:0.total_act", "parameter/854"
+
+
+@pytest.mark.parametrize("silence", [timedelta(minutes=20), timedelta(hours=5)])
+@pytest.mark.parametrize(
+    ("source", "point", "shown", "devices", "told", "kind"),
+    [
+        ("meter", _METER, (812_000.0, 790_000.0), "AA", None, "rollback"),
+        ("meter", _METER, (812_000.0, 0.0), "AA", None, "rollback"),
+        ("meter", _METER, (812_000.0, 9_812_345.0), "AA", None, "jump"),
+        ("meter", _METER, (812_000.0, 790_000.0), "AB", None, "handover"),
+        ("meter", _METER, (812_000.0, 813_000.0), "AB", None, "handover"),
+        ("meter", _METER, (812_000.0, 813_000.0), "AA", "skip", "owner"),
+        ("meter", _METER, (812_000.0, 812_000.0), "AA", "count", None),
+        ("meter", _METER, (812_000.0, 812_000.0), "AA", None, None),
+        ("device", _WATER, (81_200.0, 80_300.0), "AA", None, "rollback"),
+        ("solar", _TODAY, (7.5, 0.0), "AA", None, "day_reset"),
+        ("solar", _TODAY, (0.0, 0.0), "AA", None, None),
+    ],
+)
+def test_a_silence_of_which_a_counter_does_not_tell_what_it_counted_is_told(
+    tmp_path: Path,
+    silence: timedelta,
+    source: str,
+    point: str,
+    shown: tuple[float, float],
+    devices: str,
+    told: str | None,
+    kind: str | None,
+) -> None:
+    """By a row of its own, so that nobody takes the counter to have stood still; one that did has none. What was lost
+    between readings that follow each other as closely as they are to has none either."""
+    moment = _START + timedelta(minutes=170)
+    word = f"    counter_verdicts: [{{point: {point}, verdict: {told}, at: {moment + silence}}}]\n" if told else ""
+    house = _house(tmp_path, word)
+    store_readings(house, source, _over(silence, *shown, point, (devices[0], devices[1])))
+    _update(house)
+    rows = _table(house, "counters")
+    assert rows["increment"].sum() == 0
+    if kind is None or silence < timedelta(hours=1):
+        assert rows.is_empty()
+    else:
+        assert rows.select("kind", "over_gap", "last_unchanged", "end").rows() == [
+            (kind, True, moment, moment + silence)
+        ]
+
+
 def test_a_verdict_makes_its_day_again_and_those_that_it_changes(tmp_path: Path) -> None:
     many = [500.0 + number for number in range(48 * 6)]
     house = _house(tmp_path)

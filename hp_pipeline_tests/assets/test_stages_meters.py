@@ -228,6 +228,62 @@ def test_without_another_way_the_meters_counter_tells_of_its_silence(tmp_path: P
     assert day["electrical_energy_kwh"] == pytest.approx(used_within(0, 60 * 23), rel=0.001)
 
 
+def fallen(silence: tuple[int, int], by_kwh: float) -> dict[str, pl.DataFrame]:
+    """A meter whose counter stands lower behind a silence, as one that was restored from an older copy."""
+    what = dict(said((silence,)))
+    behind = pl.col("time") > START + timedelta(minutes=silence[1] - 1)
+    counts = pl.col("point") == "emdata:0.total_act"
+    lower = pl.when(behind & counts).then(pl.col("value") - 1000 * by_kwh).otherwise("value")
+    what["meter"] = what["meter"].with_columns(value=lower)
+    return what
+
+
+@pytest.mark.parametrize("silence", [SILENCE, OVER_MIDNIGHT])
+@pytest.mark.parametrize("told_by", ["counter", "power"])
+def test_of_a_silence_over_which_a_meters_counter_fell_back_the_machine_tells_how_much(
+    tmp_path: Path, silence: tuple[int, int], told_by: str
+) -> None:
+    """What the meter counted meanwhile nobody knows: it is as much as the next way tells, and never nothing."""
+    own = OWN if told_by == "counter" else "\n".join(line for line in OWN.splitlines() if "energy_total" not in line)
+    made = built(tmp_path, fallen(silence, 8.0), own=own)
+    assert set(table(made, "counter_ledger")["kind"]) == {"rollback"}
+    row = table(made, "counters").filter(kind="rollback").row(0, named=True)
+    assert row["increment"] == 0 and row["over_gap"]
+    hours = table(made, "hourly").filter(pl.col("end") <= START + timedelta(hours=39))
+    extra = 0.07 if told_by == "counter" else 0.2
+    for start, found in hours.select("start", "electrical_energy_kwh").iter_rows():
+        first = (start - START) // timedelta(minutes=1)
+        unseen = used_within(max(first, silence[0]), min(first + 60, silence[1]))
+        assert found == pytest.approx(used_within(first, first + 60) + extra * unseen, abs=0.02)
+    within = hours.filter(pl.col("start").is_between(*(START + timedelta(minutes=at) for at in silence), closed="none"))
+    assert all(method.endswith(f"device {told_by}") for method in within["electrical_method"])
+
+
+def test_of_a_silence_over_which_a_counter_fell_back_nothing_is_known_where_nothing_else_tells(tmp_path: Path) -> None:
+    own = "\n".join(line for line in OWN.splitlines() if "electrical" not in line)
+    made = built(tmp_path, fallen(SILENCE, 8.0), own=own)
+    hours = table(made, "hourly").select("start", "electrical_energy_kwh", "electrical_coverage", "electrical_method")
+    held, _, unknown = hours.filter(pl.col("start").is_between(*(START + timedelta(hours=at) for at in (9, 11)))).rows()
+    assert held[3] == "meter counter, meter power", "without another voice its power is held for an hour"
+    assert unknown[1:] == (None, 0.0, None)
+    assert table(made, "daily")["electrical_coverage"][0] == pytest.approx(21 / 23, abs=0.002)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_days_of_a_silence_over_which_a_counter_fell_back_end_the_same_in_any_order(
+    tmp_path: Path, order: tuple[int, int]
+) -> None:
+    what = fallen(OVER_MIDNIGHT, 8.0)
+    whole = built(tmp_path / "whole", what)
+    made = house(tmp_path / "single")
+    for number in order:
+        day = START.date() + timedelta(days=number)
+        store(made, what, day)
+        update(made, day, day)
+    assert contents(made) == contents(whole)
+    assert due(made) == []
+
+
 def test_a_meters_power_comes_before_the_machines_counter(tmp_path: Path) -> None:
     made = built(tmp_path, said((SILENCE,), counts=False))
     day = table(made, "daily").row(0, named=True)

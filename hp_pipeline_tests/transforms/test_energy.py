@@ -17,7 +17,7 @@ from hp_pipeline.transforms.energy import Energies
 from hp_pipeline.transforms.increments import REACH
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.tables.counters import FIRST_OF_METERS
-from hp_pipeline.vocabulary.ways import BITS, DEVICE_COUNTER, DEVICE_POWER, METER_COUNTER
+from hp_pipeline.vocabulary.ways import BITS, DEVICE_COUNTER, DEVICE_POWER, METER_COUNTER, METER_POWER
 
 DAY = datetime(2025, 1, 14, tzinfo=UTC)
 END = DAY + timedelta(days=4)
@@ -322,6 +322,54 @@ def test_a_meter_that_cannot_say_all_of_its_silence_does_not_say_how_much(kind: 
     assert found["thermal_way"].to_list() == [power, power, power, meter]
 
 
+FELL: dict[str, Any] = {"kind": "rollback"}
+
+
+def test_over_a_silence_in_which_a_meter_fell_back_the_next_way_tells_how_much() -> None:
+    rows = told_by_machine([RAN, HALF, RESTED, UNTOLD, RAN])
+    ticks = [gap(0, 20, 0.0, **FELL), gap(20, 25, 0.4, over_gap=False)]
+    found = energies(rows, ticks).of_frames()
+    assert found["thermal"].to_list() == [MJ // 2, MJ // 4, 0, None, MJ * 4 // 10]
+    assert found["thermal_counter"].to_list() == [None, None, None, None, MJ * 4 // 10]
+    power = BITS[DEVICE_POWER]
+    assert found["thermal_way"].to_list() == [power, power, power, None, BITS[METER_COUNTER]]
+    assert found["thermal_open_end"].sum() == 0
+    counted = energies(rows, [*ticks, tick(at(0), at(20), 0.8)]).of_frames()
+    assert counted["thermal"].sum() == MJ * 12 // 10
+    assert set(counted["thermal_way"][:4]) == {BITS[DEVICE_COUNTER]}
+
+
+def test_what_a_meter_told_before_a_silence_in_which_it_fell_back_comes_behind_the_machines_counter() -> None:
+    rows = frames_of([RAN, RAN]).with_columns(thermal_way=pl.lit(METER_POWER))
+    found = energies(rows, [gap(0, 10, 0.0, **FELL), tick(at(0), at(10), 0.8)]).of_frames()
+    assert found["thermal"].to_list() == [MJ * 4 // 10] * 2
+
+
+def test_where_a_counter_fell_back_over_a_silence_another_meter_that_is_read_counts() -> None:
+    second = [tick(at(0), at(10), 0.6, source="meter", precedence=FIRST_OF_METERS + 1, kind="step")]
+    found = energies(told_by_machine([RAN, RAN]), [gap(0, 10, 0.0, source="first", **FELL), *second]).of_frames()
+    assert found["thermal"].to_list() == [MJ * 3 // 10] * 2
+    assert set(found["thermal_way"]) == {BITS[METER_COUNTER]}
+
+
+def test_what_a_machines_counter_lost_over_its_silence_its_power_tells_or_nothing() -> None:
+    rows = told_by_machine([RAN, UNREAD, UNREAD, HALF])
+    lost = tick(at(0), at(20), 0.0, last_unchanged=at(0), over_gap=True, **FELL)
+    found = energies(rows, [lost])
+    assert found.of_frames()["thermal"].to_list() == [MJ // 2, MJ // 4]
+    assert silent(found).is_empty()
+
+
+def test_of_purposes_one_of_which_fell_back_over_a_silence_the_sum_is_not_known() -> None:
+    ticks = [
+        tick(at(0), at(20), 0.0, HEATING, last_unchanged=at(0), over_gap=True, **FELL),
+        tick(at(0), at(20), 0.7, DHW, last_unchanged=at(0), over_gap=True, kind="outage"),
+    ]
+    found = energies(told_by_machine([RAN, UNREAD, UNREAD, HALF]), ticks)
+    assert found.of_frames()["thermal"].to_list() == [MJ // 2, MJ // 4]
+    assert silent(found).is_empty()
+
+
 def test_a_purpose_of_a_silent_meter_goes_to_when_the_machine_ran_for_it() -> None:
     dhw: State = ("dhw", True, 6000.0, True)
     ticks = [gap(0, 20, 0.9, HEATING), gap(0, 20, 0.5, DHW)]
@@ -474,8 +522,19 @@ def test_whatever_the_machine_tells_of_its_silences_a_meter_has_the_sum(
     assert all(bits & BITS[METER_COUNTER] for bits in frames["thermal_way"].unique())
 
 
+@st.composite
+def falls(draw: st.DrawFn) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+    """A history in which counters fall back over some of their silences."""
+    rows, ticks = draw(st.one_of(histories(), silences()))
+    fell = draw(st.lists(st.booleans(), min_size=1, max_size=12))
+    return rows, [
+        {**one, "increment": 0.0, "kind": "rollback"} if one["over_gap"] and fell[place % len(fell)] else one
+        for place, one in enumerate(ticks)
+    ]
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.one_of(histories(), silences()), st.randoms(use_true_random=False))
+@given(st.one_of(histories(), silences(), falls()), st.randoms(use_true_random=False))
 def test_a_day_alone_is_the_day_among_many(history: tuple[pl.DataFrame, list[dict[str, Any]]], random: Random) -> None:
     """From the frames of the days beside it, and the counters of these and of those after it up to the next frames:
     neither how many days are done at once, nor the order of rows, nor what came later changes a day."""
@@ -518,7 +577,7 @@ def test_a_silence_of_nearly_two_days_is_shared_alike_by_both(number: int) -> No
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.one_of(histories(), silences()))
+@given(st.one_of(histories(), silences(), falls()))
 def test_days_sum_to_the_whole(history: tuple[pl.DataFrame, list[dict[str, Any]]]) -> None:
     """A silence over midnight is cut there, and nothing of it is lost or doubled."""
     rows, ticks = history

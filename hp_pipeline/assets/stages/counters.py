@@ -44,7 +44,7 @@ class CountersStage(Stage):
     """Readings of all inputs → what their counters counted."""
 
     tables = ("counters", "counter_ledger", _STATES)
-    version = 2
+    version = 3
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)

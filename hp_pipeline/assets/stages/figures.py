@@ -75,11 +75,12 @@ class FiguresStage(Stage):
         """Since when a counter was silent that counted over the silence that ends on a day."""
         if key not in self._silences:
             try:
-                rows = self.lake.read(self.asset(_COUNTERS), [key], columns=["last_unchanged", "over_gap"])
+                rows = self.lake.read(self.asset(_COUNTERS), [key], columns=["last_unchanged", "over_gap", "increment"])
             except DamagedPartitionError:
                 rows = None  # making the day itself will say so
             # A day on which no counter counted has columns that know nothing, not even their type.
-            since = conform(rows, "counters").filter("over_gap")["last_unchanged"].min()
+            told = conform(rows, "counters").filter("over_gap", pl.col("increment") > 0)
+            since = told["last_unchanged"].min()
             self._silences[key] = since if isinstance(since, datetime) else None
         return self._silences[key]
 

@@ -60,7 +60,8 @@ class Classified:
     """What a counter counted, column by column; times in microseconds, numbers in millionths.
 
     Attributes:
-        increments: `start`, `last_unchanged`, `end`, `increment`, `total`, `kind`, `provisional`.
+        increments: `start`, `last_unchanged`, `end`, `increment`, `total`, `kind`, `provisional`; an increment of 0
+            where it fell, leapt or began again and nothing can be taken of that.
         ledger: `time`, `until`, `kind`, `before`, `after`, `readings`, `increment_taken`, `provisional`, `factor`,
             `by_owner`.
         marks: for each day how the counter stood at its end; None before it was first read.
@@ -71,11 +72,31 @@ class Classified:
     marks: list[Mark | None] = field(default_factory=list)
 
 
-INCREMENT_WORDS = ("step", "late", "scheduled", "reset", "roll_over", "factor", "owner")
-_STEP, _LATE, _SCHEDULED, _RESET, _ROLL_OVER, _FACTOR, _OWNER = range(7)
+INCREMENT_WORDS = (
+    "step",
+    "late",
+    "scheduled",
+    "reset",
+    "roll_over",
+    "factor",
+    "owner",
+    "rollback",
+    "jump",
+    "handover",
+)
+_STEP, _LATE, _SCHEDULED, _RESET, _ROLL_OVER, _FACTOR, _OWNER, _ROLLBACK, _JUMP, _HANDOVER = range(10)
 _OF_KIND = {
-    STEP: _STEP, SCHEDULED: _SCHEDULED, RESET: _RESET, ROLL_OVER: _ROLL_OVER, FACTOR: _FACTOR, HANDOVER: _OWNER,
-}  # fmt: skip
+    STEP: _STEP,
+    SCHEDULED: _SCHEDULED,
+    RESET: _RESET,
+    ROLL_OVER: _ROLL_OVER,
+    FACTOR: _FACTOR,
+    ROLLBACK: _ROLLBACK,
+    JUMP: _JUMP,
+    HANDOVER: _HANDOVER,
+}
+_NOTHING_TAKEN = (SCHEDULED, RESET, ROLLBACK, JUMP, HANDOVER)
+"""The kinds that tell nothing of what was counted meanwhile, where nothing is taken."""
 _LEDGER_WORDS = {
     SCHEDULED: "scheduled",
     RESET: "reset",
@@ -400,6 +421,7 @@ def _tell(found: Classified, path: _Path, time: Whole, bounds: Bounds, day: Day,
     kind_of = np.full(runs.size, -1)
     for way, word in _OF_KIND.items():
         kind_of[kind == way] = word
+    kind_of[list(words)] = _OWNER
     silent = runs.first[1:] - runs.last[:-1]
     kind_of[1:][(kind[1:] == STEP) & (increment[1:] > bounds.reachable(silent))] = _LATE
     changed = (increment != 0) | (kind != STEP)
@@ -407,7 +429,9 @@ def _tell(found: Classified, path: _Path, time: Whole, bounds: Bounds, day: Day,
     since = runs.first[np.maximum.accumulate(np.where(changed, np.arange(runs.size), 0))]
     own = (runs.first >= day.start) & (runs.first < day.end)
     own[0] = False
-    rows = np.flatnonzero(own & (increment > 0))
+    untaken = np.isin(kind, _NOTHING_TAKEN)
+    untaken[[run for run, word in words.items() if word == "count"]] = False
+    rows = np.flatnonzero(own & ((increment > 0) | untaken))
     found.increments.append(
         {
             "start": since[rows - 1],

@@ -283,7 +283,9 @@ def _increments(counter: Counter, found: Classified, silences: _Silences) -> pl.
         .then(pl.lit(_scheduled(counter)))
         .otherwise(word)
     )
-    return frame.select(
+    # Between readings that follow each other closely, what was not taken is not worth a word.
+    told = frame.filter((pl.col("increment") > 0) | pl.col("over_gap"))
+    return told.select(
         *_whose(counter),
         pl.lit(counter.precedence, pl.Int64).alias("precedence"),
         *(pl.col(name).cast(UTC_TIME) for name in ("start", "last_unchanged", "end")),

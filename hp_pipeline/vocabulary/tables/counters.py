@@ -15,6 +15,9 @@ INCREMENT_KINDS = {
     "roll_over": "it passed its greatest number and began again at 0: what was left up to there and what it shows",
     "factor": "it went on in another unit (a factor of 3, 10, 100 or 1000); what it counted, in the unit before",
     "owner": "what the owner said that it has counted (`counter_verdicts`)",
+    "rollback": "it fell back to an older number over a silence: 0, for what it counted meanwhile is not known",
+    "jump": "it rose by more than is possible over a silence, and stayed there: 0, likewise",
+    "handover": "another device was read behind a silence: 0, likewise",
 }
 """What an increment is."""
 
@@ -63,7 +66,8 @@ def counter_tables() -> tuple[Table, ...]:
         Table(
             "counters",
             "What each counter counted: one row for each increment, between the last reading that still showed the "
-            "number before and the first that shows the new one",
+            "number before and the first that shows the new one; and one for each silence of which it does not tell "
+            "what it counted",
             (
                 *_COUNTER,
                 _PRECEDENCE,
@@ -75,7 +79,13 @@ def counter_tables() -> tuple[Table, ...]:
                     "Last reading that still showed the number before it: it counted after this, up to `end` (UTC)",
                 ),
                 Column("end", TIME, None, "First reading that shows the new number (UTC)"),
-                Column("increment", "DOUBLE", None, "What was counted, in the signal's unit"),
+                Column(
+                    "increment",
+                    "DOUBLE",
+                    None,
+                    "What was counted, in the signal's unit. 0 over a gap of which the counter tells nothing: what it "
+                    "counted meanwhile is not known",
+                ),
                 Column("total", "DOUBLE", None, "What the counter shows, in the signal's unit"),
                 Column("kind", "VARCHAR", None, _words(INCREMENT_KINDS)),
                 Column(
