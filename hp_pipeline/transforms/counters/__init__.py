@@ -24,11 +24,11 @@ What is promised, for readings every few seconds to minutes:
   for more than three readings is a rollback, and so is one without a silence that stays for more than seven: nothing is
   taken for the fall, all for what is counted after it. A rise beyond what can be, that stays for more than five
   readings, is a jump: likewise.
-* A number off by 10, 100 or 1000, to within its resolution and what can have been counted meanwhile, is another unit
+* A number off by 10, 100 or 1000, to within its last digit and what can have been counted meanwhile, is another unit
   when it stays, behind a silence too: what follows is read in the unit before. So is one off by 3 without a silence.
-  What can have been counted must be at most a twentieth of what it showed, and its resolution a fiftieth: a rollback
-  that loses less than nine tenths is never another unit, and a greater one only where it hits such a tenth. When the
-  number does not stay, it is a dip or a spike.
+  What can have been counted must be at most a twentieth of what it showed, and the last digit a fiftieth: a rollback
+  that loses less than 89 % is never another unit, and a greater one only where it hits such a tenth. When the number
+  does not stay, it is a dip or a spike.
 * A roll-over needs to be told by the profile, or is guessed at 1e4, 1e5, … and 2^16, 2^31, 2^32 steps (1000 units at
   least) where what was counted meanwhile is at most a thousandth of that.
 * Lies of up to three readings, and freezes, eight readings apart are each told apart, and so is what lasts where
