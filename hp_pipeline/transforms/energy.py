@@ -167,11 +167,11 @@ class Energies:
         where = Stretches(holes["start"], holes["end"])
         unknown = pl.lit(None, pl.Int64)
         for kind in WAYS_OF:
-            known = {
-                word: series
-                for counters, word in ((self._meters, METER_COUNTER), (self._device, DEVICE_COUNTER))
-                if (series := counters.counted_in_holes(kind, where)) is not None
-            }
+            device = self._device.counted_in_holes(kind, where)
+            besides = None if device is None else device.is_not_null()
+            meter = self._meters.counted_in_holes(kind, where, besides)
+            told = {METER_COUNTER: meter, DEVICE_COUNTER: device}
+            known = {word: series for word, series in told.items() if series is not None}
             bits = {word: pl.lit(BITS[word], pl.Int64) for word in known}
             if len(known) > 1:
                 _, shared = self._meters.in_silence(kind, where)

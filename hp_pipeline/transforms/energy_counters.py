@@ -92,22 +92,24 @@ class EnergyCounters:
         silence, and one beside it that stood still counted nothing."""
         return self._counted(kind, where, over_silences=True)
 
-    def counted_in_holes(self, kind: str, where: Stretches) -> pl.Series | None:
-        """As `counted`, of stretches in which nothing was read: over a silence by what counted over it, and between
-        readings of a counter that is read more seldom than readings are held what frames have not of its step.
+    def counted_in_holes(self, kind: str, where: Stretches, besides: pl.Series | None = None) -> pl.Series | None:
+        """As `counted`, of stretches in which nothing was read, over which a counter of the kind counted.
 
-        Whether a step reaches over a stretch is asked of all counters of the kind together, and not of each alone: one
-        that stands still while another steps says that it counted nothing, and comes before others none the less.
+        Whether one did is asked of all of them together, and then the first that is known says how much, as it does of
+        the frames around: what of its step frames have not, and nothing where it stood still, although another counted
+        over a silence of its own. By the other's word there, and by the first's around, it would be counted twice.
+
+        Args:
+            besides: stretches over which counters counted that come behind these.
         """
-        over = self.counted_over_silences(kind, where)
         read = self.counted(kind, where)
-        if over is None or read is None:
+        if read is None:
             return None
-        within = where.none
-        for group in self._groups(kind):
-            for counter in group:
-                within = within | counter.within_step(where)
-        return pl.select(pl.coalesce(over, pl.when(within).then(read))).to_series()
+        within, known_until = where.none if besides is None else besides, self._known_until(where)
+        for counter in chain.from_iterable(self._groups(kind)):
+            within = within | counter.within_step(where, known_until)
+        over = self.counted_over_silences(kind, where)
+        return pl.select(pl.coalesce(pl.when(within).then(read), over)).to_series()
 
     def in_silence(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
         """Whether each stretch lies within a silence over which a counter of the kind counted: one that is left open
@@ -242,9 +244,9 @@ class _Counter:
         """Whether each stretch lies within a silence of which it tells nothing, that ends no later than on a day."""
         return _within(self._lost, where, known_until)
 
-    def within_step(self, where: Stretches) -> pl.Series:
-        """Whether each stretch lies within one of its increments."""
-        return _within(self._steps.filter(~pl.col("lost")), where)
+    def within_step(self, where: Stretches, known_until: pl.Series) -> pl.Series:
+        """Whether each stretch lies within one of its increments, that ends no later than on a day."""
+        return _within(self._steps.filter(~pl.col("lost")), where, known_until)
 
 
 def _within(steps: pl.DataFrame, where: Stretches, known_until: pl.Series | None = None) -> pl.Series:

@@ -149,7 +149,7 @@ def test_what_a_defrost_takes_is_subtracted_from_a_counter_that_only_counts_up(t
     ]
 
 
-def test_what_is_given_at_the_begin_of_a_defrost_is_not_set_against_what_it_takes() -> None:
+def test_what_is_given_what_the_begin_of_a_defrost_is_not_set_against_what_it_takes() -> None:
     powers = (6000.0, 600.0, -6000.0, -600.0, 3000.0)
     rows = frames_of([("heating", True, power, True) for power in powers]).with_columns(
         defrost=pl.Series([False, True, True, True, False]), thermal_way=pl.lit("flow rate × spread")
@@ -522,6 +522,107 @@ def test_whatever_the_machine_tells_of_its_silences_a_meter_has_the_sum(
     assert all(bits & BITS[METER_COUNTER] for bits in frames["thermal_way"].unique())
 
 
+def test_what_a_counter_tells_around_a_hole_is_not_told_again_by_the_silence_of_another() -> None:
+    """The first has a reading on either side, and its 3 kWh are those of the frames that ran; the second counted 2 kWh
+    over 23 minutes of its own silence, by time 1.3 of them where there are no frames."""
+    read = [tick(at(0), at(30), 3.0)]
+    second = {"source": "other", "precedence": 1, "over_gap": True, "last_unchanged": at(5), "kind": "outage"}
+    found = energies(frames_of([RAN, RAN, UNREAD, UNREAD, UNREAD, RAN]), [*read, tick(at(5), at(28), 2.0, **second)])
+    assert found.of_frames()["thermal"].to_list() == [MJ, MJ, MJ]
+    assert silent(found)["thermal"].to_list() == [0, 0]
+
+
+def test_a_meter_that_stood_still_over_a_hole_comes_before_what_the_machine_counted_over_it() -> None:
+    still = [gap(-60, 0, 1.0), gap(60, 120, 1.0)]
+    own = tick(at(10), at(25), 0.4, last_unchanged=at(10), over_gap=True, kind="outage")
+    found = energies(told_by_machine([RAN, RAN, UNREAD, UNREAD, UNREAD, RAN]), [*still, own])
+    assert found.of_frames()["thermal"].to_list() == [0, 0, 0]
+    assert silent(found, DAY, at(30))["thermal"].to_list() == [0, 0]
+    assert set(silent(found, DAY, at(30))["thermal_way"]) == {BITS[METER_COUNTER]}
+
+
+def counter_of(
+    truth: Sequence[int], reads: Sequence[int], step: int, **whose: Any
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of `counters` and of `counter_states` (with their `day`) of a counter that is read at some of the frames
+    and shows whole steps (Wh) of what was used up to each of them."""
+    who = {"signal": TOTAL, "source": "device", "precedence": 0, **whose}
+    ticks, since = [], reads[0]
+    for before, now in pairwise(reads):
+        if counted := truth[now] // step - truth[before] // step:
+            over = (now - before) * FRAME > SESSION_GAP
+            last, kind = at(5 * before), "outage" if over else "step"
+            row = tick(at(5 * since), at(5 * now), counted * step / 1000, last_unchanged=last, over_gap=over, kind=kind)
+            ticks.append({**row, **who, "point": who["signal"]})
+            since = now
+    stood = []
+    for number in range(-1, 5):
+        read = [one for one in reads if one < 288 * (number + 1)]
+        if read:
+            day = (DAY + timedelta(days=number)).date()
+            moments = {"since": at(5 * reads[0]), "time": at(5 * read[-1]), "day": day}
+            stood.append({**who, "point": who["signal"], **moments})
+    return ticks, stood
+
+
+BEHIND: Sequence[tuple[dict[str, Any], dict[str, Any]]] = (
+    ({}, {"source": "other", "precedence": 1}),
+    ({}, {"source": "other", "signal": HEATING}),
+    ({"source": "meter", "precedence": FIRST_OF_METERS}, {}),
+    ({"source": "meter", "precedence": FIRST_OF_METERS}, {"source": "other", "precedence": FIRST_OF_METERS + 1}),
+)
+"""Two counters of the same heat, of which the second comes behind the first."""
+
+
+@st.composite
+def twins(draw: st.DrawFn) -> tuple[list[int], pl.DataFrame, list[dict[str, Any]], list[dict[str, Any]]]:
+    """Four days of what was given (Wh, up to each frame), and two counters of it, each with its own step, that are read
+    by themselves and are now and then silent, for minutes or for a day, the second for days too; there are frames where
+    one of them is read."""
+    pattern = draw(st.lists(st.tuples(st.sampled_from([0, 0, 7, 90, 500]), st.integers(1, 150)), min_size=1))
+    given_wh = ([wh for wh, count in pattern for _ in range(count)] * 1152)[:1151]
+    truth = [0, *accumulate(given_wh)]
+    untold = draw(st.sampled_from([1, 7, 1152]))
+    ticks, stood, read = [], [], set()
+    for whose, longest in zip(draw(st.sampled_from(BEHIND)), (280, 700), strict=True):
+        quiet = draw(st.lists(st.tuples(st.integers(1, 60), st.sampled_from([1, 2, 4, 8, 60, longest])), min_size=1))
+        own, place = [0], 0
+        for heard, unheard in quiet * 600:
+            own += range(place + 1, place + 1 + heard)
+            place += heard + unheard
+        reads = [*(one for one in own if one < 1151), 1151]
+        rows, days = counter_of(truth, reads, draw(st.sampled_from([1, 100, 1000, 20_000])), **whose)
+        ticks, stood, read = [*ticks, *rows], [*stood, *days], {*read, *reads}
+    states: list[State] = [
+        ("heating" if wh else "standby", wh > 0, 12.0 * wh if place % untold else None, place in read)
+        for place, wh in enumerate([*given_wh, 0])
+    ]
+    return truth, told_by_machine(states), ticks, stood
+
+
+def states_of(stood: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    days = pl.DataFrame({"day": [row["day"] for row in stood]}, schema={"day": pl.Date()})
+    return conform(pl.DataFrame(stood), "counter_states").with_columns(days["day"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(twins())
+def test_of_two_counters_of_the_same_each_with_silences_of_its_own_the_first_has_the_sum(
+    history: tuple[list[int], pl.DataFrame, list[dict[str, Any]], list[dict[str, Any]]],
+) -> None:
+    """To the millijoule what the first counted, and so never more than was given, whatever the second counted over its
+    silences meanwhile."""
+    truth, rows, ticks, stood = history
+    found = energies(rows, ticks, states_of(stood))
+    frames, hidden = found.of_frames()[:-1], silent(found)
+    first = min(stood, key=lambda one: (one["precedence"], one["signal"] != TOTAL))
+    own = [one for one in ticks if all(one[name] == first[name] for name in ("source", "signal", "precedence"))]
+    assert frames["thermal"].equals(frames["thermal_counter"])
+    assert frames["thermal"].sum() + hidden["thermal"].sum() == sum(round(one["increment"] * MJ) for one in own)
+    assert frames["thermal"].sum() + hidden["thermal"].sum() <= truth[-1] * MJ // 1000
+    assert (frames["thermal"] >= 0).all() and (hidden["thermal"] >= 0).all()
+
+
 @st.composite
 def falls(draw: st.DrawFn) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """A history in which counters fall back over some of their silences."""
@@ -545,9 +646,14 @@ def test_a_day_alone_is_the_day_among_many(history: tuple[pl.DataFrame, list[dic
 
 
 def assert_alone_as_among_many(
-    rows: pl.DataFrame, ticks: Sequence[dict[str, Any]], shuffled: Sequence[dict[str, Any]], number: int
+    rows: pl.DataFrame,
+    ticks: Sequence[dict[str, Any]],
+    shuffled: Sequence[dict[str, Any]],
+    number: int,
+    states: pl.DataFrame | None = None,
 ) -> None:
-    whole, states = energies(rows, ticks), read_through(ticks)
+    states = read_through(ticks) if states is None else states
+    whole = energies(rows, ticks, states)
     framed = sorted(set(rows["start"].dt.date()))
     start = DAY + timedelta(days=number)
     end = start + timedelta(days=1)
@@ -560,6 +666,15 @@ def assert_alone_as_among_many(
     own = pl.col("start") >= start, pl.col("start") < end
     assert alone.of_frames().filter(*own).equals(whole.of_frames().filter(*own))
     assert silent(alone, start, end).equals(silent(whole, start, end))
+
+
+@settings(max_examples=20, deadline=None)
+@given(twins(), st.integers(0, 3))
+def test_a_day_alone_is_the_day_among_many_with_two_counters_of_the_same(
+    history: tuple[list[int], pl.DataFrame, list[dict[str, Any]], list[dict[str, Any]]], number: int
+) -> None:
+    _, rows, ticks, stood = history
+    assert_alone_as_among_many(rows, ticks, ticks[::-1], number, states_of(stood))
 
 
 @pytest.mark.parametrize("number", range(4))
