@@ -127,6 +127,9 @@ class Counting:
     def is_possible(self, event: str) -> bool:
         """Whether an event can be told from others here."""
         if event in {"reset", "rollback"}:
+            left = round(self.rule.rolls_over_at / self.step) - self.level
+            if "roll_over" in self.history.befell and 0 <= left <= self.can(8 * 3600):
+                return False  # it may have rolled over again
             return self.level * self.step >= 5  # what falls from so little by so little may be anything
         if event == "pair_lag":
             return self.level * self.step >= 1200

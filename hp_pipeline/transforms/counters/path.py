@@ -224,36 +224,58 @@ def best_path(runs: Runs, bounds: Bounds, start: int, stop: int, scale: float, b
         The believed runs after the anchor (all of them when there is none), in order.
     """
     size = stop - start
-    between = np.full((size, size + 1), np.inf)
-    cost = np.full(size, np.inf)
-    came_from = np.full(size, -1)
-    came_by = np.zeros(size, np.int64)
-    scales = np.full(size, scale)
-    used = np.full(size, begun)
+    # A run may be two nodes: as a number of another unit, and of the one so far, where the next belies the other unit.
+    room = 2 * size
+    at, cost, scales = np.zeros(room, np.int64), np.full(room, np.inf), np.full(room, scale)
+    came_from, came_by, used = np.full(room, -1), np.zeros(room, np.int64), np.full(room, begun)
+    between = np.full((room, size + 1), np.inf)
     cost[0] = 0.0
     doubted = np.cumsum([runs.count[start], *_says(runs, bounds, start, stop, scale)], dtype=np.float64)
     between[0, 1:] = _doubt_behind(runs, bounds, start, stop, scale)
+    known = 1
     for place in range(1, size):
-        if not anchored:
-            cost[place] = _doubt(doubted[place - 1 : place], np.inf)[0]
-        earlier = np.arange(place)
-        moment = bounds.moment(runs.last[start : start + place], runs.first[start + place])
-        is_used = moment <= used[:place]
-        steps, kinds, after = _steps(runs, bounds, start + earlier, start + place, scales[:place], is_used)
-        total = cost[:place] + steps + between[:place, place]
-        chosen = place - 1 - int(np.argmin(total[::-1]))
-        if total[chosen] <= cost[place]:
-            cost[place], came_from[place], came_by[place] = total[chosen], chosen, kinds[chosen]
-            scales[place] = after[chosen]
-            used[place] = moment[chosen] if kinds[chosen] == SCHEDULED else used[chosen]
-        between[place, place + 1 :] = _doubt_behind(runs, bounds, start + place, stop, float(scales[place]))
-    total = cost + between[:, size]
-    place = size - 1 - int(np.argmin(total[::-1]))
+        before = start + at[:known]
+        moment = bounds.moment(runs.last[before], runs.first[start + place])
+        costs, changed = _steps(runs, bounds, before, start + place, scales[:known], moment <= used[:known])
+        so_far = cost[:known] + between[:known, place]
+        as_begin = np.inf if anchored else _doubt(doubted[place - 1 : place], np.inf)[0]
+        in_other_unit = so_far + costs[FACTOR]
+        costs[FACTOR] = np.inf
+        kinds = np.argmin(costs, axis=0)
+        in_same_unit = so_far + costs[kinds, np.arange(kinds.size)]
+        nodes = [(in_same_unit, scales, kinds, as_begin)]
+        if min(in_same_unit.min(), as_begin) >= in_other_unit.min() < np.inf:
+            belied = _is_belied(runs, bounds, start + place, stop, changed[_last_least(in_other_unit)])
+            in_other = in_other_unit, changed, np.full(kinds.size, FACTOR), np.inf
+            nodes = [*nodes, in_other] if belied else [in_other]
+        for node, (total, after, by, least) in enumerate(nodes, start=known):
+            chosen = _last_least(total)
+            at[node], cost[node] = place, min(total[chosen], least)
+            if total[chosen] <= least:
+                came_from[node], came_by[node], scales[node] = chosen, by[chosen], after[chosen]
+                used[node] = moment[chosen] if by[chosen] == SCHEDULED else used[chosen]
+            between[node, place + 1 :] = _doubt_behind(runs, bounds, start + place, stop, float(scales[node]))
+        known += len(nodes)
+    total = cost[:known] + between[:known, size]
+    node = _last_least(total)
     ways: list[Way] = []
-    while place >= 0 and not (anchored and place == 0):
-        ways.append(Way(start + place, int(came_by[place]), float(scales[place])))
-        place = int(came_from[place])
+    while node >= 0 and not (anchored and node == 0):
+        ways.append(Way(start + int(at[node]), int(came_by[node]), float(scales[node])))
+        node = int(came_from[node])
     return ways[::-1]
+
+
+def _last_least(costs: Real) -> int:
+    """Of the least the last."""
+    return costs.size - 1 - int(np.argmin(costs[::-1]))
+
+
+def _is_belied(runs: Runs, bounds: Bounds, run: int, stop: int, scale: float) -> bool:
+    """Whether the run behind one cannot follow it, both read by a scale."""
+    if run + 1 == stop:
+        return False
+    rise = (runs.shown[run + 1] - runs.shown[run]) * scale
+    return not 0 <= rise <= bounds.reachable(runs.first[run + 1] - runs.first[run])
 
 
 def _says(runs: Runs, bounds: Bounds, start: int, stop: int, scale: float) -> Whole:
@@ -297,10 +319,9 @@ def _doubt(readings: Real, most: float) -> Real:
     return np.where(readings > 0, np.minimum(1 + 0.5 * (readings - 1), most), 0.0)
 
 
-def _steps(
-    runs: Runs, bounds: Bounds, before: Whole, after: int, scale: Real, is_used: Truth
-) -> tuple[Real, Whole, Real]:
-    """From each of the runs `before`, read by its scale, to the run `after`: least cost, its kind, the scale then.
+def _steps(runs: Runs, bounds: Bounds, before: Whole, after: int, scale: Real, is_used: Truth) -> tuple[Real, Real]:
+    """From each of the runs `before`, read by its scale, to the run `after`: the cost by kind, and the scale of the
+    other unit.
 
     Args:
         is_used: whether the counter has begun again already at the instant at which it would be due.
@@ -345,8 +366,4 @@ def _steps(
     other = other_device(runs.device[before], runs.device[after])
     costs[:, other] = np.inf
     costs[HANDOVER] = np.where(other, 0.0, np.inf)
-    kinds = np.argmin(costs, axis=0)
-    least = costs[kinds, np.arange(before.size)]
-    scales = np.where(kinds == FACTOR, then, scale)
-    scales = np.where(np.abs(scales - 1) < 1e-9, 1.0, scales)
-    return least, kinds, scales
+    return costs, np.where(np.abs(then - 1) < 1e-9, 1.0, then)
