@@ -21,20 +21,19 @@ from types import MappingProxyType
 import polars as pl
 
 from hp_pipeline.lake.content import HASHED_BY, contents_in, contents_of
-from hp_pipeline.lake.encoding import decode, encode, known_columns
+from hp_pipeline.lake.encoding import UNREADABLE, decode, encode, footer_in, known_columns
 from hp_pipeline.lake.errors import DamagedPartitionError, StorageError
 from hp_pipeline.lake.files import Identity, identity, is_alive, put_file, sync_directories
 from hp_pipeline.lake.months import Month, MonthFolders, closed_name, is_months, is_over, month_of, utc_today
-from hp_pipeline.lake.reading import DATE, Piece, chosen, read_file, read_pieces
+from hp_pipeline.lake.reading import DATE, Piece, chosen, read_file, read_pieces, rows_of_days
 from hp_pipeline.lake.receipts import Receipt, Receipts, footer_of_many, footer_of_one, places_of
 from hp_pipeline.lake.recent import RecentPartitions
+from hp_pipeline.lake.sound import SMALL, SoundFiles
 
 log = logging.getLogger(__name__)
 
 _FILE = "data.parquet"
 _LOCKS = 64
-_SMALL = 512 * 1024
-"""Bytes of a file up to which it is read whole for some of its partitions."""
 SCHEMA = "_schema"
 """The asset of each table that has no rows, only all its columns, for the catalogue."""
 _OTHER_RECEIPTS = "its receipts are not those of its rows"
@@ -72,6 +71,7 @@ class Lake:
         self._by_month = by_month
         self._today = today
         self._months = MonthFolders(self.root)
+        self._sound = SoundFiles()
         self._recent = RecentPartitions()
         self._receipts = Receipts()
         self._last_checked: tuple[Path, Identity, pl.DataFrame, bool] | None = None
@@ -155,11 +155,11 @@ class Lake:
             if recent is None:
                 unread.append(piece)
                 continue
-            frames += read_pieces(unread, schema, columns, where)
+            frames += read_pieces(self._sound, unread, schema, columns, where)
             unread = []
             frame = chosen(recent if piece.whole else self._rows_of(recent, piece), columns)
             frames.append(frame if where is None else frame.filter(where))
-        frames += read_pieces(unread, schema, columns, where)
+        frames += read_pieces(self._sound, unread, schema, columns, where)
         return pl.concat(frames, how="diagonal_relaxed") if frames else None
 
     def _look_into(self, path: Path, columns: Sequence[str] | None) -> pl.DataFrame | None:
@@ -167,9 +167,9 @@ class Lake:
         no longer. None when it is not there, or large."""
         try:
             status = path.stat()
-            if status.st_size > _SMALL:
+            if status.st_size > SMALL:
                 return None
-            frame = read_file(path, columns)
+            frame = read_file(self._sound, path, columns)
         except FileNotFoundError:
             return None
         self._recent.put(path, identity(status), frame, len(self._receipts.of(path)), columns)
@@ -313,7 +313,7 @@ class Lake:
             rows = self._recent.get(path)
             try:
                 rows = decode(path.read_bytes()) if rows is None else rows
-            except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+            except UNREADABLE as error:
                 log.warning("%s, and is made anew", DamagedPartitionError(path, error))
                 continue
             held = [key for key, file in files.items() if file == path]
@@ -348,7 +348,7 @@ class Lake:
                     for key in inputs:
                         if there and key in there.files:
                             continue  # it has been made anew since
-                        with contextlib.suppress(OSError, ValueError, pl.exceptions.PolarsError):  # it is due to be
+                        with contextlib.suppress(*UNREADABLE):  # it is due to be
                             frames[key] = decode(files[key].read_bytes())
                     if frames:
                         self._write_month(asset, name, frames, inputs)
@@ -448,7 +448,7 @@ class Lake:
             raise DamagedPartitionError(path, "it has no readable receipt")
         frame, is_ours = self._checked(path)
         if self.is_by_month(asset):
-            frame = chosen(frame.filter(pl.col(DATE) == date.fromisoformat(key)), None)
+            frame = chosen(rows_of_days(path, frame, [key]), None)
         content = contents_of({key: frame})[key] if is_ours else receipt.content
         if content != receipt.content or frame.height != receipt.rows:
             raise DamagedPartitionError(path, f"content {content}, receipt says {receipt.content}")
@@ -460,9 +460,10 @@ class Lake:
         try:
             file = identity(path.stat())
             if self._last_checked is None or self._last_checked[:2] != (path, file):
-                is_ours = pl.read_parquet_metadata(path).get("hp.hashed_by") == HASHED_BY
-                self._last_checked = path, file, decode(path.read_bytes()), is_ours
-        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+                data = path.read_bytes()
+                is_ours = footer_in(data).get("hp.hashed_by") == HASHED_BY
+                self._last_checked = path, file, decode(data), is_ours
+        except UNREADABLE as error:
             raise DamagedPartitionError(path, error) from error
         return self._last_checked[2:]
 

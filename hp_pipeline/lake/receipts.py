@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 
-import polars as pl
-
 from hp_pipeline.lake.content import HASHED_BY
+from hp_pipeline.lake.encoding import UNREADABLE
 from hp_pipeline.lake.files import Identity, identity
+from hp_pipeline.lake.sound import read_footer
 
 _MOST = 20_000
 """Files whose receipts are remembered."""
@@ -76,23 +76,28 @@ class Receipts:
         footer unreadable."""
         try:
             file = identity(os.stat(path))  # noqa: PTH116 - as in `lake.months`
-        except OSError:
+            known = self._known.get(path)
+            if known is None or known[0] != file:
+                file, footer = read_footer(path)
+                known = file, _told(footer)
+                self.put(path, *known)
+        except UNREADABLE:
             return {}
-        known = self._known.get(path)
-        if known is None or known[0] != file:
-            known = file, _read(path)
-            self.put(path, *known)
         return known[1]
 
 
-def _read(path: Path) -> dict[str, Receipt]:
+def _told(footer: Mapping[str, str]) -> dict[str, Receipt]:
+    """The receipts in a footer.
+
+    Raises:
+        ValueError: they are none.
+    """
     try:
-        footer = pl.read_parquet_metadata(path)
         if "hp.partitions" in footer:
             listed = json.loads(footer["hp.partitions"])
             return {key: Receipt(content, inputs, int(rows)) for key, (content, inputs, rows) in listed.items()}
         if "hp.content" in footer:
             return {"": Receipt(footer["hp.content"], footer.get("hp.inputs", ""), int(footer.get("hp.rows", "0")))}
-    except (OSError, ValueError, pl.exceptions.PolarsError):
-        return {}
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"its receipts are none: {error}") from error
     return {}

@@ -247,7 +247,8 @@ def test_a_file_cut_short_has_no_receipt_and_is_named_when_read(tmp_path: Path, 
             reading()
 
 
-def test_one_damaged_day_of_readings_fails_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", [-20, -400, 500])
+def test_one_damaged_day_of_readings_fails_alone(tmp_path: Path, place: int) -> None:
     from hp_pipeline.assets.stages import FramesStage, store_readings
     from hp_pipeline_tests.assets.house import SOURCE, live, table, workspace
 
@@ -255,7 +256,8 @@ def test_one_damaged_day_of_readings_fails_alone(tmp_path: Path) -> None:
     taken = live(datetime(2024, 1, 1, tzinfo=UTC), 9, seed=8, every=timedelta(minutes=10))
     store_readings(house, SOURCE, taken)
     whole = house.lake.path(f"readings/{SOURCE}", "2024-01-05").read_bytes()
-    house.lake.path(f"readings/{SOURCE}", "2024-01-05").write_bytes(whole[:-20])
+    wrong = whole[:place] + bytes([whole[place] ^ 255]) + whole[place:][1:]
+    house.lake.path(f"readings/{SOURCE}", "2024-01-05").write_bytes(wrong)
     stage = FramesStage(house.plant("daikin"))
     keys = stage.keys()
     outcome = stage.bring_up_to_date(keys)
