@@ -18,6 +18,7 @@ class StorageError(OSError):
             errno.EPERM: "give this user the right to write there, on a file system that has symbolic links",
             errno.EROFS: "choose a data folder that can be written to",
             errno.ENOTDIR: "move the file away that stands where a folder must be",
+            errno.EIO: "mend the disk, or, if it is this file alone that cannot be read, move it away",
             errno.EOPNOTSUPP: "choose a data folder on a file system that has symbolic links",
         }.get(cause.errno or 0, "mend the disk or choose another data folder")
         super().__init__(

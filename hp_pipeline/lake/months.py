@@ -17,10 +17,12 @@ same name, or fails; but it may also lack rows of the month without a word (see 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,11 +115,15 @@ class MonthFolders:
         return keys
 
     def look(self, asset: str, month: str) -> Month | None:
-        """What there is of a month; None if nothing is."""
+        """What there is of a month; None if nothing is.
+
+        Raises:
+            OSError: the disk does not tell.
+        """
         name = f"{self._root}/{asset}/{month}"
         try:
             status = os.stat(name)  # noqa: PTH116 - thousands of times a run, and a `Path` takes ten times as long
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         # Its last change of any kind: one that is moved elsewhere, or restored with its times, is not as it was.
         folder = status.st_ino, status.st_ctime_ns
@@ -151,7 +157,8 @@ class MonthFolders:
         is_new = self.look(asset, month) is None
         sync_directories(self._link(asset, month, folder))
         if not is_new:
-            self.retire(asset, month)
+            with contextlib.suppress(OSError):  # they are found again
+                self.retire(asset, month)
 
     def drop(self, asset: str, month: str) -> None:
         """Take a month away."""
@@ -160,11 +167,12 @@ class MonthFolders:
         link.unlink(missing_ok=True)
 
     def retire(self, asset: str, month: str = "") -> int:
-        """Delete the folders that were replaced an hour ago or longer, of one month or of all. Returns how many."""
-        used = set()
-        for link in self.months(asset):
-            with contextlib.suppress(OSError):
-                used.add((self._root / asset / link).readlink().name)
+        """Delete the folders that were replaced an hour ago or longer, of one month or of all. Returns how many.
+
+        Raises:
+            OSError: the disk does not tell which those are.
+        """
+        used = {target.name for link in self.months(asset) if (target := _target(self._root / asset / link))}
         deleted = 0
         for folder in _folders(self._root / asset):
             if folder.name.startswith(month) and folder.name not in used and _age_s(folder) > _GRACE_S:
@@ -175,17 +183,21 @@ class MonthFolders:
     def _link(self, asset: str, month: str, folder: Path) -> list[Path]:
         """Let a month be what is in a folder; returns the directories to be synced until that is durable."""
         link = self._root / asset / month
-        with replacing(link) as temporary:
-            temporary.symlink_to(folder.relative_to(link.parent))
-            _give_way(link)
+        moved = None
+        try:
+            with replacing(link) as temporary:
+                temporary.symlink_to(folder.relative_to(link.parent))
+                moved = _give_way(link)
+        except BaseException:
+            if moved is not None:
+                moved.rename(link)
+            raise
         return [link.parent]
 
 
 def _look(link: Path) -> Month | None:
-    try:
-        folder = link.parent / link.readlink()
-    except OSError:
-        folder = link  # a copy of the lake that followed the links
+    target = _target(link)
+    folder = link.parent / target if target else link  # that is a copy of the lake that followed the links
     try:
         held = _held(str(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -211,15 +223,35 @@ def _keys(month: str, bits: str) -> tuple[str, ...]:
     return tuple(f"{month}-{day:02}" for day in range(1, 32) if days >> (day - 1) & 1)
 
 
-def _give_way(link: Path) -> None:
-    """A month is about to be replaced, or taken away: the hour of its folder begins."""
-    if link.is_dir() and not link.is_symlink():
-        # A copy of the lake that followed the links. When it is replaced, the month is not there for an instant.
-        folders = link.parent / _FOLDERS
-        folders.mkdir(exist_ok=True)
-        link = link.rename(folders / f"{link.name}.{secrets.token_hex(4)}")
-    with contextlib.suppress(FileNotFoundError):
+def _target(link: Path) -> Path | None:
+    """Where a month's link points to; None if it is none, or not there.
+
+    Raises:
+        OSError: the disk does not tell.
+    """
+    try:
+        return link.readlink()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return None
+        raise
+
+
+def _give_way(link: Path) -> Path | None:
+    """A month is about to be replaced, or taken away: the hour of its folder begins. Returns the folder if that had to
+    be moved: in a copy of the lake that followed the links. Then the month is not there for an instant."""
+    try:
+        is_folder = stat.S_ISDIR(link.lstat().st_mode)
         os.utime(link)
+        if not is_folder:
+            return None
+    except FileNotFoundError:
+        return None
+    folders = link.parent / _FOLDERS
+    folders.mkdir(exist_ok=True)
+    return link.rename(folders / f"{link.name}.{secrets.token_hex(4)}")
 
 
 def _folders(asset: Path) -> list[Path]:

@@ -26,7 +26,7 @@ from hp_pipeline.lake.errors import DamagedPartitionError, StorageError
 from hp_pipeline.lake.files import Identity, identity, is_alive, put_file, sync_directories
 from hp_pipeline.lake.months import Month, MonthFolders, closed_name, is_months, is_over, month_of, utc_today
 from hp_pipeline.lake.reading import DATE, Piece, chosen, read_file, read_pieces, rows_of_days
-from hp_pipeline.lake.receipts import Receipt, Receipts, footer_of_many, footer_of_one, places_of
+from hp_pipeline.lake.receipts import Receipt, Receipts, footer_of_many, footer_of_one, places_of, receipts_in
 from hp_pipeline.lake.recent import RecentPartitions
 from hp_pipeline.lake.sound import SMALL, SoundFiles
 
@@ -94,8 +94,9 @@ class Lake:
             return {key: self.path(asset, key) for key in keys}
         found: dict[str, Path] = {}
         for name, wanted in groupby(keys, month_of):
-            if (month := self._months.look(asset, name)) is not None:
-                found |= {key: month.files[key] for key in wanted if key in month.files}
+            with contextlib.suppress(OSError):
+                if (month := self._months.look(asset, name)) is not None:
+                    found |= {key: month.files[key] for key in wanted if key in month.files}
         return found
 
     def keys(self, asset: str) -> list[str]:
@@ -172,6 +173,10 @@ class Lake:
             frame = read_file(self._sound, path, columns)
         except FileNotFoundError:
             return None
+        except DamagedPartitionError:
+            raise
+        except OSError as error:
+            raise DamagedPartitionError(path, error) from error
         self._recent.put(path, identity(status), frame, len(self._receipts.of(path)), columns)
         return frame
 
@@ -193,7 +198,10 @@ class Lake:
                 yield Piece(self.path(asset, key), (key,))
             return
         for name, wanted in groupby(keys, month_of):
-            month = self._months.look(asset, name)
+            try:
+                month = self._months.look(asset, name)
+            except OSError as error:
+                raise DamagedPartitionError(self.root / asset / name, error) from error
             if month is None:
                 continue
             there = [key for key in wanted if key in month.files]
@@ -304,17 +312,19 @@ class Lake:
     ) -> tuple[dict[str, pl.DataFrame], dict[str, str]]:
         """The partitions of a month and what they were made from; without those that cannot be read, or brought to the
         types that are written now, which are thus due to be made again. All is compared with its checksums: it will be
-        written again as if it were new."""
+        written again as if it were new.
+
+        Raises:
+            StorageError: the disk does not give a file; it may do so later.
+        """
         frames: dict[str, pl.DataFrame] = {}
         inputs: dict[str, str] = {}
         files = month.files if month else {}
         for path in dict.fromkeys(files.values()):
-            receipts = self._receipts.of(path)
-            rows = self._recent.get(path)
             try:
-                rows = decode(path.read_bytes()) if rows is None else rows
-            except UNREADABLE as error:
-                log.warning("%s, and is made anew", DamagedPartitionError(path, error))
+                rows, receipts = self._whole(path)
+            except (FileNotFoundError, DamagedPartitionError) as error:
+                log.warning("%s, and is made anew", error)
                 continue
             held = [key for key, file in files.items() if file == path]
             height = sum(receipt.rows for receipt in receipts.values())
@@ -335,21 +345,43 @@ class Lake:
                 inputs[key] = receipts[name].inputs
         return frames, inputs
 
+    def _whole(self, path: Path) -> tuple[pl.DataFrame, dict[str, Receipt]]:
+        """A file's rows and receipts, compared with its checksums.
+
+        Raises:
+            FileNotFoundError: there is none.
+            StorageError: the disk does not give them.
+            DamagedPartitionError: it does, but they are damaged.
+        """
+        rows, receipts = self._recent.get(path), self._receipts.of(path)
+        if rows is not None and receipts:
+            return rows, receipts
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StorageError(path, error) from error
+        try:
+            return decode(data), receipts_in(footer_in(data))
+        except UNREADABLE as error:
+            raise DamagedPartitionError(path, error) from error
+
     def _adopt(self, asset: str, keys: Sequence[str]) -> None:
         """Bring partitions that a former version kept one by one into the months' folders."""
         with self.locked(asset, ""):
             for name, month in groupby(keys, month_of):
                 files = {key: self.root / asset / f"date={key}" / _FILE for key in month}
-                receipts = {key: self._receipts.of(path).get("") for key, path in files.items()}
-                inputs = {key: receipt.inputs for key, receipt in receipts.items() if receipt is not None}
-                frames = {}
+                frames, inputs = {}, {}
                 with self._month_locked(asset, name):
                     there = self._months.look(asset, name)
-                    for key in inputs:
+                    for key, path in files.items():
                         if there and key in there.files:
                             continue  # it has been made anew since
-                        with contextlib.suppress(*UNREADABLE):  # it is due to be
-                            frames[key] = decode(files[key].read_bytes())
+                        with contextlib.suppress(FileNotFoundError, DamagedPartitionError):  # it is due to be
+                            rows, receipts = self._whole(path)
+                            if "" in receipts:
+                                frames[key], inputs[key] = rows, receipts[""].inputs
                     if frames:
                         self._write_month(asset, name, frames, inputs)
                 for path in files.values():
@@ -383,25 +415,28 @@ class Lake:
 
     def close_months(self) -> int:
         """Make one file of each month that is over. One with a file that cannot be read, or with days of types that
-        cannot be one, is left as it is, for the file to be looked at. Returns how many were closed."""
+        cannot be one, is left as it is, for the file to be looked at; so is one that the disk does not give or take,
+        until the next time. Returns how many were closed."""
         closed = 0
         for asset in filter(self.is_by_month, self.assets()):
-            for name in self._months.months(asset):
-                if not is_over(name, self._today()):
-                    continue
-                with self._month_locked(asset, name):
-                    month = self._months.look(asset, name)
-                    if month is None or month.closed is not None or not month.files:
-                        continue
-                    frames, inputs = self._stored_in(month)
-                    if len(frames) < len(month.files):
-                        continue
-                    try:
-                        self._close(asset, name, frames, inputs)
-                        closed += 1
-                    except pl.exceptions.PolarsError as error:
-                        log.warning("%s %s stays a file for each day: %s", asset, name, error)
+            with _noted(asset):
+                for name in self._months.months(asset):
+                    if is_over(name, self._today()):
+                        with _noted(f"{asset} {name} stays a file for each day"):
+                            closed += self._close_month(asset, name)
         return closed
+
+    def _close_month(self, asset: str, name: str) -> bool:
+        """Make one file of a month; returns whether that was done."""
+        with self._month_locked(asset, name):
+            month = self._months.look(asset, name)
+            if month is None or month.closed is not None or not month.files:
+                return False
+            frames, inputs = self._stored_in(month)
+            if len(frames) < len(month.files):
+                return False
+            self._close(asset, name, frames, inputs)
+            return True
 
     @contextlib.contextmanager
     def locked(self, asset: str, key: str) -> Iterator[None]:
@@ -415,8 +450,20 @@ class Lake:
         with self._locked("", f"{asset} {key}"):
             yield
 
-    def _month_locked(self, asset: str, month: str) -> contextlib.AbstractContextManager[None]:
-        return self._locked("months", f"{asset} {month}")
+    @contextlib.contextmanager
+    def _month_locked(self, asset: str, month: str) -> Iterator[None]:
+        """Hold off other processes that would write the same month, and name it where the disk fails.
+
+        Raises:
+            StorageError: the disk does not give what there is of the month, or not take what is to be.
+        """
+        try:
+            with self._locked("months", f"{asset} {month}"):
+                yield
+        except (StorageError, DamagedPartitionError):
+            raise
+        except OSError as error:
+            raise StorageError(self.root / asset / month, error) from error
 
     @contextlib.contextmanager
     def _locked(self, kind: str, what: str) -> Iterator[None]:
@@ -470,7 +517,10 @@ class Lake:
     def clean(self) -> int:
         """Remove what killed writers left beside their files, and the months that were replaced an hour ago or longer.
         Returns how many that were."""
-        replaced = sum(self._months.retire(asset) for asset in self.assets() if self.is_by_month(asset))
+        replaced = 0
+        for asset in filter(self.is_by_month, self.assets()):
+            with _noted(asset):
+                replaced += self._months.retire(asset)
         names = ((folder, name) for folder, *names in os.walk(self.root) for name in chain(*names))
         temporary = (Path(folder, name) for folder, name in names if name.startswith(".") and name.endswith(".tmp"))
         left = [path for path in temporary if not is_alive(path)]
@@ -480,6 +530,15 @@ class Lake:
                 with contextlib.suppress(OSError):
                     path.parent.rmdir()
         return len(left) + replaced
+
+
+@contextlib.contextmanager
+def _noted(what: str) -> Iterator[None]:
+    """What fails in here is only told: it is tried again the next time, and nothing is lost until then."""
+    try:
+        yield
+    except (OSError, pl.exceptions.PolarsError) as error:
+        log.warning("%s: %s", what, error)
 
 
 def _is_of_asset(folder: str) -> bool:

@@ -79,14 +79,14 @@ class Receipts:
             known = self._known.get(path)
             if known is None or known[0] != file:
                 file, footer = read_footer(path)
-                known = file, _told(footer)
+                known = file, receipts_in(footer)
                 self.put(path, *known)
         except UNREADABLE:
             return {}
         return known[1]
 
 
-def _told(footer: Mapping[str, str]) -> dict[str, Receipt]:
+def receipts_in(footer: Mapping[str, str]) -> dict[str, Receipt]:
     """The receipts in a footer.
 
     Raises:
