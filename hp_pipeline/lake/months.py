@@ -56,11 +56,13 @@ class Month:
         folder: where its files are.
         files: by partition, ascending, the file that holds it.
         closed: the one file of a closed month.
+        beside: files that hold the same partitions and do not count, left by a copy that was merged with a later one.
     """
 
     folder: Path
     files: dict[str, Path]
     closed: Path | None
+    beside: tuple[Path, ...] = ()
 
 
 def month_of(key: str) -> str:
@@ -106,13 +108,16 @@ class MonthFolders:
         except FileNotFoundError:
             return []
 
-    def keys(self, asset: str) -> list[str]:
-        """The partitions of an asset, ascending."""
+    def keys(self, asset: str) -> tuple[list[str], list[str]]:
+        """The partitions of an asset, ascending; and the months in whose folders are files that do not count."""
         keys: list[str] = []
+        merged = []
         for month in self.months(asset):
             with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                keys += _held(f"{self._root}/{asset}/{month}")
-        return keys
+                held, beside = _held(f"{self._root}/{asset}/{month}")
+                keys += held
+                merged += [month] if beside else []
+        return keys, merged
 
     def look(self, asset: str, month: str) -> Month | None:
         """What there is of a month; None if nothing is.
@@ -160,6 +165,19 @@ class MonthFolders:
             with contextlib.suppress(OSError):  # they are found again
                 self.retire(asset, month)
 
+    def put_aside(self, asset: str, month: str, files: Sequence[Path]) -> None:
+        """Take files out of a month, to where what has been replaced stays for an hour.
+
+        Raises:
+            StorageError: that cannot be.
+        """
+        folder, _ = self.new_folder(asset, month)
+        for file in files:
+            try:
+                file.replace(folder / file.name)
+            except OSError as error:
+                raise StorageError(file, error) from error
+
     def drop(self, asset: str, month: str) -> None:
         """Take a month away."""
         link = self._root / asset / month
@@ -199,22 +217,38 @@ def _look(link: Path) -> Month | None:
     target = _target(link)
     folder = link.parent / target if target else link  # that is a copy of the lake that followed the links
     try:
-        held = _held(str(folder))
+        held, beside = _held(str(folder))
     except (FileNotFoundError, NotADirectoryError):
         return None
     paths = {name: folder / name for name in dict.fromkeys(held.values())}
     closed = next((path for name, path in paths.items() if _CLOSED.fullmatch(name)), None)
-    return Month(folder, {key: paths[name] for key, name in held.items()}, closed)
+    return Month(
+        folder, {key: paths[name] for key, name in held.items()}, closed, tuple(folder / one for one in beside)
+    )
 
 
-def _held(folder: str) -> dict[str, str]:
-    """The partitions in a month's folder, ascending, each with the name of the file that holds it."""
+def _held(folder: str) -> tuple[dict[str, str], list[str]]:
+    """The partitions in a month's folder, ascending, each with the name of the file that holds it; and the files that
+    do not count.
+
+    A backup into which a later one was copied may have a month's days, its one file, and that of before: what was
+    written last counts. Where the copies' times do not tell that, receipts will: what they say is due is made anew.
+    """
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries)
-    for name in names:
-        if closed := _CLOSED.fullmatch(name):
-            return dict.fromkeys(_keys(*closed.groups()), name)
-    return {name[:10]: name for name in names if _OPEN.fullmatch(name)}
+    closed = [name for name in names if _CLOSED.fullmatch(name)]
+    days = [name for name in names if _OPEN.fullmatch(name)]
+    if len(closed) + bool(days) > 1:
+        try:
+            times = {name: os.stat(f"{folder}/{name}").st_mtime_ns for name in (*closed[::-1], *days)}  # noqa: PTH116
+        except FileNotFoundError:
+            return _held(folder)  # another process has put it aside
+        newest = max(times, key=times.__getitem__)
+    else:
+        newest = (closed or days or [""])[0]
+    if found := _CLOSED.fullmatch(newest):
+        return dict.fromkeys(_keys(*found.groups()), newest), [name for name in (*days, *closed) if name != newest]
+    return {name[:10]: name for name in days}, closed
 
 
 @cache

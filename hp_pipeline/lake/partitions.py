@@ -111,7 +111,11 @@ class Lake:
             return ["", *keys] if _FILE in names else keys
         if keys:
             self._adopt(asset, keys)
-        return self._months.keys(asset)
+        keys, merged = self._months.keys(asset)
+        for month in merged:
+            with _noted(f"{asset} {month} has files beside those that count"), self._month_locked(asset, month):
+                self._put_aside(asset, month)
+        return keys
 
     def assets(self) -> list[str]:
         """Every asset that has a directory, as paths below the root."""
@@ -389,6 +393,14 @@ class Lake:
                     with contextlib.suppress(OSError):
                         path.parent.rmdir()
 
+    def _put_aside(self, asset: str, name: str) -> None:
+        """Take out of a month what a merged copy has left there: SQL would count its rows, too."""
+        month = self._months.look(asset, name)
+        if month is not None and month.beside:
+            names = ", ".join(path.name for path in month.beside)
+            log.warning("%s holds other files beside those written last, of a merged copy: %s", month.folder, names)
+            self._months.put_aside(asset, name, month.beside)
+
     def remove(self, asset: str, key: str) -> None:
         """Take a partition away, its folder too: a folder stands for a partition."""
         if not self.is_by_month(asset):
@@ -430,6 +442,7 @@ class Lake:
         """Make one file of a month; returns whether that was done."""
         with self._month_locked(asset, name):
             month = self._months.look(asset, name)
+            self._put_aside(asset, name)
             if month is None or month.closed is not None or not month.files:
                 return False
             frames, inputs = self._stored_in(month)

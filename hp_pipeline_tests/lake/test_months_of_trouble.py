@@ -7,14 +7,16 @@ import os
 import shutil
 import struct
 import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
 from hp_pipeline.lake import DamagedPartitionError, Lake, StorageError, content_of
-from hp_pipeline_tests.lake.tables import house, rows
+from hp_pipeline_tests.lake.tables import house, publish, rows
 
 ASSET = "hourly/hp"
 DAYS = ["2024-01-01", "2024-01-02", "2024-01-03"]
@@ -178,6 +180,82 @@ def test_a_copy_without_hidden_folders_is_listed(tmp_path: Path) -> None:
     house(tmp_path / "lake").write(ASSET, DAYS[0], rows(1))
     shutil.copytree(tmp_path / "lake", tmp_path / "copy", ignore=shutil.ignore_patterns(".*"))
     assert house(tmp_path / "copy").assets() == [ASSET]
+
+
+# ---- a backup into which later ones were copied ----------------------------------------------------------------------
+
+
+def _backed_up(lake: Lake, backup: Path, with_times: bool) -> None:
+    """As `rsync -rL` does without `--delete`; with `-t` the files keep their times."""
+    copy = shutil.copy2 if with_times else shutil.copyfile
+    shutil.copytree(lake.root, backup, ignore=shutil.ignore_patterns(".*"), copy_function=copy, dirs_exist_ok=True)
+
+
+def _by_sql(lake: Lake) -> list[tuple[str, int, int]]:
+    """Of each day its versions and rows, as SQL counts them."""
+    publish(lake, lake.root.parent / "hp.duckdb")
+    with duckdb.connect(str(lake.root.parent / "hp.duckdb"), read_only=True) as connection:
+        return connection.execute(
+            "SELECT date::VARCHAR, version, count(*) FROM hourly GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+
+
+@pytest.mark.parametrize("with_times", [True, False], ids=["with times", "without"])
+@pytest.mark.parametrize("heal", [lambda lake: lake.keys(ASSET), Lake.close_months], ids=["listed", "closed"])
+@pytest.mark.parametrize("backups", [(0, 1), (0, 1, 2), (1, 2), (0, 3), (1, 3), (0, 1, 2, 3)])
+def test_a_backup_that_was_merged_with_later_ones_is_counted_once(
+    tmp_path: Path, with_times: bool, heal: Callable[[Lake], object], backups: tuple[int, ...]
+) -> None:
+    root, lake = tmp_path / "lake", house(tmp_path / "copy" / "lake")
+    steps: list[Callable[[], object]] = [
+        lambda: house(root, IN_JANUARY).write_many(ASSET, {day: rows(1, 5) for day in DAYS}, {}),
+        lambda: house(root).close_months(),
+        lambda: house(root).write(ASSET, DAYS[0], rows(2, 7)),
+        lambda: house(root).write_many(ASSET, {day: rows(3, 4) for day in [*DAYS, "2024-01-09"]}, {}),
+    ]
+    for number, step in enumerate(steps[: backups[-1] + 1]):
+        step()
+        if number in backups:
+            _backed_up(house(root), lake.root, with_times)
+            time.sleep(0.01)
+    counted = _by_sql(lake)
+    assert sum(rows for _, _, rows in counted) > sum(rows for _, _, rows in _by_sql(house(root))), "they are merged"
+    heal(lake)
+    expected = house(root).read(ASSET, house(root).keys(ASSET))
+    for one in (lake, house(lake.root)):
+        keys = one.keys(ASSET)
+        assert keys == house(root).keys(ASSET)
+        found = one.read(ASSET, keys)
+        assert found is not None and expected is not None and found.equals(expected)
+        assert [one.verify(ASSET, key).rows for key in keys] == [house(root).verify(ASSET, key).rows for key in keys]
+    assert _by_sql(lake) == _by_sql(house(root))
+    lake.close_months()
+    assert len(list((lake.root / ASSET / "2024-01").iterdir())) == 1
+    assert _by_sql(lake) == _by_sql(house(root))
+
+
+def test_what_is_put_aside_stays_for_an_hour_and_what_cannot_be_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    house(tmp_path / "lake", IN_JANUARY).write(ASSET, DAYS[0], rows(1))
+    lake = house(tmp_path / "copy" / "lake")
+    _backed_up(house(tmp_path / "lake"), lake.root, with_times=True)
+    assert house(tmp_path / "lake").close_months() == 1
+    _backed_up(house(tmp_path / "lake"), lake.root, with_times=True)
+
+    def refuse(*names: object, **options: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        assert lake.keys(ASSET) == DAYS[:1]
+    assert "give this user the right" in caplog.text and "2024-01-01.parquet" in caplog.text
+    assert lake.keys(ASSET) == DAYS[:1]
+    assert lake.clean() == 0 and len(list((lake.root / ASSET / ".months").glob("*/2024-01-01.parquet"))) == 1
+    for folder in (lake.root / ASSET / ".months").iterdir():
+        os.utime(folder, (time.time() - 4000,) * 2)
+    lake.clean()
+    assert list((lake.root / ASSET / ".months").iterdir()) == [] and lake.read(ASSET, DAYS) is not None
 
 
 def test_a_place_that_cannot_be_written_is_named_with_the_remedy(tmp_path: Path) -> None:
