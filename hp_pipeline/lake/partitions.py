@@ -519,13 +519,14 @@ class Lake:
         polars. The last one is remembered: the partitions of a month are verified one after the other."""
         try:
             file = identity(path.stat())
-            if self._last_checked is None or self._last_checked[:2] != (path, file):
+            last = self._last_checked  # another thread may verify another file
+            if last is None or last[:2] != (path, file):
                 data = path.read_bytes()
                 is_ours = footer_in(data).get("hp.hashed_by") == HASHED_BY
-                self._last_checked = path, file, decode(data), is_ours
+                self._last_checked = last = path, file, decode(data), is_ours
         except UNREADABLE as error:
             raise DamagedPartitionError(path, error) from error
-        return self._last_checked[2:]
+        return last[2:]
 
     def clean(self) -> int:
         """Remove what killed writers left beside their files, and the months that were replaced an hour ago or longer.

@@ -291,3 +291,17 @@ def test_partitions_are_listed_only_where_a_file_is(tmp_path: Path) -> None:
     lake.remove("frames/hp", DAYS[0])
     lake.remove("frames/hp", DAYS[0])
     assert lake.keys("frames/hp") == [DAYS[1]]
+
+
+def test_a_file_that_another_thread_verifies_meanwhile_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    class Interrupted(Lake):
+        """In the instant in which it remembers a file, somebody else has verified another."""
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if isinstance(value, tuple) and value[0] == self.path("frames/hp", DAYS[0]):
+                self.verify("frames/hp", DAYS[1])
+
+    lake = Interrupted(tmp_path)
+    told = lake.write_many("frames/hp", {day: rows(number) for number, day in enumerate(DAYS)}, {})
+    assert lake.verify("frames/hp", DAYS[0]) == told[DAYS[0]]
