@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from hp_pipeline.durability import sync_directory
 from hp_pipeline.lake.errors import StorageError
 
 Identity = tuple[int, int, int]
@@ -104,14 +105,6 @@ def sync_directories(directories: Iterable[Path]) -> None:
     """
     for directory in directories:
         try:
-            _sync_directory(directory)
+            sync_directory(directory)
         except OSError as error:
             raise StorageError(directory, error) from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

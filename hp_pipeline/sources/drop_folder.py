@@ -25,6 +25,7 @@ from typing import Literal
 
 import polars as pl
 
+from hp_pipeline.durability import sync_directory
 from hp_pipeline.settings.sources import FilesSource
 from hp_pipeline.sources.files import FileError, FileResult, read_file
 from hp_pipeline.sources.readings import READINGS_SCHEMA, Rejects, deduplicate, start_of_day
@@ -447,7 +448,7 @@ def _write_durably(path: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(path)
-    _sync_folder(path.parent)
+    sync_directory(path.parent)
 
 
 def _move(path: Path, target: Path) -> Path | None:
@@ -465,16 +466,8 @@ def _move(path: Path, target: Path) -> Path | None:
         with beside.open("rb") as stream:
             os.fsync(stream.fileno())
         beside.replace(target)
-        _sync_folder(target.parent)
+        sync_directory(target.parent)
         path.unlink(missing_ok=True)
-    _sync_folder(target.parent)
-    _sync_folder(path.parent)
+    sync_directory(target.parent)
+    sync_directory(path.parent)
     return target
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

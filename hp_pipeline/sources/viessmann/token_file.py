@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hp_pipeline.durability import sync_directory
 from hp_pipeline.sources.live import Outcome, PollError
 
 
@@ -127,11 +128,7 @@ class TokenFile:
             except BaseException:
                 beside.unlink(missing_ok=True)
                 raise
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_directory(self.path.parent)
         except OSError as error:
             raise self._problem("write", error) from None
 
