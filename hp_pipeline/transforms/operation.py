@@ -5,7 +5,9 @@
 2. Defrost episodes are islands of the defrost flag; one longer than `max_defrost` is a stuck flag and is ignored.
 3. Runs are islands of equal raw mode; blocks are islands of heating and dhw runs.
 4. A heating or dhw run is an *excursion* if it lies within one defrost, padded by `quarantine` on both sides: the valve
-   swings to the tank because heat for the defrost is taken from there, not because the tank wants any.
+   swings to the tank because heat for the defrost is taken from there, not because the tank wants any. Where states are
+   read more seldom than that, the padding is the time in which the defrost may have begun and the run may have ended,
+   `hold` at most.
 5. The effective mode of an excursion is that of the last other run before it in its block, else of the next after it,
    else its own.
 6. Islands of effective mode shorter than `min_session` take the mode of the long island before, else after them.
@@ -82,10 +84,15 @@ def operation(
 def _settled(frames: pl.DataFrame, rules: Rules) -> datetime:
     """What starts later may still be judged otherwise: a defrost may reach back to it, or an inference."""
     newest: datetime = frames.select(pl.col("last_read").max()).item()
+    # A defrost that goes on may have begun so long before it was seen.
+    unseen = pl.col("start") - pl.coalesce("changed_after", "states_read", pl.col("last_read").shift(1))
+    of_late = pl.col("start") > newest - rules.max_defrost
+    longest: timedelta | None = frames.select(unseen.filter(of_late).max()).item()
+    before = max(2 * rules.quarantine, min(longest or timedelta(), rules.hold))
     recent = pl.col("start") > newest - inference.SETTLES
     if frames.filter(recent, pl.col("mode_source") == inference.INFERRED).height:
-        return newest - max(rules.provisional_after, inference.SETTLES)
-    return newest - rules.provisional_after
+        before = max(before, inference.SETTLES - rules.max_defrost)
+    return newest - rules.max_defrost - before
 
 
 _DAY = timedelta(days=1)
@@ -191,11 +198,11 @@ def _changes_of_heat_demand() -> pl.Expr:
 
 
 def _episodes(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """`episode`, `from_us`, `till_us` of the believable defrosts."""
+    """`episode`, `from_us`, `till_us`, `unseen_us` (in which it began) of the believable defrosts."""
     return (
         frames.filter("flag")
         .group_by("episode")
-        .agg(pl.col("from_us").min(), pl.col("till_us").max())
+        .agg(pl.col("from_us").min(), pl.col("till_us").max(), pl.col("unseen_us").first())
         .filter(pl.col("till_us") - pl.col("from_us") <= _us(rules.max_defrost))
         .sort("from_us")
     )
@@ -204,15 +211,24 @@ def _episodes(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 def _effective_modes(frames: pl.DataFrame, episodes: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """`run`, `excursion`, `effective`: the mode of each run, an excursion's taken from its neighbours in the block."""
     runs = (
-        frames.group_by("run")
-        .agg(pl.col("block").first(), pl.col("raw_mode").first(), pl.col("from_us").min(), pl.col("till_us").max())
+        frames.with_columns(unseen_us=pl.col("unseen_us").shift(-1))
+        .group_by("run", maintain_order=True)
+        .agg(
+            pl.col("block").first(),
+            pl.col("raw_mode").first(),
+            pl.col("from_us").min(),
+            pl.col("till_us").max(),
+            pl.col("unseen_us").last(),
+        )
         .sort("from_us")
     )
-    padding = _us(rules.quarantine)
-    padded = episodes.select(opens=pl.col("from_us") - padding, closes=pl.col("till_us") + padding)
+    least, most = _us(rules.quarantine), _us(max(rules.quarantine, rules.hold))
+    padding = pl.col("unseen_us").fill_null(0).clip(least, most)
+    opened = episodes.select(opens=pl.col("from_us") - padding, closes="till_us")
     excursions = (
         runs.filter(_is_heat_demand())
-        .join_where(padded, pl.col("from_us") >= pl.col("opens"), pl.col("till_us") <= pl.col("closes"))
+        .with_columns(ends=pl.col("till_us") - padding)
+        .join_where(opened, pl.col("from_us") >= pl.col("opens"), pl.col("ends") <= pl.col("closes"))
         .select("run")
         .unique()
     )

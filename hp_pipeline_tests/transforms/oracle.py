@@ -46,10 +46,12 @@ def judge(frames: list[Frame], rules: Rules) -> None:
     episodes = _episodes(known, rules)
     runs = _islands(known, lambda frame: frame.raw)
     blocks = _islands(known, lambda frame: frame.raw in HEAT)
-    for run in runs:
-        padding = rules.quarantine.total_seconds()
+    for number, run in enumerate(runs):
+        behind = runs[number + 1][0].unseen if number + 1 < len(runs) else None
         inside = any(
-            run[0].start >= first.start - padding and run[-1].end <= last.end + padding for first, last in episodes
+            run[0].start >= first.start - _padding(first.unseen, rules)
+            and run[-1].end <= last.end + _padding(behind, rules)
+            for first, last in episodes
         )
         for frame in run:
             frame.excursion = frame.raw in HEAT and inside
@@ -67,6 +69,13 @@ def judge(frames: list[Frame], rules: Rules) -> None:
             frame.session = number
     _cycles(frames, known)
     _compressor(frames, rules)
+
+
+def _padding(unseen: float | None, rules: Rules) -> float:
+    """How far outside a defrost a run may begin or end: the quarantine, or for so long as nothing was read, if that is
+    longer, but no longer than readings are held."""
+    quarantine, hold = rules.quarantine.total_seconds(), rules.hold.total_seconds()
+    return max(quarantine, min(unseen or 0.0, hold))
 
 
 def _gaps(known: list[Frame], rules: Rules) -> None:

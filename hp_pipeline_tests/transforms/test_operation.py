@@ -50,14 +50,14 @@ def run(frames: list[Frame], rules: Rules = RULES) -> pl.DataFrame:
     return operation.operation(as_table(frames), DAY, DAY + timedelta(days=1), rules, more_follows=False)
 
 
-def scene(*parts: tuple[int, str, bool]) -> list[Frame]:
-    """Frames of 30 s from noon on: (number of frames, raw mode, defrost flag)."""
+def scene(*parts: tuple[int, str, bool], pace: float = 30) -> list[Frame]:
+    """Frames of 30 s from noon on, or of another pace: (number of frames, raw mode, defrost flag)."""
     frames = []
     start = 12 * 3600.0
     for count, raw, defrost in parts:
         for _ in range(count):
-            frames.append(Frame(start, start + 30, start, raw, defrost))
-            start += 30
+            frames.append(Frame(start, start + pace, start, raw, defrost))
+            start += pace
     return frames
 
 
@@ -119,6 +119,34 @@ def test_hand_case(name: str) -> None:
     result = run(scene(*parts)).with_columns(number=pl.col("session_start").cum_sum())
     sessions = result.group_by("number", maintain_order=True).agg(pl.col("mode").first(), frames=pl.len())
     assert sessions.select("mode", "frames").rows() == expected
+
+
+@pytest.mark.parametrize(
+    ("pace", "parts", "expected"),
+    [
+        (300, [(5, H, False), (1, W, False), (1, W, True), (5, H, False)], [(H, 12)]),
+        (300, [(5, H, False), (1, W, True), (1, W, False), (5, H, False)], [(H, 12)]),
+        # Two readings before the defrost it is hot water; and at a pace slower than `hold` nothing is said of between.
+        (300, [(5, H, False), (2, W, False), (1, W, True), (5, H, False)], [(H, 5), (W, 3), (H, 5)]),
+        (420, [(5, H, False), (1, W, False), (1, W, True), (5, H, False)], [(H, 5), (W, 2), (H, 5)]),
+        (120, [(9, H, False), (1, W, False), (2, W, True), (9, H, False)], [(H, 21)]),
+        (120, [(9, H, False), (2, W, False), (2, W, True), (9, H, False)], [(H, 9), (W, 4), (H, 9)]),
+    ],
+)
+def test_where_states_are_read_seldom_a_defrost_may_have_begun_since_the_reading_before(
+    pace: float, parts: list[tuple[int, str, bool]], expected: list[tuple[str, int]]
+) -> None:
+    result = run(scene(*parts, pace=pace)).with_columns(number=pl.col("session_start").cum_sum())
+    sessions = result.group_by("number", maintain_order=True).agg(pl.col("mode").first(), frames=pl.len())
+    assert sessions.select("mode", "frames").rows() == expected
+
+
+def test_at_a_slow_pace_what_a_stuck_defrost_changes_was_provisional() -> None:
+    believed = run(scene((20, H, False), (1, W, False), (4, W, True), pace=300))
+    stuck = run(scene((20, H, False), (1, W, False), (6, W, True), pace=300)).head(believed.height)
+    assert set(believed["mode"]) == {H} and stuck["mode"].to_list() == [H] * 20 + [W] * 5
+    changed = believed["mode"] != stuck["mode"]
+    assert believed.filter(changed)["provisional"].all()
 
 
 def test_an_unfinished_excursion_is_provisional_and_what_lies_long_before_is_not() -> None:
