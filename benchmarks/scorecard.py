@@ -64,6 +64,18 @@ def _error(what: str, line: str, interval: int, at_most: float) -> Goal:
     return Goal(f"{what}, every {interval} s", "%", "accuracy", f"{interval} s · {line}", at_most=at_most)
 
 
+def _metered(interval: int) -> tuple[Goal, ...]:
+    """Those of figures that a meter's counter of electricity makes better."""
+    at = f"{interval} s, a meter's counter"
+    return tuple(
+        Goal(f"COP of a {words} session, 95 % within, every {at}", "%", "accuracy", f"{at} · {line}", at_most=at_most)
+        for words, line, at_most in (
+            ("heating", "heating session: COP, 95 %", 2),
+            ("hot water", "dhw session: COP, 95 %", 3),
+        )
+    )
+
+
 def _accuracy(interval: int) -> tuple[Goal, ...]:
     return (
         _found("Heating sessions found, F1", "heating sessions: F1", interval, 0.995),
@@ -83,7 +95,9 @@ def _accuracy(interval: int) -> tuple[Goal, ...]:
 GOALS: Final[Mapping[str, Sequence[Goal]]] = {
     "Accuracy against the truth of the simulation": (
         *_accuracy(30),
+        *_metered(30),
         *_accuracy(60),
+        *_metered(60),
         Goal("JAZ of 60 days", "%", "accuracy", "60 days · JAZ", at_most=0.1),
     ),
     "Bands around the figures of a day": tuple(

@@ -631,11 +631,12 @@ class Walked:
         return true, self.tables[period].with_columns(first.str.to_date().alias("period"))
 
     def net_heat(self) -> tuple[float, float]:
-        """True and found net heat over the whole local days."""
+        """True and found net heat over the whole local days: what the device can tell, less what defrosts took. (Water
+        that cools a little in a machine at rest is heat taken, too, but no counter turns back for it.)"""
         true = truth_energy(self.run, "day").filter("complete")
-        less = pl.lit(0.0) if self.way.heat != COMPRESSOR else pl.col(BACKUP)
+        net = (pl.col(self.way.heat) - pl.col("defrost_heat_taken_kwh")).alias("true")
         found = self.periods("daily")[1]
-        both = true.select("period", (pl.col(HEAT) - less).alias("true")).join(found.select("period", NET), on="period")
+        both = true.select("period", net).join(found.select("period", NET), on="period")
         return float(both["true"].sum()), float(both[NET].sum())
 
     def least(self, column: str) -> float:
