@@ -176,13 +176,12 @@ class ScoreCard:
     def of_polls(self, name: str) -> float:
         """The 95th percentile of the errors that sampling alone leaves of heat: of the true sessions of a kind, or of
         the whole local days (`daily`)."""
+        parts = [(each, (each.periods if name == "daily" else each.events)(name)[0]) for each in self.examined]
+        true = pl.concat([rows for _, rows in parts])
+        found = pl.concat([each.of_polls(rows) for each, rows in parts])
         if name == "daily":
-            true = [(each, each.periods(name)[0]) for each in self.examined]
-            found = pl.concat([each.of_polls(rows) for each, rows in true])
-            return score_periods(pl.concat([rows for _, rows in true]), found, HEAT).p95_percent
-        true = [(each, each.events(name)[0]) for each in self.examined]
-        found = pl.concat([each.of_polls(rows) for each, rows in true])
-        return score_events(pl.concat([rows for _, rows in true]), found, collar=timedelta()).thermal.p95_percent
+            return score_periods(true, found, HEAT).p95_percent
+        return score_events(true, found, collar=timedelta()).thermal.p95_percent
 
     def months(self, column: str) -> EnergyScore:
         """Errors of an energy per whole month, pooled."""

@@ -88,11 +88,11 @@ def _settled(frames: pl.DataFrame, rules: Rules) -> datetime:
     unseen = pl.col("start") - pl.coalesce("changed_after", "states_read", pl.col("last_read").shift(1))
     of_late = pl.col("start") > newest - rules.max_defrost
     longest: timedelta | None = frames.select(unseen.filter(of_late).max()).item()
-    before = max(2 * rules.quarantine, min(longest or timedelta(), rules.hold))
+    before = max(rules.provisional_after, rules.max_defrost + min(longest or timedelta(), rules.hold))
     recent = pl.col("start") > newest - inference.SETTLES
     if frames.filter(recent, pl.col("mode_source") == inference.INFERRED).height:
-        before = max(before, inference.SETTLES - rules.max_defrost)
-    return newest - rules.max_defrost - before
+        before = max(before, inference.SETTLES)
+    return newest - before
 
 
 _DAY = timedelta(days=1)

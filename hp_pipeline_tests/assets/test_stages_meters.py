@@ -104,6 +104,18 @@ def built(folder: Path, what: Mapping[str, pl.DataFrame], **settings: object) ->
     return made
 
 
+def _ends_the_same(folder: Path, what: Mapping[str, pl.DataFrame], order: Sequence[int], own: str) -> None:
+    """Days that come one by one, in this order, are those that come at once."""
+    whole = built(folder / "whole", what, own=own)
+    made = house(folder / "single", own=own)
+    for number in order:
+        day = START.date() + timedelta(days=number)
+        store(made, what, day)
+        update(made, day, day)
+    assert contents(made) == contents(whole)
+    assert due(made) == []
+
+
 def used_within(first: int, last: int) -> float:
     return sum(watts(minute) for minute in range(first, last)) / 60000
 
@@ -273,15 +285,7 @@ def test_of_a_silence_over_which_a_counter_fell_back_nothing_is_known_where_noth
 def test_days_of_a_silence_over_which_a_counter_fell_back_end_the_same_in_any_order(
     tmp_path: Path, order: tuple[int, int]
 ) -> None:
-    what = fallen(OVER_MIDNIGHT, 8.0)
-    whole = built(tmp_path / "whole", what)
-    made = house(tmp_path / "single")
-    for number in order:
-        day = START.date() + timedelta(days=number)
-        store(made, what, day)
-        update(made, day, day)
-    assert contents(made) == contents(whole)
-    assert due(made) == []
+    _ends_the_same(tmp_path, fallen(OVER_MIDNIGHT, 8.0), order, OWN)
 
 
 def test_a_meters_power_comes_before_the_machines_counter(tmp_path: Path) -> None:
@@ -358,16 +362,8 @@ def test_days_that_come_one_by_one_in_any_order_end_the_same(
     tmp_path: Path, order: tuple[int, int], counts: bool
 ) -> None:
     """The machine's word on a silence over midnight too, by its counter as by its power alone."""
-    what = said((SILENCE, OVER_MIDNIGHT))
     own = OWN if counts else "\n".join(line for line in OWN.splitlines() if "energy_total" not in line)
-    whole = built(tmp_path / "whole", what, own=own)
-    made = house(tmp_path / "single", own=own)
-    for number in order:
-        day = START.date() + timedelta(days=number)
-        store(made, what, day)
-        update(made, day, day)
-    assert contents(made) == contents(whole)
-    assert due(made) == []
+    _ends_the_same(tmp_path, said((SILENCE, OVER_MIDNIGHT)), order, own)
 
 
 def test_what_a_meter_and_a_machine_tell_late_and_in_pieces_ends_the_same(tmp_path: Path) -> None:
