@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from hp_pipeline import durability
 from hp_pipeline.durability import sync_directory
 from hp_pipeline.lake.errors import StorageError
 
@@ -58,15 +58,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: it cannot be written, or cannot take the place.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        try:
+        with durability.replacing(path) as temporary:
             yield temporary
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise StorageError(path, error) from error
 

@@ -9,9 +9,7 @@ import contextlib
 import fcntl
 import io
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Final
 import psutil
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
+from hp_pipeline.durability import write_durably
 from hp_pipeline.services.environment import dagster_databases, dagster_home
 
 CONFIGURATION: Final = Path(__file__).with_name("dagster.yaml")
@@ -49,7 +48,7 @@ def prepare_instance(data_dir: Path) -> Path:
             # Dagster prints its progress; what goes wrong is raised.
             with contextlib.redirect_stdout(io.StringIO()), open_instance(data_dir) as instance:
                 instance.upgrade()
-            _replace(home / "prepared_for", version)
+            write_durably(home / "prepared_for", version)
     return home
 
 
@@ -63,7 +62,7 @@ def configuration(data_dir: Path) -> bytes:
 def _configure(data_dir: Path) -> None:
     path, wanted = dagster_home(data_dir) / "dagster.yaml", configuration(data_dir)
     if _content(path) != wanted:
-        _replace(path, wanted)
+        write_durably(path, wanted)
 
 
 @contextlib.contextmanager
@@ -142,21 +141,6 @@ def _content(path: Path) -> bytes | None:
         return path.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write `path` so that a reader and a power cut see the old content or the new, never a part."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,7 +25,7 @@ from typing import Literal
 
 import polars as pl
 
-from hp_pipeline.durability import sync_directory
+from hp_pipeline.durability import replacing, sync_directory, write_durably
 from hp_pipeline.settings.sources import FilesSource
 from hp_pipeline.sources.files import FileError, FileResult, read_file
 from hp_pipeline.sources.readings import READINGS_SCHEMA, Rejects, deduplicate, start_of_day
@@ -360,7 +360,7 @@ class _Taking:
             taken_at=self.now.isoformat(),
         )
         text = json.dumps(asdict(entry), ensure_ascii=False, indent=1)
-        _write_durably(_ledger_path(self.ledger, self.source, digest), text)
+        _write(_ledger_path(self.ledger, self.source, digest), text)
         moved = self.to_archive(digest)
         return self._outcome("stored", digest, result, moved, report, None)
 
@@ -436,19 +436,13 @@ class _Taking:
                 + ("." if stored else f"; or set `keep_good_rows: true` of source {self.source.id} to take the rest."),
             ]
         report = folder / f"{name}.report.txt"
-        _write_durably(report, "\n".join([*lines, ""]))
+        _write(report, "\n".join([*lines, ""]))
         return report
 
 
-def _write_durably(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with beside.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    beside.replace(path)
-    sync_directory(path.parent)
+    write_durably(path, text.encode())
 
 
 def _move(path: Path, target: Path) -> Path | None:
@@ -461,11 +455,10 @@ def _move(path: Path, target: Path) -> Path | None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        shutil.copy2(path, beside)
-        with beside.open("rb") as stream:
-            os.fsync(stream.fileno())
-        beside.replace(target)
+        with replacing(target) as beside:
+            shutil.copy2(path, beside)
+            with beside.open("rb") as stream:
+                os.fsync(stream.fileno())
         sync_directory(target.parent)
         path.unlink(missing_ok=True)
     sync_directory(target.parent)
