@@ -219,14 +219,18 @@ def _figures(
     whole, single = (
         exact(rows).with_columns(first=pl.Series(_dated(rows, time_zone), dtype=pl.Date)) for rows in (months, days)
     )
-    within = pl.col("first").is_between
+    cut = [
+        {"first": day, "stretch": place, "whole": is_whole}
+        for place, stretch in enumerate(found)
+        for day, is_whole in _cut(*stretch)
+    ]
+    places = pl.DataFrame(cut, schema={"first": pl.Date, "stretch": pl.Int64, "whole": pl.Boolean})
     parts = [
-        rows.filter(within(begin, end, closed="left")).with_columns(stretch=pl.lit(place))
-        for place, (first, until) in enumerate(found)
-        for begin, end, rows in _cut(first, until, whole, single)
+        rows.join(places.filter(pl.col("whole") == is_whole).drop("whole"), on="first")
+        for rows, is_whole in ((whole, True), (single, False))
     ]
     # All at once: a merge has more than a hundred columns, and costs as much for one stretch as for many.
-    merged = merge(pl.concat(parts), "stretch") if parts else whole.clear()
+    merged = merge(pl.concat(parts), "stretch")
     if merged.is_empty():
         return found
     chosen = [list(found)[place] for place in merged["stretch"]]
@@ -238,15 +242,13 @@ def _figures(
     return found | dict(zip(chosen, rows.iter_rows(named=True), strict=True))
 
 
-def _cut(
-    first: date, until: date, whole: pl.DataFrame, single: pl.DataFrame
-) -> Iterator[tuple[date, date, pl.DataFrame]]:
-    """A stretch in parts: whole months, and the days before, between and behind them, each with where it is found."""
+def _cut(first: date, until: date) -> Iterator[tuple[date, bool]]:
+    """A stretch in parts: the first days of its whole months, and the days before and behind them; each with whether
+    it stands for a month."""
     while first < until:
-        end = next_period("monthly", first.replace(day=1))
-        is_whole = first.day == 1 and end <= until
-        yield first, min(end, until), whole if is_whole else single
-        first = end
+        is_month = first.day == 1 and next_period("monthly", first) <= until
+        yield first, is_month
+        first = next_period("monthly", first) if is_month else first + timedelta(days=1)
 
 
 def _changes(row: Mapping[str, Any], pair: _Pair, coverage: _Coverage, rules: Rules) -> dict[str, Any]:
