@@ -309,6 +309,9 @@ of a year's; and a house's own shares are not those of an average house."""
 REST_SPREAD = 0.2
 """How far the heat for hot water in the time that lacks is from what it was so far (standard deviation as a share)."""
 
+COOLING_SPREAD = 0.5
+"""How far the cooling that is expected is from what a summer brings (standard deviation as a share)."""
+
 COLDNESS = (0.5, 2.0)
 """A month is taken to be no less and no more cold than this, beside the same months of other years."""
 
@@ -324,13 +327,15 @@ class _Part:
         days: for so many it is known, also from a counter that counted over a silence.
         silent_days: of them those of silences.
         heating: in mode heating.
-        rest: in the other modes but cooling.
+        cooling: in mode cooling.
+        rest: in the other modes.
         silent: counted over silences, of no mode.
     """
 
     days: float
     silent_days: float
     heating: float
+    cooling: float
     rest: float
     silent: float
 
@@ -371,14 +376,18 @@ def outlook(
 ) -> pl.DataFrame:
     """Table `outlook`: the heating season and the calendar year in which the newest day lies.
 
+    Where the readings begin within one of them, it is looked at from then on: an estimate is what the table of its
+    kind will say when it is over.
+
     Heating is spread over the months as in the heat pump's own full years where all months of one are known, else as
     the degree days of the house's own weather, where those of all months are, else by those of an average year
-    (`DEGREE_DAY_SHARES`); hot water, standby and the rest by days. Where the weather of the months known is known, and
-    that of the same months of other years, a cold or a mild one counts for as much more or less. What is known of the
-    period, divided by the share of the year that it stands for, tells what lacks, for each energy by itself. The
-    bounds hold the truth in 8 of 10 cases: months differ from their shares by `MONTH_SPREAD`, and what is known tells
-    the level of the year the worse the less of its heating that is. Costs and CO2 follow the electricity at what a kWh
-    cost so far, the standing charge at the newest tariff.
+    (`DEGREE_DAY_SHARES`); hot water, standby and the rest by days; cooling is expected as in the same months of other
+    years, and none where they do not tell. Where the weather of the months known is known, and that of the same months
+    of other years, a cold or a mild one counts for as much more or less. What is known of the period, divided by the
+    share of the year that it stands for, tells what lacks, for each energy by itself. The bounds hold the truth in 8 of
+    10 cases: months differ from their shares by `MONTH_SPREAD`, and what is known tells the level of the year the worse
+    the less of its heating that is. Costs and CO2 follow the electricity at what a kWh cost so far, the standing charge
+    at the newest tariff.
 
     Args:
         months: rows of `monthly` of one heat pump: of the running season and year, and of up to two years before.
@@ -402,7 +411,8 @@ def outlook(
         first = first_day(_PERIODS[kind], newest, season_starts)
         end = next_period(_PERIODS[kind], first)
         so_far = _figures(months, running, [(first, until)], time_zone, rules, known)[first, until]
-        estimate = _estimate([entry for entry in table if first <= entry.first], table, shares, first, end, so_far)
+        since = first if known.since is None else max(first, local_date(known.since, time_zone))
+        estimate = _estimate(table, shares, since, end, so_far)
         found.append(
             {
                 "heat_pump": days["heat_pump"][0],
@@ -410,6 +420,7 @@ def outlook(
                 "end": day_start(end, time_zone),
                 "kind": kind,
                 "period": period_label(_PERIODS[kind], first),
+                "known_since": day_start(since, time_zone),
                 "known_until": day_start(until, time_zone),
                 "days_left": (end - until).days,
                 **{name: so_far[name] for name in ("electrical_energy_kwh", "thermal_energy_kwh", "cop", "cop_reason")},
@@ -438,7 +449,7 @@ def _month(rows: pl.DataFrame, time_zone: str, days_of_row: int | None = None) -
         cooling = sums["electrical_energy_cooling_kwh"] if kind == "electrical" else 0.0
         known = days(f"{kind}_s")
         silent_days = max(known - days("observed_s"), 0.0) if silent else 0.0
-        return _Part(known, silent_days, heating, total - cooling - heating - silent, silent)
+        return _Part(known, silent_days, heating, cooling, total - cooling - heating - silent, silent)
 
     return _Month(first, length, {kind: part(kind) for kind in _ENERGIES})
 
@@ -518,14 +529,19 @@ def _coldness(entry: _Month, table: Sequence[_Month]) -> float:
 
 
 def _estimate(
-    within: Sequence[_Month],
-    table: Sequence[_Month],
-    shares: Sequence[float],
-    first: date,
-    end: date,
-    so_far: Mapping[str, Any],
+    table: Sequence[_Month], shares: Sequence[float], since: date, end: date, so_far: Mapping[str, Any]
 ) -> dict[str, Any]:
-    length = (end - first).days
+    """What the days [since, end) will come to.
+
+    Args:
+        table: all months known.
+        shares: of each month in a year's heating.
+        so_far: the figures of what is known of these days.
+    """
+    within = [entry for entry in table if since < next_period("monthly", entry.first)]
+    there = _parts_of_months(since, end)
+    share_of_all = sum(shares[month.month - 1] * part for month, part in there.items())
+    length = (end - since).days
     found: dict[str, Any] = {}
     reasons: dict[str, str | None] = {}
     for kind in _ENERGIES:
@@ -543,18 +559,57 @@ def _estimate(
         if reasons[kind]:
             continue
         heating, rest = sum(part.heating for part in parts), sum(part.rest for part in parts)
-        of_heating = heating / sum(weights) * (1 - sum(usual))
-        of_rest = rest / days_known * (length - days_known)
-        spread = _spread([part.days / entry.length for entry, part in zip(within, parts, strict=True)], usual, shares)
-        reach = _TAIL * math.hypot(spread * of_heating, REST_SPREAD * of_rest)
-        total = known + of_heating + of_rest
+        of_heating = heating / sum(weights) * max(share_of_all - sum(usual), 0.0)
+        of_rest = rest / days_known * max(length - days_known, 0.0)
+        of_cooling = _cooling_to_come(table, kind, there)
+        found[f"{name}_cooling_estimate_kwh"] = sum(part.cooling for part in parts) + of_cooling
+        spread = _spread(
+            {entry.first: part.days / entry.length for entry, part in zip(within, parts, strict=True)},
+            sum(usual),
+            share_of_all,
+            {month: part for month, part in there.items() if shares[month.month - 1] > _HEATED},
+        )
+        reach = _TAIL * math.hypot(spread * of_heating, REST_SPREAD * of_rest, COOLING_SPREAD * of_cooling)
+        total = known + of_heating + of_rest + of_cooling
         found[f"{name}_estimate_kwh"] = total
         found[f"{name}_estimate_low_kwh"] = max(total - reach, known)
         found[f"{name}_estimate_high_kwh"] = total + reach
     found["days_known"] = round(min(found["electrical_days"], found["thermal_days"]))
-    if so_far["cop"] is not None and not any(reasons.values()) and found["electrical_energy_estimate_kwh"] > 0:
-        found["cop_estimate"] = found["thermal_energy_estimate_kwh"] / found["electrical_energy_estimate_kwh"]
+    if so_far["cop"] is not None and not any(reasons.values()):
+        electricity = found["electrical_energy_estimate_kwh"] - found["electrical_energy_cooling_estimate_kwh"]
+        if electricity > 0:
+            found["cop_estimate"] = found["thermal_energy_estimate_kwh"] / electricity
     return found | {"estimate_reason": _both(reasons)}
+
+
+def _parts_of_months(since: date, end: date) -> dict[date, float]:
+    """The months of the days [since, end), by their first day, with how much of each lies in them."""
+    found = {}
+    month = since.replace(day=1)
+    while month < end:
+        following = next_period("monthly", month)
+        found[month] = (min(end, following) - max(since, month)).days / (following - month).days
+        month = following
+    return found
+
+
+def _cooling_to_come(table: Sequence[_Month], kind: str, there: Mapping[date, float]) -> float:
+    """What is expected for cooling in what is not known of the months `there`: as in the same months of other years."""
+    known = {entry.first: entry.parts[kind] for entry in table}
+    found = 0.0
+    for month, part in there.items():
+        length = (next_period("monthly", month) - month).days
+        lacks = part - (known[month].days / length if month in known else 0.0)
+        others = [
+            entry.parts[kind].cooling
+            for entry in table
+            if entry.first.month == month.month
+            and entry.first != month
+            and entry.parts[kind].days >= _NEARLY_ALL * entry.length
+        ]
+        if others:
+            found += max(lacks, 0.0) * sum(others) / len(others)
+    return found
 
 
 def _not_estimated(known: float | None, days_known: float, weight: float) -> str | None:
@@ -575,22 +630,27 @@ def _both(reasons: Mapping[str, str | None]) -> str | None:
     return "; ".join(f"{_ENERGIES[kind]}: {reason}" for kind, reason in reasons.items() if reason)
 
 
-def _spread(known: Sequence[float], weights: Sequence[float], shares: Sequence[float]) -> float:
+_HEATED = 0.01
+"""Share of a year's heating above which a month counts as one with heating."""
+
+
+def _spread(known: Mapping[date, float], weight: float, share_of_all: float, heated: Mapping[date, float]) -> float:
     """Standard deviation of the heating that lacks, as a share of it.
 
     It has two parts: the weather of the months that lack, and the level of the year, which is told by months that had
-    weather as well, and the worse the less of the year's heating they are.
+    weather as well, and the worse the less of the heating they are.
 
     Args:
-        known: share of each month of the period that is known.
-        weights: share of a year's heating that this stands for.
-        shares: of each month of a year.
+        known: how much of each month is known.
+        weight: share of a year's heating that this stands for.
+        share_of_all: the same of all that is estimated.
+        heated: how much of each month with heating is estimated.
     """
-    weight = sum(weights)
-    months = sum(share for share, part in zip(known, weights, strict=True) if part > 0.01)
-    left = sum(share > 0.01 for share in shares) - months
-    level = (1 - weight) / weight * MONTH_SPREAD * math.sqrt(months)
-    return math.hypot(level, MONTH_SPREAD * math.sqrt(max(left, 0.0))) / max(1 - weight, 0.01)
+    months = sum(known.get(month, 0.0) for month in heated)
+    lacks = share_of_all - weight
+    level = lacks / weight * MONTH_SPREAD * math.sqrt(months)
+    weather = MONTH_SPREAD * math.sqrt(max(sum(heated.values()) - months, 0.0))
+    return math.hypot(level, weather) / max(lacks, 0.01)
 
 
 def _costs(

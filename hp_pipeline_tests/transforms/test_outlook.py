@@ -13,55 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hp_pipeline.transforms import outlook
-from hp_pipeline.transforms.calendar import day_start, first_day, local_iso, next_period
+from hp_pipeline.transforms.calendar import day_start, next_period
 from hp_pipeline.transforms.costs import Tariff
 from hp_pipeline.transforms.floors import Known
-from hp_pipeline.transforms.periods import by_calendar
-from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
-
-ZONE = "Europe/Berlin"
-NOBODY_KNOWS = Known()
-
-
-def daily(first: date, until: date, heating, seed: int = 0, cop: float = 4.0) -> pl.DataFrame:  # type: ignore[no-untyped-def]
-    """Days with heat for heating by `heating(day)`, 5 kWh of hot water at COP 2.5, 0.5 kWh of standby."""
-    days = [first + timedelta(days=i) for i in range((until - first).days)]
-    starts = [day_start(day, ZONE) for day in days]
-    ends = [day_start(day + timedelta(days=1), ZONE) for day in days]
-    heat = [float(heating(day)) for day in days]
-    seconds = [(end - start).total_seconds() for start, end in zip(starts, ends, strict=True)]
-    rows = pl.DataFrame(
-        {
-            "heat_pump": "a",
-            "start": starts,
-            "end": ends,
-            "period": [day.isoformat() for day in days],
-            "local_start": local_iso(starts, ZONE),
-            "thermal_energy_heating_kwh": heat,
-            "electrical_energy_heating_kwh": [value / cop for value in heat],
-            "thermal_energy_dhw_kwh": 5.0,
-            "electrical_energy_dhw_kwh": 2.0,
-            "electrical_energy_standby_kwh": 0.5,
-            "electrical_energy_cooling_kwh": 0.0,
-            "thermal_energy_kwh": [value + 5.0 for value in heat],
-            "electrical_energy_kwh": [value / cop + 2.5 for value in heat],
-            "observed_s": seconds,
-            "electrical_s": seconds,
-            "thermal_s": seconds,
-            "heating_s": seconds,
-        }
-    )
-    return conform(rows, "daily")
-
-
-def monthly(days: pl.DataFrame) -> pl.DataFrame:
-    firsts = sorted({first_day("monthly", date.fromisoformat(period)) for period in days["period"]})
-    return by_calendar(days, "monthly", firsts, ZONE, Rules(), NOBODY_KNOWS)
-
-
-def of_month(days: pl.DataFrame, month: date) -> pl.DataFrame:
-    return days.filter(pl.col("period").str.starts_with(f"{month:%Y-%m}"))
+from hp_pipeline_tests.transforms.seasons import NOBODY_KNOWS, ZONE, daily, monthly, of_month
 
 
 def all_compared(days: pl.DataFrame, month: date) -> pl.DataFrame:
@@ -240,9 +196,9 @@ def weather(seed: int):  # type: ignore[no-untyped-def]
     return lambda day: max(0.0, 15.0 - temperatures[day]) * 0.2 * 24 if temperatures[day] < 15 else 0.0
 
 
-def estimated(days: pl.DataFrame, **more: Any) -> dict[str, dict[str, Any]]:
+def estimated(days: pl.DataFrame, known: Known = NOBODY_KNOWS, **more: Any) -> dict[str, dict[str, Any]]:
     newest = date.fromisoformat(days["period"].max())  # type: ignore[arg-type]
-    rows = outlook.outlook(monthly(days), of_month(days, newest), ZONE, Rules(), NOBODY_KNOWS, **more)
+    rows = outlook.outlook(monthly(days), of_month(days, newest), ZONE, Rules(), known, **more)
     return {row["kind"]: row for row in rows.iter_rows(named=True)}
 
 
@@ -264,6 +220,67 @@ def test_estimates_hold_the_truth_in_about_eight_of_ten_cases_and_beat_the_mean_
             cases += 1
     assert 0.70 <= inside / cases <= 0.95
     assert sum(errors) < 0.5 * sum(plain_errors)
+
+
+@pytest.mark.parametrize("first", [date(2025, 2, 10), date(2025, 9, 1), date(2025, 10, 17)])
+def test_what_was_before_the_first_reading_is_not_expected(first: date) -> None:
+    """Looked at on 20 December: the year comes to what its row will say, not to what a whole year would have been."""
+    read = Known(since=day_start(first, ZONE) + timedelta(hours=9))
+    inside, errors, plain_errors = 0, [], []
+    for seed in range(25):
+        whole = daily(first, date(2026, 1, 1), weather(seed))
+        row = estimated(whole.filter(pl.col("period") < "2025-12-20"), read)["year"]
+        assert row["known_since"] == day_start(first, ZONE)
+        for kind in ("thermal", "electrical"):
+            truth = whole[f"{kind}_energy_kwh"].sum()
+            low, high = (row[f"{kind}_energy_estimate_{bound}_kwh"] for bound in ("low", "high"))
+            inside += low <= truth <= high
+            errors.append(abs(row[f"{kind}_energy_estimate_kwh"] / truth - 1))
+            plain_errors.append(abs(row[f"{kind}_energy_plain_kwh"] / truth - 1))
+        assert row["cop_estimate"] == pytest.approx(
+            whole["thermal_energy_kwh"].sum() / whole["electrical_energy_kwh"].sum(), rel=0.02
+        )
+    assert inside / 50 >= 0.70
+    assert max(errors) < 0.1
+    assert sum(errors) < sum(plain_errors)
+
+
+def test_a_season_read_from_autumn_on_holds_the_truth_as_one_read_from_its_begin() -> None:
+    first = date(2025, 9, 20)
+    inside, cases = 0, 0
+    for seed in range(25):
+        season = daily(first, date(2026, 7, 1), weather(seed))
+        truth = season["thermal_energy_kwh"].sum()
+        for until in ("2026-01-10", "2026-02-10", "2026-03-20"):
+            row = estimated(season.filter(pl.col("period") < until), Known(since=day_start(first, ZONE)))["season"]
+            inside += row["thermal_energy_estimate_low_kwh"] <= truth <= row["thermal_energy_estimate_high_kwh"]
+            cases += 1
+    assert 0.70 <= inside / cases <= 0.95
+
+
+def cooled(days: pl.DataFrame, by_day: float) -> pl.DataFrame:
+    """The days with this much electricity for cooling on each from June to August."""
+    summer = pl.col("period").str.to_date().dt.month().is_in([6, 7, 8])
+    used = pl.when(summer).then(by_day).otherwise(0.0)
+    return days.with_columns(
+        electrical_energy_cooling_kwh=used, electrical_energy_kwh=pl.col("electrical_energy_kwh") + used
+    )
+
+
+def test_cooling_is_expected_as_in_other_summers_and_left_out_of_the_cop() -> None:
+    heats = lambda day: 40.0 if day.month in (11, 12, 1, 2, 3) else 0.0  # noqa: E731
+    whole = cooled(daily(date(2025, 1, 1), date(2026, 1, 1), heats), 6.0)
+    before = cooled(daily(date(2024, 1, 1), date(2025, 1, 1), heats), 6.0)
+    true_cop = whole["thermal_energy_kwh"].sum() / (whole["electrical_energy_kwh"].sum() - 6.0 * 92)
+    for until in ("2025-05-20", "2025-07-10", "2025-10-10"):
+        row = estimated(pl.concat([before, whole.filter(pl.col("period") < until)]))["year"]
+        assert row["electrical_energy_estimate_kwh"] == pytest.approx(whole["electrical_energy_kwh"].sum(), rel=0.01)
+        assert row["electrical_energy_cooling_estimate_kwh"] == pytest.approx(6.0 * 92, rel=0.01)
+        assert row["cop_estimate"] == pytest.approx(true_cop, rel=0.01)
+    first_summer = whole.filter(pl.col("period") < "2025-07-10")
+    row = estimated(first_summer)["year"]
+    assert row["electrical_energy_cooling_estimate_kwh"] == pytest.approx(6.0 * 39), "no other summer tells of it"
+    assert row["cop_estimate"] == pytest.approx(true_cop, rel=0.05)
 
 
 def test_a_house_with_a_year_of_its_own_is_measured_by_it() -> None:

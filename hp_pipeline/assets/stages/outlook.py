@@ -110,7 +110,7 @@ class OutlookStage(_FromMonthsAndDays):
     """Tables `monthly`, `daily`, `degree_days` and costs → `outlook`: the running heating season and year, one file."""
 
     tables = ("outlook",)
-    version = 4
+    version = 5
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """The one partition, once there is a day."""

@@ -328,11 +328,12 @@ MEANINGS: Final = (
     Meaning("comparison_reason", "comparisons", "outlook", null_when="it is compared"),
     Meaning(
         "(electrical|thermal)_energy_kwh|cop|cop_reason", "outlook", "outlook", boundary="as in the figures",
-        method="of the days from the period's begin to the newest", null_when=_NOTHING_KNOWN,
+        method="of the days from `known_since` to the newest", null_when=_NOTHING_KNOWN,
     ),
     Meaning(
         "(electrical|thermal)_energy_estimate_kwh", "outlook", "outlook",
-        method="so far + heating so far ÷ its share of a year's heating × the share that lacks + the rest by days; "
+        method="so far + heating so far ÷ its share of a year's heating × the share that lacks + the rest by days "
+        "+ cooling as in the same months of other years; "
         "shares by own full years, else by own degree days, else by those of an average year; where the weather of the "
         "same months of other years is known, a cold month stands for more",
         null_when="`estimate_reason` says why: less than 30 days, or than a quarter of a year's heating",
@@ -342,7 +343,11 @@ MEANINGS: Final = (
         method="8 of 10 cases lie within: the weather of the months that lack, and what the known ones say of the year",
         null_when="`estimate_reason` says why",
     ),
-    Meaning("cop_estimate", "outlook", "outlook", "thermal_energy_estimate_kwh / electrical_energy_estimate_kwh",
+    Meaning("electrical_energy_cooling_estimate_kwh", "outlook", "outlook",
+            method="so far + in what lacks as in the same months of other years, none where they do not tell",
+            null_when="there is no estimate of the electricity"),
+    Meaning("cop_estimate", "outlook", "outlook",
+            "thermal_energy_estimate_kwh / (electrical_energy_estimate_kwh - electrical_energy_cooling_estimate_kwh)",
             null_when="there is no estimate, or no `cop` so far"),
     Meaning("cost|standing_charge|co2_kg", "outlook", "outlook", method="as in `costs_yearly`",
             null_when="no tariff tells it"),
@@ -365,7 +370,9 @@ MEANINGS: Final = (
             "cycling_daily", "events"),
     Meaning("(run|pause)_(least|p10|median|p90)_s|period_median_s", "cycling_daily", "events",
             null_when="none was seen whole"),
-    Meaning("short_cycling(_day|_reason)?", "cycling_daily", "events"),
+    Meaning("short_cycling(_day)?", "cycling_daily", "events",
+            null_when="it is known for too little of the day whether the compressor ran: `short_cycling_reason`"),
+    Meaning("short_cycling_reason", "cycling_daily", "events"),
     Meaning("(run|pause|period)_s|starts_60min|pause_too_short", "compressor_runs", "events",
             null_when="it was not seen whole"),
     Meaning("heat_again_s|recovery_s|recovery_reason", "defrosts", "events",

@@ -36,9 +36,9 @@ def _before(column: Column) -> Column:
 
 def _estimate(name: str, what: str) -> tuple[Column, ...]:
     return (
-        Column(f"{name}_estimate_kwh", "DOUBLE", "kWh", f"{what} of the whole period, estimated"),
-        Column(f"{name}_estimate_low_kwh", "DOUBLE", "kWh", f"{what} of the whole period: lower bound (80 %)"),
-        Column(f"{name}_estimate_high_kwh", "DOUBLE", "kWh", f"{what} of the whole period: upper bound (80 %)"),
+        Column(f"{name}_estimate_kwh", "DOUBLE", "kWh", f"{what} from `known_since` to the end, estimated"),
+        Column(f"{name}_estimate_low_kwh", "DOUBLE", "kWh", "The same: lower bound (80 %)"),
+        Column(f"{name}_estimate_high_kwh", "DOUBLE", "kWh", "The same: upper bound (80 %)"),
     )
 
 
@@ -75,6 +75,13 @@ def outlook_tables() -> tuple[Table, ...]:
                 *INTERVAL,
                 Column("kind", "VARCHAR", None, "season (heating season) or year"),
                 Column("period", "VARCHAR", None, "The season or year, such as 2025/26, 2026"),
+                Column(
+                    "known_since",
+                    TIME,
+                    None,
+                    "Begin of the period, or of the day with the first reading where that lies in it (UTC): so far and "
+                    "the estimates are from then on",
+                ),
                 Column("known_until", TIME, None, "End of the newest day with figures (UTC)"),
                 Column("days_known", "BIGINT", None, "Days for which both energies are known"),
                 Column("electrical_days", "DOUBLE", "d", "Days for which the electricity is known"),
@@ -86,7 +93,10 @@ def outlook_tables() -> tuple[Table, ...]:
                 Column("cop_reason", "VARCHAR", None, "Why there is no JAZ so far"),
                 *_estimate("electrical_energy", "Electricity"),
                 *_estimate("thermal_energy", "Heat"),
-                Column("cop_estimate", "DOUBLE", None, "JAZ of the whole period, estimated"),
+                Column(
+                    "electrical_energy_cooling_estimate_kwh", "DOUBLE", "kWh", "Of that electricity what is for cooling"
+                ),
+                Column("cop_estimate", "DOUBLE", None, "JAZ from `known_since` to the end, estimated"),
                 Column(
                     "electrical_energy_plain_kwh",
                     "DOUBLE",
@@ -100,11 +110,11 @@ def outlook_tables() -> tuple[Table, ...]:
                     "So far plus mean of a day × days that lack or are left",
                 ),
                 Column("cost", "DOUBLE", "currency", "Electricity of the heat pump so far, at its prices"),
-                Column("cost_estimate", "DOUBLE", "currency", "The same of the whole period, estimated"),
+                Column("cost_estimate", "DOUBLE", "currency", "The same to the end, estimated"),
                 Column("standing_charge", "DOUBLE", "currency", "Standing charge so far"),
-                Column("standing_charge_estimate", "DOUBLE", "currency", "The same of the whole period"),
+                Column("standing_charge_estimate", "DOUBLE", "currency", "The same to the end"),
                 Column("co2_kg", "DOUBLE", "kg", "CO2 so far"),
-                Column("co2_estimate_kg", "DOUBLE", "kg", "CO2 of the whole period, estimated"),
+                Column("co2_estimate_kg", "DOUBLE", "kg", "The same to the end, estimated"),
                 Column("method", "VARCHAR", None, "How heating is spread over the months: own months, or degree days"),
                 Column("estimate_reason", "VARCHAR", None, "Why there is no estimate"),
             ),
