@@ -48,7 +48,13 @@ EXPECTED_OF_COUNTERS = {"day_reset", "year_reset", "outage"}
 """What a counter may do day by day without anybody being warned."""
 
 KNOWN_WANTED = 0.98
-"""Starts are compared with the device's own count on days of which so much is known."""
+"""Starts and running time are compared with the device's own count on days of which so much is known."""
+
+RUNNING_SHARE = 0.02
+"""By so much running time may differ from it: it is seen at readings."""
+
+LARGEST_STEP_S = 3600
+"""And by the step of the coarsest counters of running time, which count hours."""
 
 TANK_COVERAGE_WANTED = 0.9
 """With less of a day known a balance is partial."""
@@ -240,6 +246,22 @@ def _as_the_device_counts(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     }
 
 
+def _runs_as_the_device_counts(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    """Over all days together: a counter of whole hours is off by as much on each, and by no more on all of them."""
+    hours = (pl.col("end") - pl.col("start")).dt.total_seconds()
+    told = rows.filter(
+        pl.col("running_difference_s").is_not_null(),
+        ~pl.col("device_reason").str.contains("running time").fill_null(False),
+        pl.col("known_s") >= KNOWN_WANTED * hours,
+    )
+    counted_s, off_s = (float(told[name].sum()) for name in ("device_running_s", "running_difference_s"))
+    return abs(off_s) <= RUNNING_SHARE * counted_s + LARGEST_STEP_S, {
+        "days_compared": told.height,
+        "hours_by_the_device": counted_s / 3600,
+        "hours_off": off_s / 3600,
+    }
+
+
 def _no_faults(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     told = rows.filter(pl.col("kind") == "fault").sort("start")
     lines = ["| when (UTC) | code | meaning | mode |", "|---|---|---|---|"]
@@ -311,6 +333,11 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
     "cycling_daily": {
         **_MADE,
         "as_the_device_counts": Check("Starts are as many as the device counts", _WARN, _as_the_device_counts),
+        "runs_as_the_device_counts": Check(
+            f"The running time of all days is what the device counts, but for {RUNNING_SHARE:.0%} and an hour",
+            _WARN,
+            _runs_as_the_device_counts,
+        ),
         "calm": Check("The compressor does not cycle at short intervals for days", _WARN, _calm),
     },
     "hourly": {

@@ -259,6 +259,23 @@ def test_a_corrupted_figure_fails_its_check(figures: Workspace, table: str, chan
     assert [name for name, passed in corrupted.items() if not passed] == [fails]
 
 
+def test_running_time_is_compared_with_the_devices_own_over_all_days(figures: Workspace) -> None:
+    """A counter of whole hours is an hour off on any day; one that counts a tenth less is another machine's."""
+    table = "cycling_daily"
+    rows = conform(figures.lake.read(f"{table}/daikin", figures.lake.keys(f"{table}/daikin")), table).head(2)
+    assert rows["running_s"].sum() > 10 * 3600, "they run for long"
+
+    def found(counted_s: pl.Expr) -> bool:
+        told = rows.with_columns(device_running_s=counted_s, device_reason=pl.lit(None, pl.String))
+        told = told.with_columns(running_difference_s=pl.col("running_s") - pl.col("device_running_s"))
+        return verdicts(table, told)["runs_as_the_device_counts"]
+
+    whole_hours = (pl.col("running_s").cum_sum() / 3600).floor().diff(null_behavior="ignore")
+    assert found(pl.coalesce(whole_hours, (pl.col("running_s") / 3600).floor()) * 3600)
+    assert not found(0.8 * pl.col("running_s"))
+    assert found(pl.lit(None, pl.Float64)), "nothing is told"
+
+
 def test_daily_and_weekly_files(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     workspace = house_with_readings(tmp_path, ["files_a"])
     make_all(workspace)
