@@ -197,7 +197,15 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
         daily_step(
             plant,
             CostsDailyStage,
-            [spec("costs_daily", own, about("costs_daily"), deps=[after("quarter_hourly", 1, 1)], partitions=days)],
+            [
+                spec(
+                    "costs_daily",
+                    own,
+                    about("costs_daily"),
+                    deps=[after("quarter_hourly", 1, 1), *_sharing(plant)],
+                    partitions=days,
+                )
+            ],
         ),
         periods_step(
             plant,
@@ -252,6 +260,15 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
             },
         ),
     ]
+
+
+def _sharing(plant: Plant) -> list[dg.AssetDep]:
+    """The frames of the heat pumps with which it shares a standing charge: they say from when on."""
+    settings = plant.workspace.settings
+    if not any(tariff.standing_charge_per_day for tariff in settings.tariffs):
+        return []
+    others = [heat_pump.id for heat_pump in settings.heat_pumps if heat_pump.id != plant.id]
+    return [dg.AssetDep(asset_key("frames", other), partition_mapping=around(0, 0)) for other in others]
 
 
 def about(table: str) -> str:
