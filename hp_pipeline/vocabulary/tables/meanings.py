@@ -352,7 +352,8 @@ MEANINGS: Final = (
     Meaning("cost|standing_charge|co2_kg", "outlook", "outlook", method="as in `costs_yearly`",
             null_when="no tariff tells it"),
     Meaning("cost_estimate|co2_estimate_kg", "outlook", "outlook",
-            method="estimated electricity × what a kWh cost (or stood for) so far",
+            method="estimated electricity × what a kWh cost (or stood for) so far; a tariff that is known but begins "
+            "later than the newest day does not count yet",
             null_when="no tariff tells it, or there is no estimate of the electricity"),
     Meaning("standing_charge_estimate", "outlook", "outlook",
             method="by days, also of tariffs that begin later; the newest goes on, shared as now",
