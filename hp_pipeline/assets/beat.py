@@ -72,6 +72,7 @@ def follow(
     failed: Failures,
     instance: dg.DagsterInstance,
     *,
+    steps: Sequence[Stage] | None = None,
     tell_all: bool = False,
     days_only: bool = False,
 ) -> Iterator[Event]:
@@ -82,13 +83,14 @@ def follow(
 
     Args:
         ranges: the days, from and to; None: everything that there is.
+        steps: these stages of the plant alone; None: all.
         tell_all: report every partition that is looked at, changed or not: who was here before may have died between
             storing it and telling of it.
         days_only: leave weeks, months and the like for later, and do not tell of the newest day, which changes at
             every beat.
     """
     newest = max(last for _, last in ranges).isoformat() if ranges else None
-    for stage in stages(plant):
+    for stage in stages(plant) if steps is None else steps:
         if days_only and any(tables()[table].partitions != "days" for table in stage.tables):
             continue
         try:

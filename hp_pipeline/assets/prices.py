@@ -24,7 +24,7 @@ class PriceFileError(ValueError):
 
 
 def tariffs_of(settings: Settings, *, charges_alone: bool = False) -> tuple[Tariff, ...]:
-    """All tariffs, the standing charge of the house shared by its heat pumps.
+    """All tariffs.
 
     A file of prices that cannot be read is logged and left out: what it tells is unknown, and nothing else. With
     `charges_alone` no file is read: the standing charges are all that is wanted.
@@ -38,7 +38,7 @@ def _tariff(settings: Settings, tariff: TariffSettings, charges_alone: bool) -> 
         valid_from=tariff.valid_from,
         by_quarter=tuple(_by_quarter(tariff)) if tariff.prices is None else None,
         dated=None if tariff.prices is None else _dated(files, tariff.prices),
-        standing_charge_per_day=tariff.standing_charge_per_day / len(settings.heat_pumps),
+        standing_charge_per_day=tariff.standing_charge_per_day,
         co2_g_per_kwh=tariff.co2_g_per_kwh,
     )
 

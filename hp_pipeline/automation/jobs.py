@@ -14,7 +14,7 @@ from hp_pipeline.assets.beat import Event, Failures, bring_sources, follow
 from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.heat_pump import POOL
 from hp_pipeline.assets.partitions import HOURLY, PARENT_RUN, days_between, range_of, ranges
-from hp_pipeline.assets.stages import Outcome, tables_of
+from hp_pipeline.assets.stages import Outcome, in_rounds, tables_of
 from hp_pipeline.assets.workspace import Plant, Workspace
 from hp_pipeline.settings import Source
 
@@ -67,8 +67,8 @@ def sweep_job(workspace: Workspace) -> dg.JobDefinition:
     def make_what_is_due(context: dg.OpExecutionContext) -> None:
         failed: Failures = {}
         told = Told(context)
-        for plant in workspace.plants:
-            told.take(follow(plant, None, failed, context.instance))
+        for plant, steps in in_rounds(workspace.plants):
+            told.take(follow(plant, None, failed, context.instance, steps=steps))
         told.tell()
         workspace.publish()
         workspace.lake.clean()

@@ -34,7 +34,7 @@ def materialize(
 
     What is up to date costs next to nothing, so this may run as often as you like, beside the services or without them.
     """
-    from hp_pipeline.assets.stages import stages, tables_of
+    from hp_pipeline.assets.stages import in_rounds, tables_of
 
     workspace = open_workspace(settings, data)
     if first and last and first > last:
@@ -55,10 +55,9 @@ def materialize(
         if table in {"", "readings"}:
             problems += _pull_archives(workspace, first, last, whose, progress, stored)
             problems += _bring_landed(workspace, first, whose, progress, stored)
-        for plant in workspace.plants:
-            if table == "readings" or (whose and whose != plant.id):
-                continue
-            for stage in stages(plant):
+        chosen = [] if table == "readings" else [plant for plant in workspace.plants if whose in {"", plant.id}]
+        for _, steps in in_rounds(chosen):
+            for stage in steps:
                 if not table or table in stage.tables:
                     problems += _bring_up_to_date(stage, _clamped(low), _clamped(high), force, progress, stored)
     workspace.publish()

@@ -64,7 +64,7 @@ class Tariff(SettingsModel):
     valid_from: Day = Field(alias="from", description="First day (house's calendar) on which it holds.")
     price_per_kwh: Price | None = Field(None, description="Price outside of all windows, currency per kWh.")
     standing_charge_per_day: Annotated[Number, within(0, 10_000)] = Field(
-        0.0, description="Fixed charge of the house, currency per day."
+        0.0, description="Fixed charge of the house, currency per day; its heat pumps share it."
     )
     windows: tuple[TariffWindow, ...] = Field((), description="Hours of the day with another price.")
     prices: PriceFiles | None = Field(None, description="Prices by the hour or less, in place of price_per_kwh.")

@@ -2,14 +2,16 @@
 
 A price is put on the energy of each quarter of an hour, and costs are added; a price is never put on the total of a
 day. Money is added as whole billionths of the currency and CO2 as whole micrograms, so that a month is the sum of its
-days to the last bit. The standing charge alone is not a matter of what was read: it runs by the calendar.
+days to the last bit. The standing charge alone is not a matter of what was read: it runs by the calendar, and a day
+without readings is a row with nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 
 import polars as pl
 
@@ -41,10 +43,9 @@ _PARTS = 1_000_000_000
 """Money is added in billionths of the currency, CO2 (kg) in billionths of a kilogram."""
 
 _MONEY = [column.name for column in cost_sum_columns() if column.unit in {"currency", "kg"}]
-_ADDED_MONEY = [name for name in _MONEY if name != "standing_charge"]
 _ENERGY = [column.name for column in cost_sum_columns() if column.unit == "kWh"]
 _TIME = [column.name for column in cost_sum_columns() if column.unit == "s"]
-_ADDED_TIME = [name for name in _TIME if name != "standing_charge_s"]
+_KNOWN_TIME = [name for name in _TIME if name != "standing_charge_s"]
 
 UNPRICED_SHARE = 0.01
 """With a larger share of the electricity without a price, a cost per kWh of heat is not shown."""
@@ -59,7 +60,7 @@ class Tariff:
         by_quarter: currency per kWh for each quarter of an hour of the local clock, 96 of them; None where `dated`
             has the prices.
         dated: see `PRICES`; only those count that begin within the tariff's days.
-        standing_charge_per_day: currency, of the heat pump.
+        standing_charge_per_day: currency, of the house.
         co2_g_per_kwh: where `dated` tells none; None when unknown.
     """
 
@@ -68,6 +69,85 @@ class Tariff:
     dated: pl.DataFrame | None = None
     standing_charge_per_day: float = 0.0
     co2_g_per_kwh: float | None = None
+
+
+ReadDays = Mapping[str, tuple[date, date]]
+"""By heat pump of a house, in a fixed order, the local days of its first and of its newest reading; of one that never
+told anything there are none."""
+
+STOPPED_AFTER = timedelta(days=28)
+"""A heat pump that lags so far behind the newest reading of its house has stopped: it shares no charge of the days
+after its own newest reading. Less may be a logger that fails or a summer holiday of its owner."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What is charged on each of the local days [first, until), whatever is read of them, in billionths of the
+    currency."""
+
+    per_day: int
+    first: date
+    until: date
+
+    def days_within(self, first: date, until: date) -> int:
+        """How many of the local days [first, until) it is for."""
+        return max((min(self.until, until) - max(self.first, first)).days, 0)
+
+
+def standing_charges(tariffs: Sequence[Tariff], read: ReadDays, heat_pump: str) -> list[Charge]:
+    """A heat pump's part of the standing charge of its house, ascending and apart; none before the first tariff. The
+    last goes on for ever.
+
+    A day is shared evenly by the heat pumps that were read by then, first to newest reading; see `STOPPED_AFTER` for
+    what lags. A day that lies in none of these stretches, such as one between an old heat pump and the new one in its
+    place, is shared by those that shared the day before. So each day from the first reading of the house on is charged
+    once, to the last billionth, and a heat pump that joins changes nothing of what was before.
+    """
+    found = []
+    for first, until, sharing in _sharing(read):
+        if heat_pump not in sharing:
+            continue
+        place, count = sharing.index(heat_pump), len(sharing)
+        for house in _house_charges(tariffs, first, until):
+            # What cannot be parted evenly goes to one or the other, so that the parts are the whole.
+            part = house.per_day * (place + 1) // count - house.per_day * place // count
+            found.append(Charge(part, house.first, house.until))
+    return found
+
+
+def _sharing(read: ReadDays) -> Iterator[tuple[date, date, tuple[str, ...]]]:
+    """Stretches of local days [first, until) from the first reading of the house on, with who shares each of them."""
+    newest = max((last for _, last in read.values()), default=date.min)
+    spans = {
+        heat_pump: (first, date.max if newest - last < STOPPED_AFTER else last + timedelta(days=1))
+        for heat_pump, (first, last) in read.items()
+    }
+    sharing: tuple[str, ...] = ()
+    for first, until in pairwise(sorted({border for span in spans.values() for border in span})):
+        sharing = tuple(own for own, (begin, end) in spans.items() if begin <= first < end) or sharing
+        yield first, until, sharing
+
+
+def _house_charges(tariffs: Sequence[Tariff], first: date, until: date) -> list[Charge]:
+    """The charges of the tariffs on the local days [first, until)."""
+    ordered = sorted(tariffs, key=lambda tariff: tariff.valid_from)
+    borders = [*(tariff.valid_from for tariff in ordered), date.max]
+    charges = (
+        Charge(round(tariff.standing_charge_per_day * _PARTS), max(begin, first), min(end, until))
+        for tariff, begin, end in zip(ordered, borders, borders[1:], strict=False)
+    )
+    return [charge for charge in charges if charge.first < charge.until]
+
+
+def charge_of_day(charges: Sequence[Charge], day: date) -> int | None:
+    """Billionths of the currency; None where no charge is told."""
+    return next((charge.per_day for charge in charges if charge.first <= day < charge.until), None)
+
+
+def charged(charges: Sequence[Charge], first: date, until: date) -> float | None:
+    """What is charged on the local days [first, until), currency; None where no charge is told of any of them."""
+    parts = [(charge.per_day, days) for charge in charges if (days := charge.days_within(first, until))]
+    return sum(per_day * days for per_day, days in parts) / _PARTS if parts else None
 
 
 def quarter_hourly(energies: pl.DataFrame, heat_pump: str) -> pl.DataFrame:
@@ -171,20 +251,21 @@ def _quarter_means(prices: pl.DataFrame, quarters: pl.Series) -> pl.DataFrame:
 
 def costs_daily(
     quarters: pl.DataFrame,
+    heat_pump: str,
     tariffs: Sequence[Tariff],
+    charges: Sequence[Charge],
     days: Sequence[date],
     time_zone: str,
     rules: Rules,
     known: Known,
 ) -> pl.DataFrame:
-    """Table `costs_daily`: a row for each of the local days that has a quarter.
+    """Table `costs_daily`: a row for each of the local days that has a quarter, or a standing charge to pay.
 
     Args:
-        quarters: table `quarter_hourly` of one heat pump over these days (more do not matter).
+        quarters: table `quarter_hourly` of the heat pump over these days (more do not matter).
+        charges: see `standing_charges`.
         known: the time in which there are readings at all.
     """
-    if quarters.is_empty():
-        return conform(None, "costs_daily")
     rows = priced(quarters, tariffs, time_zone)
     exact = rows.with_columns(*((pl.col(name) * _MJ_PER_KWH).round().cast(pl.Int64).alias(name) for name in _UNPRICED))
     used = pl.col("electrical_energy_kwh")
@@ -193,10 +274,36 @@ def costs_daily(
         *(_co2(use) for use in PRICED_USES),
         pl.when(pl.col("price").is_not_null()).then(used).alias("priced_kwh"),
         pl.when(pl.col("co2").is_not_null()).then(used).alias("co2_known_kwh"),
-        **{name: (pl.col(name) * _US_PER_S).round().cast(pl.Int64) for name in _ADDED_TIME},
+        **{name: (pl.col(name) * _US_PER_S).round().cast(pl.Int64) for name in _KNOWN_TIME},
         first=pl.col("start").dt.convert_time_zone(time_zone).dt.date(),
     ).filter(pl.col("first").is_in(list(days)))
-    return _placed(_added(booked), "costs_daily", "daily", tariffs, time_zone, rules, known)
+    charged_rows = _charge_rows(heat_pump, charges, days, set(booked["first"]), time_zone)
+    added = _added(pl.concat([booked, charged_rows], how="diagonal"))
+    return _placed(added, "costs_daily", "daily", time_zone, rules, known)
+
+
+def _charge_rows(
+    heat_pump: str, charges: Sequence[Charge], days: Sequence[date], read: set[date], time_zone: str
+) -> pl.DataFrame:
+    """The standing charges of days in whole numbers, to be added to what else the days have: of days with readings
+    (`read`) and of those on which there is something to pay."""
+    told = [(day, charge_of_day(charges, day)) for day in days]
+    wanted = [(day, charge) for day, charge in told if day in read or charge]
+    starts = [day_start(day, time_zone) for day, _ in wanted]
+    lengths = [
+        0 if charge is None else (day_start(day + timedelta(days=1), time_zone) - start) // timedelta(microseconds=1)
+        for (day, charge), start in zip(wanted, starts, strict=True)
+    ]
+    return pl.DataFrame(
+        {
+            "heat_pump": pl.Series([heat_pump] * len(wanted), dtype=pl.String),
+            "first": pl.Series([day for day, _ in wanted], dtype=pl.Date),
+            "start": pl.Series(starts, dtype=UTC),
+            "standing_charge": pl.Series([charge for _, charge in wanted], dtype=pl.Int64),
+            "standing_charge_s": pl.Series(lengths, dtype=pl.Int64),
+            **{name: pl.Series([0] * len(wanted), dtype=pl.Int64) for name in _KNOWN_TIME},
+        }
+    )
 
 
 _UNPRICED = [column.name for column in quarter_energy_columns()]
@@ -221,16 +328,16 @@ def _added(rows: pl.DataFrame, by: str = "first") -> pl.DataFrame:
     return (
         rows.sort("start")
         .group_by("heat_pump", by, maintain_order=True)
-        .agg(known_sum(pl.col(n)).alias(n) for n in [*_ADDED_MONEY, *_ENERGY, *_ADDED_TIME])
+        .agg(known_sum(pl.col(n)).alias(n) for n in [*_MONEY, *_ENERGY, *_TIME])
     )
 
 
 def _exact(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows as they are stored → whole numbers, so that they can be added."""
     return rows.with_columns(
-        *((pl.col(column) * _PARTS).round().cast(pl.Int64).alias(column) for column in _ADDED_MONEY),
+        *((pl.col(column) * _PARTS).round().cast(pl.Int64).alias(column) for column in _MONEY),
         *((pl.col(column) * _MJ_PER_KWH).round().cast(pl.Int64).alias(column) for column in _ENERGY),
-        *((pl.col(column) * _US_PER_S).round().cast(pl.Int64).alias(column) for column in _ADDED_TIME),
+        *((pl.col(column) * _US_PER_S).round().cast(pl.Int64).alias(column) for column in _TIME),
     )
 
 
@@ -238,7 +345,6 @@ def costs_by_calendar(
     rows: pl.DataFrame,
     name: PeriodName,
     periods: Sequence[date],
-    tariffs: Sequence[Tariff],
     time_zone: str,
     rules: Rules,
     known: Known,
@@ -256,75 +362,32 @@ def costs_by_calendar(
     wanted = sorted(periods)
     firsts = [wanted_period(name, wanted, local_date(start, time_zone)) for start in rows["start"]]
     exact = _exact(rows).with_columns(first=pl.Series(firsts, dtype=pl.Date)).filter(pl.col("first").is_not_null())
-    return _placed(_added(exact), table, name, tariffs, time_zone, rules, known)
+    return _placed(_added(exact), table, name, time_zone, rules, known)
 
 
 def costs_all_time(
-    years: pl.DataFrame, first: date, last: date, tariffs: Sequence[Tariff], time_zone: str, rules: Rules, known: Known
+    years: pl.DataFrame, first: date, last: date, time_zone: str, rules: Rules, known: Known
 ) -> pl.DataFrame:
-    """Table `costs_all_time`: one row over the rows of `costs_yearly`; something was read from the local day `first`
+    """Table `costs_all_time`: one row over the rows of `costs_yearly`, whose days are those from the local day `first`
     to `last`."""
     if years.is_empty():
         return conform(None, "costs_all_time")
-    until = last + timedelta(days=1)
     added = _added(_exact(years).with_columns(first=pl.lit(first)))
-    placed = with_period(_charged(added, [(first, until)], tariffs, time_zone, known), first, until, "all", time_zone)
+    placed = with_period(added, first, last + timedelta(days=1), "all", time_zone)
     return conform(_with_ratios(_in_units(placed), rules, known), "costs_all_time")
-
-
-def charges(tariffs: Sequence[Tariff], first: date, until: date) -> list[tuple[float, date, date]]:
-    """The standing charges per day of the local days [first, until): each with its first day and the day after its
-    last; days before the first tariff have none."""
-    ordered = sorted(tariffs, key=lambda tariff: tariff.valid_from)
-    borders = [*(tariff.valid_from for tariff in ordered), date.max]
-    spans = [
-        (tariff.standing_charge_per_day, max(begin, first), min(end, until))
-        for tariff, begin, end in zip(ordered, borders, borders[1:], strict=False)
-    ]
-    return [(charge, begin, end) for charge, begin, end in spans if begin < end]
-
-
-def charged_days(first: date, until: date, time_zone: str, known: Known) -> tuple[date, date]:
-    """Of the local days [first, until) those in which the house's readings run, whether or not it was read in each."""
-    if known.since is not None:
-        first = max(first, local_date(known.since, time_zone))
-    if known.until is not None:
-        until = min(until, local_date(known.until - timedelta(microseconds=1), time_zone) + timedelta(days=1))
-    return first, until
-
-
-def _charged(
-    merged: pl.DataFrame, spans: Sequence[tuple[date, date]], tariffs: Sequence[Tariff], time_zone: str, known: Known
-) -> pl.DataFrame:
-    """The rows with `standing_charge` and `standing_charge_s` of their local days, in whole numbers."""
-    found: list[tuple[int | None, int]] = []
-    for first, until in spans:
-        parts = charges(tariffs, *charged_days(first, until, time_zone, known))
-        lengths = [day_start(end, time_zone) - day_start(begin, time_zone) for _, begin, end in parts]
-        found.append(
-            (
-                sum(round(charge * _PARTS) * (end - begin).days for charge, begin, end in parts) if parts else None,
-                sum(length // timedelta(microseconds=1) for length in lengths),
-            )
-        )
-    return merged.with_columns(
-        standing_charge=pl.Series([charge for charge, _ in found], dtype=pl.Int64),
-        standing_charge_s=pl.Series([length for _, length in found], dtype=pl.Int64),
-    )
 
 
 def _placed(
     merged: pl.DataFrame,
     table: str,
     name: PeriodName,
-    tariffs: Sequence[Tariff],
     time_zone: str,
     rules: Rules,
     known: Known,
 ) -> pl.DataFrame:
     spans = [(first, next_period(name, first)) for first in merged["first"]]
     starts: list[datetime] = [day_start(first, time_zone) for first, _ in spans]
-    placed = _charged(merged, spans, tariffs, time_zone, known).with_columns(
+    placed = merged.with_columns(
         start=pl.Series(starts, dtype=UTC),
         end=pl.Series([day_start(until, time_zone) for _, until in spans], dtype=UTC),
         period=pl.Series([period_label(name, first) for first, _ in spans], dtype=pl.String),
@@ -347,10 +410,10 @@ def _with_ratios(rows: pl.DataFrame, rules: Rules, known: Known) -> pl.DataFrame
     The standing charge of a kWh of heat is that of the time for which the heat is known: a day of which an hour was
     read has the charge of a whole day, and an hour's heat.
     """
-    rows = rows.with_columns(
-        electrical_coverage=(pl.col("electrical_s") / elapsed_s(known)).clip(0, 1),
-        thermal_coverage=(pl.col("thermal_s") / elapsed_s(known)).clip(0, 1),
-    )
+    # Of days after the newest reading of the heat pump, charged as others of the house are read, nothing is known.
+    elapsed = elapsed_s(known)
+    coverage = pl.when(elapsed > 0).then((pl.col(_KNOWN_TIME) / elapsed).clip(0, 1)).otherwise(0.0)
+    rows = rows.with_columns(coverage.name.replace("_s$", "_coverage"))
     used, heat = pl.col("electrical_energy_kwh"), pl.col("thermal_energy_kwh")
     unpriced, uncounted = (
         pl.when(used != 0).then(1 - pl.col(name).fill_null(0) / used).otherwise(0.0)

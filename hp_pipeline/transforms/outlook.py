@@ -22,7 +22,7 @@ from hp_pipeline.transforms.calendar import (
     next_period,
     period_label,
 )
-from hp_pipeline.transforms.costs import Tariff, charged_days, charges
+from hp_pipeline.transforms.costs import Charge, charged
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.figures import exact, merge, shown
 from hp_pipeline.transforms.floors import Known
@@ -371,7 +371,7 @@ def outlook(
     *,
     weather: pl.DataFrame | None = None,
     costs: pl.DataFrame | None = None,
-    tariffs: Sequence[Tariff] = (),
+    charges: Sequence[Charge] = (),
     season_starts: int = SEASON_MONTH,
 ) -> pl.DataFrame:
     """Table `outlook`: the heating season and the calendar year in which the newest day lies.
@@ -387,13 +387,14 @@ def outlook(
     share of the year that it stands for, tells what lacks, for each energy by itself. The bounds hold the truth in 8 of
     10 cases: months differ from their shares by `MONTH_SPREAD`, and what is known tells the level of the year the worse
     the less of its heating that is. Costs and CO2 follow the electricity at what a kWh cost so far, the standing charge
-    at the newest tariff.
+    the tariffs that are known by their days.
 
     Args:
         months: rows of `monthly` of one heat pump: of the running season and year, and of up to two years before.
         days: rows of `daily` of the newest month.
         weather: `WEATHER_COLUMNS` of the days of all these months.
         costs: `COST_COLUMNS` of the running season's and year's months, and of the days of the newest month.
+        charges: the standing charges of the heat pump, also of days to come.
     """
     if days.is_empty():
         return conform(None, "outlook")
@@ -425,7 +426,7 @@ def outlook(
                 "days_left": (end - until).days,
                 **{name: so_far[name] for name in ("electrical_energy_kwh", "thermal_energy_kwh", "cop", "cop_reason")},
                 **estimate,
-                **_costs(costs, tariffs, first, until, end, time_zone, known, estimate),
+                **_costs(costs, charges, first, until, end, time_zone, estimate),
                 "method": method,
             }
         )
@@ -655,24 +656,18 @@ def _spread(known: Mapping[date, float], weight: float, share_of_all: float, hea
 
 def _costs(
     costs: pl.DataFrame | None,
-    tariffs: Sequence[Tariff],
+    charges: Sequence[Charge],
     first: date,
     until: date,
     end: date,
     time_zone: str,
-    known: Known,
     estimate: Mapping[str, Any],
 ) -> dict[str, float | None]:
     """Costs and CO2 so far and of the whole period; nothing where no tariff tells them."""
-    if not tariffs:
-        return {}
-    since, _ = charged_days(first, end, time_zone, known)
-
-    def charged(last: date) -> float | None:
-        parts = charges(tariffs, since, last)
-        return sum(charge * (stop - begin).days for charge, begin, stop in parts) if parts else None
-
-    found: dict[str, float | None] = {"standing_charge": charged(until), "standing_charge_estimate": charged(end)}
+    found: dict[str, float | None] = {
+        "standing_charge": charged(charges, first, until),
+        "standing_charge_estimate": charged(charges, first, end),
+    }
     rows = None if costs is None else costs.filter(pl.col("start") >= day_start(first, time_zone))
     if rows is None or rows.is_empty():
         return found

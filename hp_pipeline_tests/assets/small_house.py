@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from hp_pipeline.assets.partitions import range_tags
-from hp_pipeline.assets.stages import stages, store_readings
+from hp_pipeline.assets.stages import in_rounds, store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.definitions import build_definitions
 from hp_pipeline.lake import Lake, replace_file
@@ -71,8 +71,8 @@ def house_with_readings(folder: Path, sources: Sequence[str] = ("files_a", "file
 
 def make_all(workspace: Workspace) -> None:
     """Make every table in this process, without Dagster."""
-    for heat_pump in workspace.settings.heat_pumps:
-        for stage in stages(workspace.plant(heat_pump.id)):
+    for _, steps in in_rounds([workspace.plant(heat_pump.id) for heat_pump in workspace.settings.heat_pumps]):
+        for stage in steps:
             stage.bring_up_to_date(stage.keys()).raise_failures()
 
 

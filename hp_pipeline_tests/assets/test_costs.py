@@ -10,12 +10,21 @@ import polars as pl
 import pytest
 
 from hp_pipeline.assets.prices import PriceFileError, read_prices
-from hp_pipeline.assets.stages import CostsDailyStage, stages
+from hp_pipeline.assets.stages import CostsDailyStage, FramesStage, stages, store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.settings import load_settings
 from hp_pipeline.settings.tariffs import PriceFiles
+from hp_pipeline.transforms.costs import STOPPED_AFTER
 from hp_pipeline.transforms.schema import conform
-from hp_pipeline_tests.assets.small_house import SETTINGS, house_with_readings, make_all
+from hp_pipeline_tests.assets.small_house import (
+    DAYS,
+    FIRST,
+    SETTINGS,
+    house_with_readings,
+    make_all,
+    readings,
+    write_house,
+)
 
 LAYOUT = PriceFiles(files="*.csv", factor=0.001, surcharge_per_kwh=0.1)
 
@@ -107,8 +116,8 @@ def test_a_file_without_the_column_or_without_lines(tmp_path: Path) -> None:
     assert read_prices(write(tmp_path / "none.csv"), LAYOUT).is_empty()
 
 
-def table(workspace: Workspace, name: str) -> pl.DataFrame:
-    asset = f"{name}/daikin"
+def table(workspace: Workspace, name: str, pump: str = "daikin") -> pl.DataFrame:
+    asset = f"{name}/{pump}"
     return conform(workspace.lake.read(asset, workspace.lake.keys(asset)), name).sort("start")
 
 
@@ -170,13 +179,103 @@ def test_another_standing_charge_changes_the_periods_that_it_runs_in(tmp_path: P
     (tmp_path / "hp.yaml").write_text(settings, encoding="utf-8")
     workspace = Workspace(load_settings(tmp_path / "hp.yaml"), tmp_path / "data")
     make_all(workspace)
-    charges = {name: table(workspace, f"costs_{name}")["standing_charge"].to_list() for name in ("daily", "monthly")}
-    assert charges == {"daily": pytest.approx([0.2, 0.2, 0.4]), "monthly": pytest.approx([0.8])}
+    told = {name: table(workspace, f"costs_{name}")["standing_charge"].to_list() for name in ("daily", "monthly")}
+    assert told == {"daily": [0.4, 0.4, 0.8], "monthly": [1.6]}, "the other heat pump has told nothing yet"
     (tmp_path / "hp.yaml").write_text(settings.replace("0.8", "1.0"), encoding="utf-8")
     workspace = Workspace(load_settings(tmp_path / "hp.yaml"), tmp_path / "data")
     due = {stage.tables[0]: stage.due(stage.keys()) for stage in stages(workspace.plant("daikin"))}
     assert due["costs_daily"] == ["2025-01-15"]
-    assert all(due[f"costs_{name}"] for name in ("weekly", "monthly", "seasonal", "yearly", "all_time"))
+    assert due["outlook"], "the charge goes on to the end of the year"
+    make_all(workspace)
+    for name in ("daily", "weekly", "monthly", "seasonal", "yearly", "all_time"):
+        assert table(workspace, f"costs_{name}")["standing_charge"].sum() == 1.8
+
+
+CHARGED = SETTINGS.replace("price_per_kwh: 0.3}", "price_per_kwh: 0.3, standing_charge_per_day: 0.5}")
+COST_TABLES = tuple(f"costs_{name}" for name in ("daily", "weekly", "monthly", "seasonal", "yearly", "all_time"))
+
+
+def charged_house(folder: Path) -> Workspace:
+    write_house(folder, CHARGED)
+    return Workspace(load_settings(folder / "hp.yaml"), folder / "data")
+
+
+def charges(workspace: Workspace, pump: str) -> dict[str, float]:
+    rows = table(workspace, "costs_daily", pump)
+    return dict(zip(rows["period"], rows["standing_charge"], strict=True))
+
+
+def nothing_is_due(workspace: Workspace) -> bool:
+    return not any(stage.due(stage.keys()) for plant in workspace.plants for stage in stages(plant))
+
+
+def test_a_heat_pump_shares_the_charge_from_its_first_reading_on(tmp_path: Path) -> None:
+    workspace = charged_house(tmp_path)
+    store_readings(workspace, "files_a", readings())
+    make_all(workspace)
+    alone = charges(workspace, "daikin")
+    assert alone == dict.fromkeys(DAYS, 0.5)
+
+    store_readings(workspace, "files_b", readings().filter(pl.col("time") >= datetime(2025, 1, 14, 8, tzinfo=UTC)))
+    FramesStage(workspace.plant("annex")).bring_up_to_date(["2025-01-14", "2025-01-15"])
+    stage = CostsDailyStage(workspace.plant("daikin"))
+    assert stage.due(stage.keys()) == ["2025-01-14", "2025-01-15"], "what was before stays as it is"
+    make_all(workspace)
+    assert charges(workspace, "daikin") == {"2025-01-13": 0.5, "2025-01-14": 0.25, "2025-01-15": 0.25}
+    assert charges(workspace, "annex") == {"2025-01-14": 0.25, "2025-01-15": 0.25}
+    for name in COST_TABLES:
+        sums = [table(workspace, name, pump)["standing_charge"].sum() for pump in ("daikin", "annex")]
+        assert sums == [1.0, 0.5], name
+    assert nothing_is_due(workspace)
+
+
+def test_of_several_heat_pumps_none_is_made_before_all_are_known(tmp_path: Path) -> None:
+    """All at once, as after the first import: the first in the settings is charged its part at once."""
+    workspace = charged_house(tmp_path)
+    for source in ("files_a", "files_b"):
+        store_readings(workspace, source, readings())
+    make_all(workspace)
+    assert charges(workspace, "daikin") == charges(workspace, "annex") == dict.fromkeys(DAYS, 0.25)
+    assert nothing_is_due(workspace)
+
+
+def test_a_day_of_silence_is_paid_like_any_other(tmp_path: Path) -> None:
+    """Its row comes with the reading that ends the silence, not with the next sweep."""
+    workspace = charged_house(tmp_path)
+    day = pl.col("time").dt.date()
+    store_readings(workspace, "files_a", readings().filter(day == FIRST, pl.col("time").dt.hour() < 20))
+    make_all(workspace)
+    later = readings().filter(day == FIRST).with_columns(pl.col("time").dt.offset_by("60d"))
+    store_readings(workspace, "files_a", later)
+    plant = workspace.plant("daikin")
+    for stage in stages(plant):
+        stage.bring_up_to_date(stage.keys(FIRST + timedelta(days=60), FIRST + timedelta(days=60))).raise_failures()
+    found = table(workspace, "costs_daily")
+    assert found["period"].to_list() == [str(FIRST + timedelta(days=count)) for count in range(found.height)]
+    assert found.height in {61, 62}
+    for name in COST_TABLES:
+        assert table(workspace, name)["standing_charge"].sum() == 0.5 * found.height
+    assert table(workspace, "costs_monthly")["period"].to_list() == ["2025-01", "2025-02", "2025-03"]
+    assert found["cost"].drop_nulls().len() <= 4
+    assert nothing_is_due(workspace)
+
+
+def test_a_heat_pump_that_is_silent_is_charged_as_far_as_the_house_is_read(tmp_path: Path) -> None:
+    workspace = charged_house(tmp_path)
+    store_readings(workspace, "files_a", readings())
+    store_readings(workspace, "files_b", readings().filter(pl.col("time").dt.date() == FIRST))
+    make_all(workspace)
+    assert charges(workspace, "daikin") == charges(workspace, "annex") == dict.fromkeys(DAYS, 0.25)
+    assert nothing_is_due(workspace)
+    longer = readings().with_columns(pl.col("time").dt.offset_by(f"{STOPPED_AFTER.days + 3}d"))
+    store_readings(workspace, "files_a", longer)
+    make_all(workspace)
+    assert charges(workspace, "annex") == dict.fromkeys(sorted(charges(workspace, "annex")), 0.25)
+    assert set(charges(workspace, "annex")) <= {"2025-01-13", "2025-01-14"}, "it has stopped: the other pays on"
+    both = charges(workspace, "daikin")
+    assert set(both.values()) == {0.25, 0.5} and both["2025-01-15"] == 0.5
+    assert sum(both.values()) + sum(charges(workspace, "annex").values()) == 0.5 * len(both)
+    assert nothing_is_due(workspace)
 
 
 def test_quarters_hours_and_days_have_the_same_energies(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_queries_of_the_readme_answer(made: Path, call: Call) -> None:
     (section,) = re.findall(r"\n## Your figures\n(.*?)\n## ", readme, re.DOTALL)
     queries = [query for block in re.findall(r"```sql\n(.*?)```", section, re.DOTALL) for query in block.split(";")]
     queries = [query for query in queries if query.strip()]
-    assert 6 <= len(queries) <= 8
+    assert 6 <= len(queries) <= 10
     assert call(made, "sql", "SELECT 1").exit_code == 0
     with duckdb.connect(str(made / "data" / "hp.duckdb"), read_only=True) as database:
         for query in queries:

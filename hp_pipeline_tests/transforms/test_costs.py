@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hp_pipeline.transforms import costs
-from hp_pipeline.transforms.calendar import day_start
+from hp_pipeline.transforms.calendar import day_start, local_date
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.rules import Rules
@@ -63,13 +63,16 @@ NOBODY_KNOWS = Known()
 
 
 def daily(rows: pl.DataFrame, *tariffs: costs.Tariff, days: list[date], known: Known = NOBODY_KNOWS) -> pl.DataFrame:
-    return costs.costs_daily(rows, tariffs, days, BERLIN, Rules(), known)
+    """Of the only heat pump of a house, read from the first of the days to the last where `known` does not say."""
+    since = days[0] if known.since is None else local_date(known.since, BERLIN)
+    charges = costs.standing_charges(tariffs, {"a": (since, days[-1])}, "a")
+    return costs.costs_daily(rows, "a", tariffs, charges, days, BERLIN, Rules(), known)
 
 
 def by_calendar(  # type: ignore[no-untyped-def]
-    rows: pl.DataFrame, name, periods: list[date], *tariffs: costs.Tariff, known: Known = NOBODY_KNOWS
+    rows: pl.DataFrame, name, periods: list[date], known: Known = NOBODY_KNOWS
 ) -> pl.DataFrame:
-    return costs.costs_by_calendar(rows, name, periods, tariffs, BERLIN, Rules(), known)
+    return costs.costs_by_calendar(rows, name, periods, BERLIN, Rules(), known)
 
 
 @pytest.mark.parametrize(("day", "hours"), [(date(2026, 3, 29), 23), (date(2026, 10, 25), 25), (date(2026, 1, 5), 24)])
@@ -169,15 +172,15 @@ def test_cost_is_the_sum_of_energy_times_price_in_any_order(rows, seed, prices, 
     again = daily(costs.quarter_hourly(stretches.sort("start"), "a"), tariff, days=days)
     assert again.equals(found)
     months = [date(2026, 3, 1), date(2026, 4, 1)]
-    monthly = by_calendar(found, "monthly", months, tariff)
-    season = by_calendar(monthly, "seasonal", [date(2025, 7, 1)], tariff)
-    straight = by_calendar(found, "seasonal", [date(2025, 7, 1)], tariff)
+    monthly = by_calendar(found, "monthly", months)
+    season = by_calendar(monthly, "seasonal", [date(2025, 7, 1)])
+    straight = by_calendar(found, "seasonal", [date(2025, 7, 1)])
     assert season.equals(straight)
     assert season["period"].to_list() == ["2025/26"]
     for name in ("cost", "co2_kg", "co2_heating_kg", "co2_dhw_kg"):
         assert season[name].sum() == pytest.approx(found[name].sum(), abs=1e-12)
-    years = by_calendar(monthly, "yearly", [date(2026, 1, 1)], tariff)
-    whole = costs.costs_all_time(years, days[0], days[-1], [tariff], BERLIN, Rules(), NOBODY_KNOWS)
+    years = by_calendar(monthly, "yearly", [date(2026, 1, 1)])
+    whole = costs.costs_all_time(years, days[0], days[-1], BERLIN, Rules(), NOBODY_KNOWS)
     assert whole["cost"].to_list() == season["cost"].to_list()
     assert whole["standing_charge"].to_list() == pytest.approx([0.25 * 8])
 
@@ -225,14 +228,118 @@ def test_the_standing_charge_runs_by_the_calendar(
         day_start(date(2026, 1, first), BERLIN) + timedelta(hours=9),
         day_start(date(2026, 1, last), BERLIN) + timedelta(hours=9),
     )
-    days = daily(rows, *tariffs, days=[date(2026, 1, day) for day in range(1, 32)], known=known)
-    (row,) = by_calendar(days, "monthly", [date(2026, 1, 1)], *tariffs, known=known).iter_rows(named=True)
+    # Nothing is read before the first reading, and nothing is looked at behind the newest one.
+    rows = rows.filter(pl.col("start") >= day_start(date(2026, 1, first), BERLIN), pl.col("start") < known.until)
+    days = daily(rows, *tariffs, days=[date(2026, 1, day) for day in range(1, last + 1)], known=known)
+    month = by_calendar(days, "monthly", [date(2026, 1, 1)], known=known)
+    if month.is_empty():
+        assert not any(cents for _, cents in changes)
+        return
+    (row,) = month.iter_rows(named=True)
     held = {day: max(((d, c) for d, c in changes if d <= day), default=None) for day in range(first, last + 1)}
     charges = [pair[1] / 100 for pair in held.values() if pair]
     assert row["standing_charge"] == (pytest.approx(sum(charges)) if charges else None)
     if charges and row["cost_reason"] is None:
         whole = row["cost_per_kwh_heat_with_standing_charge"] - row["cost_per_kwh_heat"]
         assert whole == pytest.approx(sum(charges) / len(charges) / 96), "a mean day's charge over a day's heat"
+
+
+BEGIN = date(2025, 1, 1)
+spans = st.lists(st.tuples(st.integers(0, 120), st.integers(0, 120)).map(sorted), min_size=1, max_size=5)
+
+
+def day_of(number: int) -> date:
+    return BEGIN + timedelta(days=number)
+
+
+def read_days(pumps: list[list[int]]) -> dict[str, tuple[date, date]]:
+    return {f"pump{place}": (day_of(first), day_of(last)) for place, (first, last) in enumerate(pumps)}
+
+
+def charge_by_pump(read: dict[str, tuple[date, date]], day: date, *tariffs: costs.Tariff) -> dict[str, int | None]:
+    """Billionths of the currency."""
+    return {heat_pump: costs.charge_of_day(costs.standing_charges(tariffs, read, heat_pump), day) for heat_pump in read}
+
+
+@settings(max_examples=60, deadline=None)
+@given(spans, st.floats(0, 3), st.floats(0, 3), st.integers(0, 120))
+def test_each_day_from_the_first_reading_of_the_house_on_is_charged_once(
+    pumps: list[list[int]], early: float, late: float, change: int
+) -> None:
+    """Whichever heat pumps are read from when to when: to the last billionth, and as evenly as that can be."""
+    tariffs = [flat(0.3, day_of(-10), early), flat(0.3, day_of(change), late)]
+    read = read_days(pumps)
+    begin = min(first for first, _ in read.values())
+    for number in range(-1, 160):
+        day = day_of(number)
+        parts = charge_by_pump(read, day, *tariffs)
+        told = [part for part in parts.values() if part is not None]
+        assert sum(told) == (round((late if number >= change else early) * 1e9) if day >= begin else 0)
+        assert bool(told) == (day >= begin)
+        assert not told or max(told) - min(told) <= 1
+        assert all(part is None or day >= read[heat_pump][0] for heat_pump, part in parts.items())
+
+
+@settings(max_examples=60, deadline=None)
+@given(spans, st.integers(0, 120), st.integers(0, 20))
+def test_a_heat_pump_that_joins_changes_nothing_before(pumps: list[list[int]], first: int, days: int) -> None:
+    """As far as the others go on: whether they have stopped may be told by what joins."""
+    before = read_days([[begin, 120] for begin, _ in pumps])
+    after = before | {"new": (day_of(first), day_of(min(first + days, 120)))}
+    for number in range(first):
+        parts = charge_by_pump(after, day_of(number), flat(0.3, BEGIN, 1.0))
+        assert parts.pop("new") is None
+        assert parts == charge_by_pump(before, day_of(number), flat(0.3, BEGIN, 1.0))
+
+
+def test_who_stops_hands_its_part_on_after_its_newest_reading() -> None:
+    silent = costs.STOPPED_AFTER.days
+
+    def parts(read: dict[str, tuple[date, date]], number: int) -> list[float | None]:
+        found = charge_by_pump(read, day_of(number), flat(0.3, BEGIN, 1.0)).values()
+        return [None if part is None else part / 1e9 for part in found]
+
+    lagging = {"old": (day_of(0), day_of(50)), "new": (day_of(20), day_of(50 + silent - 1))}
+    assert parts(lagging, 50 + silent - 1) == [0.5, 0.5], "it may come back"
+    stopped = {"old": (day_of(0), day_of(50)), "new": (day_of(20), day_of(50 + silent))}
+    assert [parts(stopped, number) for number in (19, 20, 50, 51)] == [[1, None], [0.5, 0.5], [0.5, 0.5], [None, 1]]
+    replaced = {"old": (day_of(0), day_of(50)), "new": (day_of(90), day_of(120))}
+    assert [parts(replaced, number) for number in (50, 51, 89, 90)] == [[1, None]] * 3 + [[None, 1]]
+
+
+def test_days_months_and_years_have_the_same_charges_whatever_was_read_of_them() -> None:
+    """Three stretches of readings, months of silence between: what was paid is the sum of any of them."""
+    stretches = [(date(2025, 1, 30), 4), (date(2025, 4, 10), 2), (date(2026, 2, 1), 3)]
+    rows = pl.concat([quarters(first, days) for first, days in stretches])
+    days = [date(2025, 1, 30) + timedelta(days=count) for count in range(370)]
+    found = daily(rows, flat(0.3, standing=1.1), days=days)
+    assert found.height == 370
+    months = by_calendar(
+        found, "monthly", [date(2025, month, 1) for month in range(1, 13)] + [date(2026, 1, 1), date(2026, 2, 1)]
+    )
+    years = by_calendar(months, "yearly", [date(2025, 1, 1), date(2026, 1, 1)])
+    weeks = by_calendar(found, "weekly", sorted({day - timedelta(days=day.weekday()) for day in days}))
+    whole = costs.costs_all_time(years, days[0], days[-1], BERLIN, Rules(), NOBODY_KNOWS)
+    for table in (found, weeks, months, years, whole):
+        assert table["standing_charge"].sum() == pytest.approx(370 * 1.1, abs=1e-9)
+        assert table["cost"].sum() == pytest.approx(9 * 24 * 0.3, abs=1e-6)
+    silent = months.filter(pl.col("period") == "2025-03").row(0, named=True)
+    assert silent["standing_charge"] == pytest.approx(31 * 1.1)
+    assert silent["standing_charge_s"] == (31 * 24 - 1) * 3600
+    assert silent["cost"] is None and silent["electrical_energy_kwh"] is None
+    assert silent["electrical_coverage"] == silent["thermal_coverage"] == silent["electrical_s"] == 0
+    assert silent["cost_reason"] == "no electricity known"
+
+
+def test_a_day_after_the_newest_reading_of_a_heat_pump_is_paid_and_tells_nothing_else() -> None:
+    known = Known(day_start(date(2026, 1, 5), BERLIN), day_start(date(2026, 1, 6), BERLIN))
+    rows = daily(
+        quarters(date(2026, 1, 5), 1), flat(0.3, standing=1.0), days=[date(2026, 1, 5), date(2026, 1, 7)], known=known
+    )
+    assert rows["standing_charge"].to_list() == [1.0, 1.0]
+    assert rows["electrical_coverage"].to_list() == rows["thermal_coverage"].to_list() == [1.0, 0.0]
+    assert rows["cost"].to_list() == [pytest.approx(24 * 0.3), None]
+    assert daily(quarters(date(2026, 1, 5), 1), flat(0.3), days=[date(2026, 1, 5), date(2026, 1, 7)]).height == 1
 
 
 def test_the_co2_of_heat_is_that_of_its_hours() -> None:
@@ -282,5 +389,5 @@ def test_a_window_that_ends_within_a_quarter() -> None:
     (tariff,) = tariffs_of(house)
     assert tariff.by_quarter is not None
     assert tariff.by_quarter[39:45] == pytest.approx((0.3, 0.5, 0.6, 0.6, 0.6, 0.3))
-    assert tariff.standing_charge_per_day == 0.5
+    assert tariff.standing_charge_per_day == 1.0, "of the house, however many heat pumps share it"
     assert house.tariffs[0].price_at(time(10, 4)) == 0.3

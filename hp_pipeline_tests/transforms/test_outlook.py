@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from hp_pipeline.transforms import outlook
 from hp_pipeline.transforms.calendar import day_start, next_period
-from hp_pipeline.transforms.costs import Tariff
+from hp_pipeline.transforms.costs import Tariff, standing_charges
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline_tests.transforms.seasons import NOBODY_KNOWS, ZONE, daily, monthly, of_month
@@ -400,7 +400,8 @@ def test_cost_and_co2_of_the_whole_period_follow_the_electricity() -> None:
         Tariff(date(2020, 1, 1), (0.3,) * 96, None, 0.5),
         Tariff(date(2025, 10, 1), (0.3,) * 96, None, 1.0),
     ]
-    row = estimated(days, costs=costs, tariffs=tariffs)["season"]
+    charges = standing_charges(tariffs, {"daikin": (date(2025, 6, 1), date(2026, 1, 31))}, "daikin")
+    row = estimated(days, costs=costs, charges=charges)["season"]
     assert row["cost"] == pytest.approx(0.3 * row["electrical_energy_kwh"])
     assert row["cost_estimate"] == pytest.approx(0.3 * row["electrical_energy_estimate_kwh"])
     assert row["standing_charge"] == pytest.approx(92 * 0.5 + 123)

@@ -6,6 +6,8 @@ so the order in which days arrive, repeats, late readings and deleted partitions
 the content does not change, nothing further down is due.
 """
 
+from collections.abc import Iterator, Sequence
+
 from hp_pipeline.assets.stages.costs import (
     CostsAllTimeStage,
     CostsDailyStage,
@@ -102,6 +104,7 @@ __all__ = [
     "StatesStage",
     "WeeklyStage",
     "YearlyStage",
+    "in_rounds",
     "merge_readings",
     "stage_types",
     "stages",
@@ -175,3 +178,15 @@ def stages(plant: Plant) -> list[Stage]:
     """All stages of a plant, in order."""
     listing = Listing(plant.lake)
     return [stage(plant, listing) for stage in stage_types(plant)]
+
+
+def in_rounds(plants: Sequence[Plant]) -> Iterator[tuple[Plant, list[Stage]]]:
+    """The stages of plants, each once, behind what they follow from also where that is another plant's: the frames of
+    all heat pumps, which say who shares a standing charge, then the others of each. To be brought up to date as they
+    come.
+    """
+    for plant in plants:
+        if not isinstance(plant, SolarPlant):
+            yield plant, [FramesStage(plant)]
+    for plant in plants:
+        yield plant, [stage for stage in stages(plant) if not isinstance(stage, FramesStage)]

@@ -10,10 +10,11 @@ from functools import cached_property
 import polars as pl
 
 from hp_pipeline.assets.prices import tariffs_of
+from hp_pipeline.assets.stages.costs import read_days
 from hp_pipeline.assets.stages.stage import Outcome, Stage, between, day_of
 from hp_pipeline.transforms import calendar, outlook
 from hp_pipeline.transforms.calendar import PeriodName
-from hp_pipeline.transforms.costs import Tariff
+from hp_pipeline.transforms.costs import Charge, standing_charges
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
 
@@ -110,7 +111,7 @@ class OutlookStage(_FromMonthsAndDays):
     """Tables `monthly`, `daily`, `degree_days` and costs → `outlook`: the running heating season and year, one file."""
 
     tables = ("outlook",)
-    version = 5
+    version = 6
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """The one partition, once there is a day."""
@@ -123,8 +124,9 @@ class OutlookStage(_FromMonthsAndDays):
         return set()
 
     @cached_property
-    def _tariffs(self) -> tuple[Tariff, ...]:
-        return tariffs_of(self.plant.workspace.settings, charges_alone=True)
+    def _charges(self) -> list[Charge]:
+        tariffs = tariffs_of(self.plant.workspace.settings, charges_alone=True)
+        return standing_charges(tariffs, read_days(self.plant, self._listing), self.plant.id)
 
     @property
     def _month(self) -> date:
@@ -138,14 +140,13 @@ class OutlookStage(_FromMonthsAndDays):
         yield from ((self.asset("monthly"), part) for part in before)
         yield from ((self.asset("degree_days"), part) for part in [*before, month.isoformat()])
         yield from ((self.asset("daily"), part) for part in self._days_within(month, until))
-        if self._tariffs:
+        if self.plant.workspace.settings.tariffs:
             earliest = min(self.first_day(name, month) for name in _TO_DATE).isoformat()
             yield from ((self.asset("costs_monthly"), part) for part in before if part >= earliest)
             yield from ((self.asset("costs_daily"), part) for part in self._days_within(month, until))
 
     def shape(self, key: str) -> str:
-        charges = [(tariff.valid_from, tariff.standing_charge_per_day) for tariff in self._tariffs]
-        return repr((self.plant.rules, self.plant.time_zone, self.plant.season_starts, self.known, charges))
+        return repr((self.plant.rules, self.plant.time_zone, self.plant.season_starts, self.known, self._charges))
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         parts = list(self.inputs(""))
@@ -162,7 +163,7 @@ class OutlookStage(_FromMonthsAndDays):
             self.known,
             weather=weather,
             costs=costs,
-            tariffs=self._tariffs,
+            charges=self._charges,
             season_starts=plant.season_starts,
         )
         return {"outlook": {"": row}}

@@ -59,8 +59,7 @@ def cost_sum_columns() -> tuple[Column, ...]:
             "standing_charge",
             "DOUBLE",
             "currency",
-            "Standing charge of the days from the house's first reading to its newest, whatever was read of them, "
-            "shared by the heat pumps of the house",
+            "The heat pump's part of the house's standing charge for the days of the row, whatever was read of them",
         ),
         Column("standing_charge_s", "DOUBLE", "s", "Length of the days that `standing_charge` is for"),
         *co2,
@@ -108,7 +107,12 @@ def cost_tables() -> tuple[Table, ...]:
                 Column("thermal_s", "DOUBLE", "s", "Time for which the heat is known"),
             ),
         ),
-        Table("costs_daily", "Cost and CO2 per day of the house's calendar, by dated tariffs", columns),
+        Table(
+            "costs_daily",
+            "Cost and CO2 per day of the house's calendar, by dated tariffs; a day without readings has its standing "
+            "charge alone",
+            columns,
+        ),
         Table("costs_weekly", "Cost and CO2 per ISO week of the house's calendar", columns, "periods"),
         Table("costs_monthly", "Cost and CO2 per month of the house's calendar", columns, "periods"),
         Table(

@@ -283,8 +283,13 @@ MEANINGS: Final = (
         boundary="the energy price; the standing charge is apart", null_when="no price or no electricity is known",
     ),
     Meaning("standing_charge", _COSTS, "costs",
-            method="charge per day × days of the calendar, from the first reading there is to the newest",
-            boundary="shared by the heat pumps of the house", null_when="no tariff holds"),
+            method="charge per day × days of the calendar, from the heat pump's first reading to the newest of the "
+            "house; days, weeks, months, seasons and years add up to the same, also those without readings, which have "
+            "rows of their own: what was paid is `sum(cost) + sum(standing_charge)` over the rows of all heat pumps",
+            boundary="shared evenly by the heat pumps of the house that were read by then; one that is silent for 28 "
+            "days while others are read has no part after its newest reading; days that no heat pump is left for stay "
+            "with those that were read last",
+            null_when="no tariff holds, or the heat pump has no part yet or any more"),
     Meaning("standing_charge_s", _COSTS, "costs"),
     Meaning("price_per_kwh", _COSTS, "costs", "cost / priced_kwh", null_when="no price is known"),
     Meaning(
@@ -352,9 +357,11 @@ MEANINGS: Final = (
     Meaning("cost|standing_charge|co2_kg", "outlook", "outlook", method="as in `costs_yearly`",
             null_when="no tariff tells it"),
     Meaning("cost_estimate|co2_estimate_kg", "outlook", "outlook",
-            method="estimated electricity × what a kWh cost (or stood for) so far",
+            method="estimated electricity × what a kWh cost (or stood for) so far; a tariff that is known but begins "
+            "later than the newest day does not count yet",
             null_when="no tariff tells it, or there is no estimate of the electricity"),
-    Meaning("standing_charge_estimate", "outlook", "outlook", method="by days; the newest tariff goes on",
+    Meaning("standing_charge_estimate", "outlook", "outlook",
+            method="by days, also of tariffs that begin later; the newest goes on, shared as now",
             null_when="no tariff holds"),
     Meaning("(electrical|thermal)_energy_plain_kwh", "outlook", "outlook",
             null_when="less than a day is known"),

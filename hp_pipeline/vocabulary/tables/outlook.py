@@ -110,7 +110,7 @@ def outlook_tables() -> tuple[Table, ...]:
                     "So far plus mean of a day × days that lack or are left",
                 ),
                 Column("cost", "DOUBLE", "currency", "Electricity of the heat pump so far, at its prices"),
-                Column("cost_estimate", "DOUBLE", "currency", "The same to the end, estimated"),
+                Column("cost_estimate", "DOUBLE", "currency", "The same to the end, at what a kWh cost so far"),
                 Column("standing_charge", "DOUBLE", "currency", "Standing charge so far"),
                 Column("standing_charge_estimate", "DOUBLE", "currency", "The same to the end"),
                 Column("co2_kg", "DOUBLE", "kg", "CO2 so far"),
