@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 
 import polars as pl
 
@@ -102,10 +103,10 @@ def solar_by_calendar(
 
 
 def _with_content(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with `content`: 16 hexadecimal digits of the SHA-256 of all else but `provisional`, and but what says of
-    heat pumps that nothing is known of them."""
+    """Rows with `content`: 16 hexadecimal digits of the SHA-256 of all else but `provisional`, and but columns that say
+    nothing that others do not: what came to be told later restates no row in which there is nothing of it."""
     told = [
-        {name: value for name, value in row.items() if row["heat_pump_kwh"] is not None or name not in _OF_HEAT_PUMPS}
+        {name: value for name, value in row.items() if name not in _says_nothing_more(row)}
         for row in rows.drop("content", "provisional").iter_rows(named=True)
     ]
     texts = [json.dumps(row, sort_keys=True, default=datetime.isoformat) for row in told]
@@ -114,6 +115,16 @@ def _with_content(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 _OF_HEAT_PUMPS = ("heat_pump_kwh", "heat_pump_s")
+
+
+def _says_nothing_more(row: Mapping[str, Any]) -> set[str]:
+    """The columns of a row that follow from its others: of heat pumps of which nothing is known, and of an immersion
+    heater that is known just while the layers are."""
+    names = set(_OF_HEAT_PUMPS) if row["heat_pump_kwh"] is None else set()
+    electricity, known_s = row["immersion_electrical_kwh"], row["immersion_known_s"]
+    if electricity is None or (electricity == row["immersion_kwh"] and known_s == row["covered_s"]):
+        names |= {"immersion_electrical_kwh", "immersion_known_s"}
+    return names
 
 
 def _exact(rows: pl.DataFrame) -> pl.DataFrame:
@@ -181,12 +192,15 @@ HOUSE_DURATIONS = [column.name for column in HOUSE_SUM_COLUMNS if column.unit ==
 _LEAST_INPUT_KWH = 0.05
 
 
-def house_hourly(solar: pl.DataFrame, heat_pumps: Sequence[pl.DataFrame], known: Known) -> pl.DataFrame:
+def house_hourly(
+    solar: pl.DataFrame, heat_pumps: Sequence[pl.DataFrame], rules: SolarRules, known: Known
+) -> pl.DataFrame:
     """Table `house_hourly`: the balance of a tank with the heat pumps that also heat it.
 
     Args:
         solar: table `solar_hourly`.
         heat_pumps: table `hourly` of each heat pump whose domestic hot water is the tank's.
+        rules: the heaters that there are; the electricity of one that is not known is not 0.
         known: the time in which there are frames of the tank at all.
     """
     if solar.is_empty():
@@ -194,13 +208,14 @@ def house_hourly(solar: pl.DataFrame, heat_pumps: Sequence[pl.DataFrame], known:
     names = {
         "thermal_energy_dhw_kwh": "heat_pump_kwh",
         "thermal_energy_heating_kwh": "heat_pump_heating_kwh",
-        "electrical_energy_kwh": "electricity",
+        "electrical_energy_kwh": "heat_pump_electrical_kwh",
     }
+    durations = {"thermal_s": "heat_pump_s", "electrical_s": "electrical_s"}
     parts = [
         rows.select(
             "start",
             *((pl.col(name) * _MJ_PER_KWH).round().cast(pl.Int64).alias(short) for name, short in names.items()),
-            heat_pump_s=(pl.col("thermal_s") * _US_PER_S).round().cast(pl.Int64),
+            *((pl.col(name) * _US_PER_S).round().cast(pl.Int64).alias(short) for name, short in durations.items()),
         )
         for rows in heat_pumps
     ]
@@ -211,7 +226,8 @@ def house_hourly(solar: pl.DataFrame, heat_pumps: Sequence[pl.DataFrame], known:
             (pl.col(name) * _MJ_PER_KWH).round().cast(pl.Int64).alias(name)
             for name in set(HOUSE_ENERGIES) & set(ENERGIES) - set(_OF_HEAT_PUMPS)
         ),
-        (pl.col("covered_s") * _US_PER_S).round().cast(pl.Int64),
+        *((pl.col(name) * _US_PER_S).round().cast(pl.Int64) for name in ("covered_s", "immersion_known_s")),
+        elapsed=(elapsed_s(known) * _US_PER_S).round().cast(pl.Int64),
     )
     if parts:
         # A sum over heat pumps of which one is unknown is unknown.
@@ -219,20 +235,29 @@ def house_hourly(solar: pl.DataFrame, heat_pumps: Sequence[pl.DataFrame], known:
             pl.when(pl.col(short).count() == len(parts)).then(pl.col(short).sum()).alias(short)
             for short in names.values()
         ]
-        least = pl.when(pl.len() == len(parts)).then(pl.col("heat_pump_s").min()).otherwise(0).alias("heat_pump_s")
-        together = pl.concat(parts).group_by("start").agg(*every, least)
+        least = [
+            pl.when(pl.len() == len(parts)).then(pl.col(short).min()).otherwise(0).alias(short)
+            for short in durations.values()
+        ]
+        together = pl.concat(parts).group_by("start").agg(*every, *least)
         rows = rows.join(together, on="start", how="left", maintain_order="left").with_columns(
-            pl.col("heat_pump_s").fill_null(0)
+            pl.col(*durations.values()).fill_null(0)
         )
     else:
         rows = rows.with_columns(
-            heat_pump_kwh=zero, heat_pump_heating_kwh=zero, electricity=zero, heat_pump_s=pl.col("covered_s")
+            **dict.fromkeys(names.values(), zero), heat_pump_s=pl.col("covered_s"), electrical_s=pl.col("elapsed")
         )
+    is_named = "immersion" in installed(rules)
+    immersion = pl.col("immersion_electrical_kwh")
     given = pl.sum_horizontal(pl.col("solar_kwh", "immersion_kwh", "pellet_kwh").fill_null(0))
     spent = pl.col("stored_change_kwh") + pl.col("draw_kwh") + pl.col("standby_loss_kwh")
     closed = rows.with_columns(
         closure_error_kwh=pl.col("heat_pump_kwh") + given - spent,
-        electrical_kwh=pl.col("electricity") + pl.col("immersion_kwh").fill_null(0),
+        electrical_kwh=pl.col("heat_pump_electrical_kwh") + (immersion if is_named else immersion.fill_null(0)),
+    ).with_columns(
+        electrical_s=pl.when(pl.col("electrical_kwh").is_not_null())
+        .then(pl.min_horizontal("elapsed", "electrical_s", *(["immersion_known_s"] if is_named else [])))
+        .otherwise(0)
     )
     return conform(_house_shown(closed, known), "house_hourly")
 
@@ -265,4 +290,5 @@ def _house_shown(rows: pl.DataFrame, known: Known) -> pl.DataFrame:
     return units.with_columns(
         coverage=(pl.min_horizontal("covered_s", "heat_pump_s") / elapsed_s(known)).clip(0, 1),
         closure=pl.when(given >= _LEAST_INPUT_KWH).then(pl.col("closure_error_kwh") / given),
+        electrical_coverage=(pl.col("electrical_s") / elapsed_s(known)).clip(0, 1),
     )

@@ -57,6 +57,9 @@ def balance(frames: pl.DataFrame, cut: pl.Expr, rules: SolarRules) -> pl.DataFra
         rows.group_by("solar_system", "cut", maintain_order=True)
         .agg(
             *(_known_sum(f"device_{what}_kwh") for what in DEVICE_COUNTERS),
+            # What it used needs its own signal alone: what the tank makes of it, the layers, too.
+            _known_sum("immersion", "immersion_electrical_kwh"),
+            _time_where("immersion_known_s", pl.col("immersion").is_not_null()),
             _time_where("stagnation_s", stagnant(rules)),
             # Of the frame itself, which ends with the start: what lies before it may not be loaded.
             (~pl.col("solar_pump") & pl.col("solar_pump_next")).sum().cast(pl.Int64).alias("pump_starts"),

@@ -206,6 +206,31 @@ def test_the_balance_is_exact_however_it_is_cut(told: Decoded, zone: str) -> Non
         assert lengths.get("2026-10-25", 25) == 25
 
 
+@given(told=histories(), lost=st.tuples(st.integers(0, 48), st.integers(1, 48)), layer=st.sampled_from([1, 2]))
+@settings(max_examples=25, deadline=None)
+def test_what_drivers_did_does_not_depend_on_the_layers(told: Decoded, lost: tuple[int, int], layer: int) -> None:
+    """A sensor in the tank that is silent takes nothing from the electricity of the immersion heater."""
+    begin = FIRST + timedelta(hours=lost[0])
+    name = f"tank_layer_{layer}_temperature"
+    is_lost = pl.col("time").is_between(begin, begin + timedelta(hours=lost[1]))
+    dead = Decoded(signals={**told.signals, name: told.signals[name].filter(~is_lost)}, times=told.times)
+    frames, rows = [], []
+    for one in (told, dead):
+        frames.append(tank_frames.solar_frames(one, {}, "sun", FIRST, FIRST + 2 * DAY, SMALL))
+        hours = solar_hourly(frames[-1], FIRST, FIRST + 2 * DAY, "UTC", SMALL, Known())
+        rows.append(hours.filter(pl.col("immersion_known_s") > 0))
+        assert (hours["immersion_electrical_kwh"].is_null() == (hours["immersion_known_s"] == 0)).all()
+        assert (hours["immersion_kwh"].fill_null(0) <= hours["immersion_electrical_kwh"].fill_null(0)).all()
+    of_drivers = ["start", "immersion_known_s"]
+    assert rows[1][of_drivers].equals(rows[0][of_drivers])
+    assert rows[1]["immersion_electrical_kwh"].to_list() == pytest.approx(
+        rows[0]["immersion_electrical_kwh"].to_list(), abs=1e-6
+    )
+    span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
+    told_us = frames[1].filter(pl.col("immersion_heater_power").is_not_null()).select(span.sum()).item()
+    assert round(rows[1]["immersion_known_s"].sum() * 1e6) == told_us
+
+
 @given(
     rests=st.lists(st.integers(-120, 120), min_size=1, max_size=60),
     borders=st.lists(st.integers(1, 59), max_size=3),
@@ -418,6 +443,7 @@ def hours_of_a_heat_pump(dhw: list[float | None]) -> pl.DataFrame:
                 "thermal_energy_heating_kwh": [3.0] * len(dhw),
                 "electrical_energy_kwh": [1.0] * len(dhw),
                 "thermal_s": [3600.0 if heat is not None else 0.0 for heat in dhw],
+                "electrical_s": [3600.0] * len(dhw),
             },
             schema_overrides={"thermal_energy_dhw_kwh": pl.Float64},
         ),
@@ -432,7 +458,7 @@ def test_the_balance_of_the_house_tells_what_does_not_close() -> None:
     frames = tank_frames.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + DAY, rules)
     tank = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known())
     pumps = [hours_of_a_heat_pump([1.0, 1.5, None]), hours_of_a_heat_pump([1.0, 1.0, 2.0])]
-    hours = house_hourly(tank, pumps, Known())
+    hours = house_hourly(tank, pumps, rules, Known())
     assert hours["heat_pump_kwh"].to_list() == [2.0, 2.5, None]
     assert hours["closure_error_kwh"].to_list() == [pytest.approx(0, abs=1e-6), pytest.approx(0.5, abs=1e-6), None]
     assert hours["closure"].to_list()[1] == pytest.approx(0.2)
@@ -441,8 +467,39 @@ def test_the_balance_of_the_house_tells_what_does_not_close() -> None:
     assert day["heat_pump_kwh"] == 4.5
     assert day["electrical_kwh"] == 6
     assert day["coverage"] == pytest.approx(2 / 24)
-    alone = house_hourly(tank, [], Known())
+    alone = house_hourly(tank, [], rules, Known())
     assert alone["closure_error_kwh"].to_list() == [pytest.approx(-2, abs=1e-6)] * 3
+
+
+def test_the_electricity_of_the_house_is_that_of_hours_in_which_no_part_of_it_is_unknown() -> None:
+    """Three hours of a heat pump with 1 kWh each; an immersion heater of 2 kW that is on, and not told in the third."""
+    times, values = straight(3, [(30.0, 33.0), (60.0, 60.0)])
+    rod = pl.DataFrame({"time": times, "value": [1.0] * len(times)}, schema=dict(DECODED))
+    told = decoded(2, times, values, {})
+    until = FIRST + timedelta(hours=2)
+    rod = rod.filter(pl.col("time") < until)
+    told = Decoded(signals={**told.signals, "immersion_heater_on": rod}, times=told.times)
+    # Held no longer: told at 1:59 for the last time, it would be known for an hour more.
+    ages = {"immersion_heater_on": replace(PROFILE.mappings["immersion_heater_on"], max_age=timedelta(seconds=30))}
+    for dead_layer in (False, True):
+        some = told
+        if dead_layer:
+            layer = told.signals["tank_layer_1_temperature"].filter(pl.col("time") <= FIRST + timedelta(minutes=30))
+            some = Decoded(signals={**told.signals, "tank_layer_1_temperature": layer}, times=told.times)
+        frames = tank_frames.solar_frames(some, ages, "sun", FIRST, FIRST + DAY, SMALL)
+        tank = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known())
+        assert tank["covered_s"].sum() == (1800 if dead_layer else 3 * 3600)
+        hours = house_hourly(tank, [hours_of_a_heat_pump([1.0] * 3)], SMALL, Known())
+        assert hours["immersion_electrical_kwh"].to_list() == [2.0, 2.0, None]
+        assert hours["heat_pump_electrical_kwh"].to_list() == [1.0] * 3
+        assert hours["electrical_kwh"].to_list() == [3.0, 3.0, None]
+        assert hours["electrical_s"].to_list() == [3600, 3600, 0]
+        day = house_by_calendar(hours, "daily", [FIRST.date()], "UTC", Known()).row(0, named=True)
+        assert day["electrical_kwh"] == 6
+        assert day["electrical_coverage"] == pytest.approx(2 / 24)
+        # Without a heater in the settings there is nothing to lack.
+        none = house_hourly(tank, [hours_of_a_heat_pump([1.0] * 3)], replace(SMALL, immersion_kw=None), Known())
+        assert none["electrical_s"].to_list() == [3600.0] * 3
 
 
 def test_an_hour_is_provisional_until_readings_from_behind_it_are_there() -> None:

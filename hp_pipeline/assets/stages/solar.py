@@ -125,7 +125,7 @@ class SolarHourlyStage(_ChargedStage):
     on which an hour begins."""
 
     tables = ("solar_hourly",)
-    version = 3
+    version = 4
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with frames, and the day before one when its last hour goes on into it."""
@@ -205,7 +205,7 @@ class SolarDailyStage(_ChargedStage, DailyStage):
     """Table `solar_hourly` → `solar_daily`: local days, each from the UTC days around it."""
 
     tables = ("solar_daily",)
-    version = 3
+    version = 4
     within = "solar_hourly"
 
     def shape(self, key: str) -> str:
@@ -238,7 +238,7 @@ class SolarMonthlyStage(SolarPeriodStage):
     """Table `solar_daily` → `solar_monthly`."""
 
     tables = ("solar_monthly",)
-    version = 3
+    version = 4
     name = "monthly"
     below = "daily"
 
@@ -247,7 +247,7 @@ class SolarYearlyStage(SolarPeriodStage):
     """Table `solar_monthly` → `solar_yearly`."""
 
     tables = ("solar_yearly",)
-    version = 3
+    version = 4
     name = "yearly"
     below = "monthly"
 
@@ -256,6 +256,7 @@ class HouseHourlyStage(_ChargedStage):
     """Table `solar_hourly`, and `hourly` of the heat pumps that heat the tank → `house_hourly`."""
 
     tables = ("house_hourly",)
+    version = 2
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with hours of the tank."""
@@ -278,18 +279,19 @@ class HouseHourlyStage(_ChargedStage):
 
     def shape(self, key: str) -> str:
         start = midnight(day_of(key))
-        return repr((self.plant.time_zone, self.known_within(start, start + timedelta(hours=26))))
+        return repr((_rules(self), self.plant.time_zone, self.known_within(start, start + timedelta(hours=26))))
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         hours = conform(self.lake.read(self.asset("solar_hourly"), list(keys)), "solar_hourly")
         others = [conform(self.lake.read(asset, list(keys)), "hourly") for asset in self._heat_pumps]
-        return {"house_hourly": by_day(solar.house_hourly(hours, others, self.known), keys)}
+        return {"house_hourly": by_day(solar.house_hourly(hours, others, _rules(self), self.known), keys)}
 
 
 class HouseDailyStage(_ChargedStage, DailyStage):
     """Table `house_hourly` → `house_daily`."""
 
     tables = ("house_daily",)
+    version = 2
     within = "house_hourly"
 
     def shape(self, key: str) -> str:
@@ -323,6 +325,7 @@ class HouseMonthlyStage(HousePeriodStage):
     """Table `house_daily` → `house_monthly`."""
 
     tables = ("house_monthly",)
+    version = 2
     name = "monthly"
     below = "daily"
 
@@ -331,5 +334,6 @@ class HouseYearlyStage(HousePeriodStage):
     """Table `house_monthly` → `house_yearly`."""
 
     tables = ("house_yearly",)
+    version = 2
     name = "yearly"
     below = "monthly"

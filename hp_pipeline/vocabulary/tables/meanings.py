@@ -514,11 +514,20 @@ MEANINGS: Final = (
             null_when="what it is made from is not told"),
     Meaning("(pump|immersion|pellet|stagnation|idle|covered|heaters|heat_pump)_s|pump_starts", _SOLAR, "solar",
             null_when="it is not told"),
+    Meaning("immersion_known_s", _SOLAR, "solar"),
     Meaning("(stored_energy|usable_litres)_(first|last|min|max)|(tank|tank_top|tank_bottom)_temperature_mean"
             "|solar_collector_temperature_max|idle_excess_mean", _SOLAR, "solar", null_when="the layers are not known"),
-    Meaning("(heat_pump|heat_pump_heating|solar|immersion|pellet|stored_change|draw|standby_loss|electrical)_kwh"
+    Meaning("(heat_pump|heat_pump_heating|solar|immersion|pellet|stored_change|draw|standby_loss)_kwh"
             "|covered_s|heat_pump_s", _HOUSE, "solar",
             method="heat pumps: their hourly figures; the others: the tank's", null_when="it is not known"),
+    Meaning("immersion_electrical_kwh", _SOLAR, "solar", null_when="nothing is told of it"),
+    Meaning("(heat_pump|immersion)_electrical_kwh", _HOUSE, "solar", boundary="own time of each",
+            method="heat pumps: their hourly figures; the immersion heater: the tank's", null_when="it is not known"),
+    Meaning("electrical_kwh", _HOUSE, "solar",
+            method="sum of both over the hours in which neither is unknown; where the settings name no immersion "
+            "heater, what is not told of one is 0",
+            null_when="there is no such hour"),
+    Meaning("electrical_s|electrical_coverage", _HOUSE, "solar"),
 )  # fmt: skip
 """The first that fits a column holds."""
 

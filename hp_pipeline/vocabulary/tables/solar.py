@@ -30,12 +30,18 @@ SOLAR_ENERGY_COLUMNS = (
         "Heat of the collector: as metered, else what the tank gains and nothing else "
         "gave it while the pump ran and the collector was warmer than the lowest layer",
     ),
-    Column("immersion_kwh", "DOUBLE", "kWh", "Heat of the immersion heater: its meter, else rated power × time on"),
+    Column(
+        "immersion_kwh",
+        "DOUBLE",
+        "kWh",
+        "Heat of the immersion heater: its meter, else rated power × time on, over the time that is covered",
+    ),
     Column(
         "pellet_kwh",
         "DOUBLE",
         "kWh",
-        "Heat of the pellet stove into the water: its power (else rated power × time on) × share of the water",
+        "Heat of the pellet stove into the water: its power (else rated power × time on) × share of the water, over "
+        "the time that is covered",
     ),
     Column(
         "heat_pump_kwh",
@@ -74,6 +80,13 @@ SOLAR_ENERGY_COLUMNS = (
     Column("device_immersion_kwh", "DOUBLE", "kWh", "For comparison: immersion heater as the device reckons it"),
     Column("device_pellet_kwh", "DOUBLE", "kWh", "For comparison: pellet stove as the device reckons it"),
     Column("idle_loss_kwh", "DOUBLE", "kWh", "What the tank lost in hours in which nothing gave or took"),
+    Column(
+        "immersion_electrical_kwh",
+        "DOUBLE",
+        "kWh",
+        "Electricity of the immersion heater: its meter, else rated power × time on, over all the time for which that "
+        "is known, also while a layer is not; null when it never is",
+    ),
 )
 """The energies; each is a sum, so rows can be added. The first eight balance to the last bit."""
 
@@ -86,6 +99,12 @@ SOLAR_DURATION_COLUMNS = (
         "s",
         "Covered time for which the heat pumps' heat into the tank is known, too (in any other mode than dhw it is 0); "
         "all of it where the settings name none",
+    ),
+    Column(
+        "immersion_known_s",
+        "DOUBLE",
+        "s",
+        "Time for which the electricity of the immersion heater is known, also while a layer is not",
     ),
     Column("pump_s", "DOUBLE", "s", "Time the solar pump ran"),
     Column("immersion_s", "DOUBLE", "s", "Time the immersion heater was on"),
@@ -198,15 +217,39 @@ HOUSE_SUM_COLUMNS = (
         "+ immersion + pellet − stored − draw − loss; null when the heat pumps' heat is",
     ),
     Column(
-        "electrical_kwh", "DOUBLE", "kWh", "Electricity of the heat pumps, in all modes, and of the immersion heater"
+        "heat_pump_electrical_kwh",
+        "DOUBLE",
+        "kWh",
+        "Electricity of the heat pumps, in all modes, as they tell; null when one does not",
+    ),
+    Column(
+        "immersion_electrical_kwh",
+        "DOUBLE",
+        "kWh",
+        "Electricity of the immersion heater, also while a layer of the tank is not known; null when it is not known",
+    ),
+    Column(
+        "electrical_kwh",
+        "DOUBLE",
+        "kWh",
+        "Electricity of the heat pumps, in all modes, and of the immersion heater: of the hours in which that of all "
+        "of them is known",
     ),
     Column("covered_s", "DOUBLE", "s", "Time for which the tank is known"),
     Column("heat_pump_s", "DOUBLE", "s", "Time for which the heat pumps' heat is known (of the one known least)"),
+    Column(
+        "electrical_s",
+        "DOUBLE",
+        "s",
+        "Time for which the electricity of the heat pumps and of an immersion heater that the settings name is known "
+        "(in each hour, of the one known least)",
+    ),
 )
 
 HOUSE_RATIOS = (
     Column("coverage", "DOUBLE", None, "Share of the period for which tank and heat pumps are known, 0…1"),
     Column("closure", "DOUBLE", None, "Closure error ÷ all that came in; null below 0.05 kWh"),
+    Column("electrical_coverage", "DOUBLE", None, "Share of the period for which `electrical_kwh` is known, 0…1"),
 )
 
 
