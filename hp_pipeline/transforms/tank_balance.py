@@ -57,9 +57,12 @@ def balance(frames: pl.DataFrame, cut: pl.Expr, rules: SolarRules) -> pl.DataFra
         rows.group_by("solar_system", "cut", maintain_order=True)
         .agg(
             *(_known_sum(f"device_{what}_kwh") for what in DEVICE_COUNTERS),
-            # What it used needs its own signal alone: what the tank makes of it, the layers, too.
+            # What a driver did needs its own signal alone: what the tank makes of it, the layers, too.
             _known_sum("immersion", "immersion_electrical_kwh"),
             _time_where("immersion_known_s", pl.col("immersion").is_not_null()),
+            _time_where("pump_s", pl.col("solar_pump")),
+            _time_where("immersion_s", pl.col("immersion_heater_on") | (pl.col("immersion_heater_power") > 50)),
+            _time_where("pellet_s", pl.col("pellet_stove_on") | (pl.col("pellet_stove_power") > 50)),
             _time_where("stagnation_s", stagnant(rules)),
             # Of the frame itself, which ends with the start: what lies before it may not be loaded.
             (~pl.col("solar_pump") & pl.col("solar_pump_next")).sum().cast(pl.Int64).alias("pump_starts"),
@@ -169,9 +172,6 @@ def _sums(known: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
         pl.col("span").sum().alias("covered_s"),
         _time_where("heaters_s", pl.all_horizontal(pl.lit(True), *heaters)),
         pl.col("heat_pump_known").sum().alias("heat_pump_s"),
-        _time_where("pump_s", pl.col("solar_pump")),
-        _time_where("immersion_s", pl.col("immersion_heater_on") | (pl.col("immersion_heater_power") > 50)),
-        _time_where("pellet_s", pl.col("pellet_stove_on") | (pl.col("pellet_stove_power") > 50)),
         mean(pl.col("tank_temperature"), "tank_temperature_mean"),
         mean(layers, "tank_top_temperature_mean"),
         mean(pl.col(TANK_LAYERS[0]), "tank_bottom_temperature_mean"),

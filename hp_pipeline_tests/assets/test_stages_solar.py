@@ -229,6 +229,39 @@ def test_since_when_pump_heater_and_stove_are_on(whole: Workspace, told: pl.Data
     assert answer.exit_code == 0 and "2024-03-19" in answer.output
 
 
+ON = {"pump_s": "solar_pump", "immersion_s": "immersion_heater_on", "pellet_s": "pellet_stove_on"}
+"""Durations, and the states of `state_daily` that say the same."""
+
+
+def test_what_ran_is_known_while_a_layer_is_silent(told: pl.DataFrame, tmp_path: Path) -> None:
+    """One of eight layers lost over the sun of a day: every duration is that of `state_daily`, and that of a tank that
+    has lost none, while of the balance only the covered time is told."""
+    lost = START + timedelta(hours=31), START + timedelta(hours=42)
+    is_lost = pl.col("point").str.ends_with("rtd_sensor_3") & pl.col("time").is_between(*lost)
+    days, on = [], pl.DataFrame()
+    for name, rows in (("whole", told), ("dead", told.filter(~is_lost))):
+        workspace = sunny_house(tmp_path / name)
+        batch(workspace, rows)
+        update(workspace)
+        lake = workspace.lake
+        days.append(conform(lake.read("solar_daily/sun", lake.keys("solar_daily/sun")), "solar_daily").sort("start"))
+        states = conform(lake.read("state_daily/sun", lake.keys("state_daily/sun")), "state_daily")
+        on = states.filter(pl.col("state") == "on")
+        for duration, signal in ON.items():
+            known = dict(on.filter(pl.col("signal") == signal).select("period", "known_s").iter_rows())
+            ran = dict(days[-1].select("period", duration).iter_rows())
+            assert ran == pytest.approx({period: known.get(period, 0.0) for period in ran}, abs=1e-6), duration
+    whole, dead = days
+    assert dead["covered_s"].sum() < whole["covered_s"].sum() - 10 * 3600
+    assert dead["pump_s"].sum() > 4 * 3600
+    exact = [*ON, "stagnation_s", "pump_starts", "immersion_known_s"]
+    assert dead.select(exact).equals(whole.select(exact))
+    assert dead["immersion_electrical_kwh"].to_list() == pytest.approx(whole["immersion_electrical_kwh"].to_list())
+    assert whole["immersion_electrical_kwh"].to_list() == pytest.approx(whole["immersion_kwh"].to_list())
+    house = conform(lake.read("house_daily/sun", lake.keys("house_daily/sun")), "house_daily").sort("start")
+    assert house["immersion_electrical_kwh"].equals(dead["immersion_electrical_kwh"])
+
+
 def test_a_run_makes_and_checks_it(told: pl.DataFrame, tmp_path: Path) -> None:
     workspace = sunny_house(tmp_path)
     batch(workspace, told.filter(pl.col("time") < START + timedelta(hours=30)))

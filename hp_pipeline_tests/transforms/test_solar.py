@@ -221,7 +221,7 @@ def test_what_drivers_did_does_not_depend_on_the_layers(told: Decoded, lost: tup
         rows.append(hours.filter(pl.col("immersion_known_s") > 0))
         assert (hours["immersion_electrical_kwh"].is_null() == (hours["immersion_known_s"] == 0)).all()
         assert (hours["immersion_kwh"].fill_null(0) <= hours["immersion_electrical_kwh"].fill_null(0)).all()
-    of_drivers = ["start", "immersion_known_s"]
+    of_drivers = ["start", "immersion_known_s", "pump_s", "immersion_s", "pellet_s", "stagnation_s", "pump_starts"]
     assert rows[1][of_drivers].equals(rows[0][of_drivers])
     assert rows[1]["immersion_electrical_kwh"].to_list() == pytest.approx(
         rows[0]["immersion_electrical_kwh"].to_list(), abs=1e-6

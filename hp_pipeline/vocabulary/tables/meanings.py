@@ -512,9 +512,10 @@ MEANINGS: Final = (
             null_when="the settings do not tell the height or the area, or the layers are not known"),
     Meaning("(legacy|device)_(solar|immersion|pellet)_kwh", _SOLAR, "solar", boundary="for comparison only",
             null_when="what it is made from is not told"),
-    Meaning("(pump|immersion|pellet|stagnation|idle|covered|heaters|heat_pump)_s|pump_starts", _SOLAR, "solar",
-            null_when="it is not told"),
-    Meaning("immersion_known_s", _SOLAR, "solar"),
+    Meaning("(covered|heaters|heat_pump|idle)_s", _SOLAR, "solar"),
+    Meaning("(pump|immersion|pellet|stagnation)_s|pump_starts|immersion_known_s", _SOLAR, "solar",
+            boundary="the time for which its own signals are known, layers or not; `pump_s` and, where no meter tells "
+            "it, the others are what `state_daily` has"),
     Meaning("(stored_energy|usable_litres)_(first|last|min|max)|(tank|tank_top|tank_bottom)_temperature_mean"
             "|solar_collector_temperature_max|idle_excess_mean", _SOLAR, "solar", null_when="the layers are not known"),
     Meaning("(heat_pump|heat_pump_heating|solar|immersion|pellet|stored_change|draw|standby_loss)_kwh"

@@ -106,16 +106,27 @@ SOLAR_DURATION_COLUMNS = (
         "s",
         "Time for which the electricity of the immersion heater is known, also while a layer is not",
     ),
-    Column("pump_s", "DOUBLE", "s", "Time the solar pump ran"),
-    Column("immersion_s", "DOUBLE", "s", "Time the immersion heater was on"),
-    Column("pellet_s", "DOUBLE", "s", "Time the pellet stove burned"),
-    Column("stagnation_s", "DOUBLE", "s", "Time the collector was at its stagnation temperature with the pump off"),
-    Column("idle_s", "DOUBLE", "s", "Time in hours in which nothing gave or took"),
+    Column(
+        "pump_s", "DOUBLE", "s", "Time the solar pump ran, of all for which that is known, also while a layer is not"
+    ),
+    Column("immersion_s", "DOUBLE", "s", "Time the immersion heater was on, also while a layer is not known"),
+    Column("pellet_s", "DOUBLE", "s", "Time the pellet stove burned, also while a layer is not known"),
+    Column(
+        "stagnation_s",
+        "DOUBLE",
+        "s",
+        "Time the collector was at its stagnation temperature with the pump off, also while a layer is not known",
+    ),
+    Column("idle_s", "DOUBLE", "s", "Covered time in hours in which nothing gave or took"),
 )
 
 SOLAR_COUNT_COLUMNS = (
     Column(
-        "pump_starts", "BIGINT", None, "Starts of the solar pump that were seen, in the hour up to whose end it was off"
+        "pump_starts",
+        "BIGINT",
+        None,
+        "Starts of the solar pump that were seen, in the hour up to whose end it was off, "
+        "also while a layer is not known",
     ),
 )
 
