@@ -172,6 +172,7 @@ def _sums(known: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
         pl.col("span").sum().alias("covered_s"),
         _time_where("heaters_s", pl.all_horizontal(pl.lit(True), *heaters)),
         pl.col("heat_pump_known").sum().alias("heat_pump_s"),
+        pl.col("heat_pump_known").filter(pl.all_horizontal(pl.lit(True), *heaters)).sum().alias("all_known_s"),
         mean(pl.col("tank_temperature"), "tank_temperature_mean"),
         mean(layers, "tank_top_temperature_mean"),
         mean(pl.col(TANK_LAYERS[0]), "tank_bottom_temperature_mean"),

@@ -101,6 +101,12 @@ SOLAR_DURATION_COLUMNS = (
         "all of it where the settings name none",
     ),
     Column(
+        "all_known_s",
+        "DOUBLE",
+        "s",
+        "Covered time for which all that heats the tank is known: the heaters of the settings, and the heat pumps",
+    ),
+    Column(
         "immersion_known_s",
         "DOUBLE",
         "s",
@@ -168,6 +174,13 @@ def _level_columns() -> tuple[Column, ...]:
     return (*levels, *means, collector, idle)
 
 
+_CONTENT = Column(
+    "content",
+    "VARCHAR",
+    None,
+    "Hash of the row without `provisional`: the same content has the same one, and a row that is restated another",
+)
+
 SOLAR_RATIOS = (
     Column(
         "coverage",
@@ -200,12 +213,7 @@ SOLAR_RATIOS = (
     Column("immersion_difference_kwh", "DOUBLE", "kWh", "The same for the immersion heater"),
     Column("pellet_difference_kwh", "DOUBLE", "kWh", "The same for the pellet stove"),
     PROVISIONAL,
-    Column(
-        "content",
-        "VARCHAR",
-        None,
-        "Hash of the row without `provisional`: the same content has the same one, and a row that is restated another",
-    ),
+    _CONTENT,
 )
 
 
@@ -221,11 +229,24 @@ HOUSE_SUM_COLUMNS = (
     Column("draw_kwh", "DOUBLE", "kWh", "What was taken from the tank"),
     Column("standby_loss_kwh", "DOUBLE", "kWh", "What the tank lost through its insulation"),
     Column(
+        "balanced_input_kwh",
+        "DOUBLE",
+        "kWh",
+        "What came into the tank in the hours that are balanced (tank, heaters and heat pumps are known together for "
+        "0.9 of the time for which the tank is): solar + immersion + pellet + heat pumps (mode dhw), of the time for "
+        "which the tank is known",
+    ),
+    Column(
+        "balanced_output_kwh",
+        "DOUBLE",
+        "kWh",
+        "What is accounted for of the same time: stored change + draw + standby loss",
+    ),
+    Column(
         "closure_error_kwh",
         "DOUBLE",
         "kWh",
-        "What came in minus what is accounted for: heat pumps (mode dhw) + solar "
-        "+ immersion + pellet − stored − draw − loss; null when the heat pumps' heat is",
+        "What came in minus what is accounted for, in the hours that are balanced; null where there is none",
     ),
     Column(
         "heat_pump_electrical_kwh",
@@ -255,12 +276,25 @@ HOUSE_SUM_COLUMNS = (
         "Time for which the electricity of the heat pumps and of an immersion heater that the settings name is known "
         "(in each hour, of the one known least)",
     ),
+    Column(
+        "balanced_s",
+        "DOUBLE",
+        "s",
+        "Time for which tank, heaters of the settings and heat pumps are all known, in the hours that are balanced",
+    ),
 )
 
 HOUSE_RATIOS = (
-    Column("coverage", "DOUBLE", None, "Share of the period for which tank and heat pumps are known, 0…1"),
+    Column(
+        "coverage",
+        "DOUBLE",
+        None,
+        "Share of the period that the balance is of: tank, heaters of the settings and heat pumps are all known, 0…1",
+    ),
     Column("closure", "DOUBLE", None, "Closure error ÷ all that came in; null below 0.05 kWh"),
     Column("electrical_coverage", "DOUBLE", None, "Share of the period for which `electrical_kwh` is known, 0…1"),
+    PROVISIONAL,
+    _CONTENT,
 )
 
 
