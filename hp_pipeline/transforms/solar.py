@@ -173,20 +173,25 @@ def _shown(rows: pl.DataFrame, rules: SolarRules, known: Known) -> pl.DataFrame:
         )
     )
     spread = pl.col("tank_top_temperature_mean") - pl.col("tank_bottom_temperature_mean")
-    idle_kelvin_h = pl.col("idle_s") / 3600 * pl.col("idle_excess_mean")
+    idle_kelvin_h = divided(pl.col("idle_s"), 3600) * pl.col("idle_excess_mean")
     bears = (pl.col("idle_s") >= _LEAST_IDLE_S) & (pl.col("idle_excess_mean") >= _LEAST_EXCESS_K)
     return units.with_columns(
         coverage=(pl.col("heat_pump_s") / elapsed_s(known)).clip(0, 1),
         stored_energy_rate_kw=pl.when(pl.col("covered_s") > 0).then(
-            pl.col("stored_change_kwh") / (pl.col("covered_s") / 3600)
+            pl.col("stored_change_kwh") / divided(pl.col("covered_s"), 3600)
         ),
         stratification_k=spread,
-        stratification_k_per_m=spread / pl.lit(rules.height_m, pl.Float64),
+        stratification_k_per_m=_per(spread, rules.height_m),
         standby_loss_w_per_k=pl.when(bears).then(pl.col("idle_loss_kwh") * 1000 / idle_kelvin_h),
-        solar_kwh_per_m2=pl.col("solar_kwh") / pl.lit(rules.area_m2, pl.Float64),
+        solar_kwh_per_m2=_per(pl.col("solar_kwh"), rules.area_m2),
         **{f"{what}_difference_kwh": pl.col(f"device_{what}_kwh") - pl.col(f"{what}_kwh") for what in DEVICE_COUNTERS},
         provisional=_is_provisional(rules, known),
     )
+
+
+def _per(amount: pl.Expr, by: float | None) -> pl.Expr:
+    """Null where the settings do not tell what it is divided by."""
+    return pl.lit(None, pl.Float64) if by is None else divided(amount, by)
 
 
 def _is_provisional(rules: SolarRules, known: Known) -> pl.Expr:

@@ -126,7 +126,11 @@ def _old_split(reference: pl.Expr) -> list[pl.Expr]:
     """What the device's own program would book: each rise of the level, shared by weights (.1 … 1 solar by the
     collector's excess, .8 immersion heater), all of it to the stove when neither is on."""
     lift = pl.col("solar_collector_temperature") - reference
-    solar = pl.when((pl.col("solar_pump") & (lift > 5)).fill_null(False)).then((lift / 20).clip(0.1, 1)).otherwise(0.0)
+    solar = (
+        pl.when((pl.col("solar_pump") & (lift > 5)).fill_null(False))
+        .then(divided(lift, 20).clip(0.1, 1))
+        .otherwise(0.0)
+    )
     immersion = pl.when(pl.col("immersion_heater_on").fill_null(False)).then(0.8).otherwise(0.0)
     gain = pl.max_horizontal("change", 0)
     weights = solar + immersion
@@ -226,7 +230,7 @@ def _dead_bands(known: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
     level = pl.col("level")
     bend = (level - 2 * level.shift(1) + level.shift(2)).over("cut").abs()
     many = (pl.len() >= 20) & (pl.col("span").median() <= _SPARSE // timedelta(microseconds=1))
-    noise = pl.col("bend").median() / (0.6745 * math.sqrt(6))
+    noise = divided(pl.col("bend").median(), 0.6745 * math.sqrt(6))
     least = round(rules.dead_band_kwh * _MJ_PER_KWH)
     return (
         known.with_columns(bend=bend)

@@ -190,6 +190,12 @@ def test_the_balance_is_exact_however_it_is_cut(told: Decoded, zone: str) -> Non
     assert (hours["covered_s"] <= 3600).all()
     for name in ("solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh"):
         assert (hours[name].fill_null(0) >= 0).all()
+    # An hour made alone has the same digits, also where ratios are of no round time.
+    partly = hours.filter(pl.col("covered_s").is_between(1, 3599)).head(4)
+    for begin, end_of_it in partly.select("start", "end").iter_rows():
+        own = frames.filter(pl.col("start") >= begin, pl.col("start") < end_of_it)
+        alone = solar_hourly(own, begin, end_of_it, zone, SMALL, Known())
+        assert encode(alone, {}) == encode(hours.filter(pl.col("start") == begin), {})
     # Telescopes: over stretches without a gap the sum of changes is the difference of the levels at their ends.
     known = frames.filter(pl.col("stored_energy_end_kwh").is_not_null())
     breaks = (known["start"] != known["end"].shift(1)).fill_null(True)
