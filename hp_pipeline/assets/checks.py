@@ -192,7 +192,9 @@ def _device_agrees(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
 
 
 def _closes(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
-    known = rows.filter(pl.col("coverage") >= TANK_COVERAGE_WANTED, pl.col("closure").is_not_null())
+    known = rows.filter(
+        pl.col("coverage") >= TANK_COVERAGE_WANTED, pl.col("closure").is_not_null(), ~pl.col("provisional")
+    )
     open_ = known.filter(pl.col("closure").abs() > CLOSURE_WANTED)
     return open_.is_empty(), {"days_open": open_.height, "days": known.height, "last": str(open_["period"].max())}
 

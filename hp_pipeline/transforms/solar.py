@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 
 import polars as pl
 
@@ -67,7 +68,7 @@ def solar_hourly(
         period=local.alias("period"),
         end=pl.Series([hour_end(begin, time_zone) for begin in rows["start"]], dtype=UTC),
     ).with_columns(open=pl.col("end") > pl.lit(min(final), UTC) if final else pl.lit(False))
-    return _with_content(conform(_shown(placed, rules, known), "solar_hourly"))
+    return _with_content(conform(_shown(placed, rules, known), "solar_hourly"), _says_nothing_more)
 
 
 def solar_by_calendar(
@@ -98,15 +99,18 @@ def solar_by_calendar(
             pl.col("provisional").any().alias("open"),
         )
     )
-    return _with_content(conform(_shown(_placed(merged, name, time_zone), rules, known), table))
+    return _with_content(conform(_shown(_placed(merged, name, time_zone), rules, known), table), _says_nothing_more)
 
 
-def _with_content(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows with `content`: 16 hexadecimal digits of the SHA-256 of all else but `provisional`, and but what says of
-    heat pumps that nothing is known of them."""
+def _with_content(
+    rows: pl.DataFrame, left_out: Callable[[Mapping[str, Any]], set[str]] = lambda row: set()
+) -> pl.DataFrame:
+    """Rows with `content`: 16 hexadecimal digits of the SHA-256 of all else but `provisional`, and but the columns that
+    are left out of each row."""
     told = [
-        {name: value for name, value in row.items() if row["heat_pump_kwh"] is not None or name not in _OF_HEAT_PUMPS}
+        {name: value for name, value in row.items() if name not in omitted}
         for row in rows.drop("content", "provisional").iter_rows(named=True)
+        for omitted in (left_out(row),)
     ]
     texts = [json.dumps(row, sort_keys=True, default=datetime.isoformat) for row in told]
     hashes = [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
@@ -116,12 +120,23 @@ def _with_content(rows: pl.DataFrame) -> pl.DataFrame:
 _OF_HEAT_PUMPS = ("heat_pump_kwh", "heat_pump_s")
 
 
+def _says_nothing_more(row: Mapping[str, Any]) -> set[str]:
+    """The columns of a row that follow from its others: of heat pumps of which nothing is known, of an immersion heater
+    that is known just while the layers are, and the time for which all is known where that is the least of the times.
+    So what came to be told later restates no row in which there is nothing of it."""
+    names = set(_OF_HEAT_PUMPS) if row["heat_pump_kwh"] is None else set()
+    electricity, known_s = row["immersion_electrical_kwh"], row["immersion_known_s"]
+    if electricity is None or (electricity == row["immersion_kwh"] and known_s == row["covered_s"]):
+        names |= {"immersion_electrical_kwh", "immersion_known_s"}
+    if row["all_known_s"] == min(row["heaters_s"], row["heat_pump_s"]):
+        names.add("all_known_s")
+    return names
+
+
 def _exact(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows as they are stored → whole numbers, so that they can be added."""
+    """Rows of a solar table as they are stored → whole numbers, means weighted, so that they can be added."""
     weighted = [pl.col(name) * pl.col(weight) * _US_PER_S for name, weight in MEANS.items()]
-    energies = [pl.col(name) * _MJ_PER_KWH for name in ENERGIES]
-    durations = [pl.col(name) * _US_PER_S for name in DURATIONS]
-    return rows.with_columns(amount.round().cast(pl.Int64) for amount in [*weighted, *energies, *durations])
+    return _whole(rows.with_columns(amount.round().cast(pl.Int64) for amount in weighted), ENERGIES, DURATIONS)
 
 
 def _in_periods(rows: pl.DataFrame, name: PeriodName, periods: Sequence[date], time_zone: str) -> pl.DataFrame:
@@ -158,111 +173,153 @@ def _shown(rows: pl.DataFrame, rules: SolarRules, known: Known) -> pl.DataFrame:
         )
     )
     spread = pl.col("tank_top_temperature_mean") - pl.col("tank_bottom_temperature_mean")
-    idle_kelvin_h = pl.col("idle_s") / 3600 * pl.col("idle_excess_mean")
+    idle_kelvin_h = divided(pl.col("idle_s"), 3600) * pl.col("idle_excess_mean")
     bears = (pl.col("idle_s") >= _LEAST_IDLE_S) & (pl.col("idle_excess_mean") >= _LEAST_EXCESS_K)
-    until = pl.lit(known.until, UTC)
     return units.with_columns(
         coverage=(pl.col("heat_pump_s") / elapsed_s(known)).clip(0, 1),
         stored_energy_rate_kw=pl.when(pl.col("covered_s") > 0).then(
-            pl.col("stored_change_kwh") / (pl.col("covered_s") / 3600)
+            pl.col("stored_change_kwh") / divided(pl.col("covered_s"), 3600)
         ),
         stratification_k=spread,
-        stratification_k_per_m=spread / pl.lit(rules.height_m, pl.Float64),
+        stratification_k_per_m=_per(spread, rules.height_m),
         standby_loss_w_per_k=pl.when(bears).then(pl.col("idle_loss_kwh") * 1000 / idle_kelvin_h),
-        solar_kwh_per_m2=pl.col("solar_kwh") / pl.lit(rules.area_m2, pl.Float64),
+        solar_kwh_per_m2=_per(pl.col("solar_kwh"), rules.area_m2),
         **{f"{what}_difference_kwh": pl.col(f"device_{what}_kwh") - pl.col(f"{what}_kwh") for what in DEVICE_COUNTERS},
-        provisional=(pl.col("end") + rules.max_gap > until).fill_null(False) | pl.col("open"),
+        provisional=_is_provisional(rules, known),
     )
+
+
+def _per(amount: pl.Expr, by: float | None) -> pl.Expr:
+    """Null where the settings do not tell what it is divided by."""
+    return pl.lit(None, pl.Float64) if by is None else divided(amount, by)
+
+
+def _is_provisional(rules: SolarRules, known: Known) -> pl.Expr:
+    """Whether readings of the tank, or what rows are made from (`open`), may yet change a row."""
+    until = pl.lit(known.until, UTC)
+    return (pl.col("end") + rules.max_gap > until).fill_null(False) | pl.col("open")
 
 
 HOUSE_ENERGIES = [column.name for column in HOUSE_SUM_COLUMNS if column.unit == "kWh"]
 HOUSE_DURATIONS = [column.name for column in HOUSE_SUM_COLUMNS if column.unit == "s"]
 
 _LEAST_INPUT_KWH = 0.05
+_LEAST_KNOWN_TOGETHER = 0.9
+"""Of an hour's covered time: what a heater gave while it is not known would be taken for an error of the others."""
+
+_OF_HOURS = {
+    "thermal_energy_dhw_kwh": "heat_pump_kwh",
+    "thermal_energy_heating_kwh": "heat_pump_heating_kwh",
+    "electrical_energy_kwh": "heat_pump_electrical_kwh",
+}
+"""The energies of a heat pump's hours → what they are of the house."""
+_TIMES_OF_HOURS = {"thermal_s": "heat_pump_s", "electrical_s": "electrical_s"}
+"""The times for which they are known → those of the house."""
 
 
-def house_hourly(solar: pl.DataFrame, heat_pumps: Sequence[pl.DataFrame], known: Known) -> pl.DataFrame:
+def house_hourly(
+    solar: pl.DataFrame,
+    heat_pumps: Sequence[pl.DataFrame],
+    rules: SolarRules,
+    known: Known,
+    final_until: datetime | None = None,
+) -> pl.DataFrame:
     """Table `house_hourly`: the balance of a tank with the heat pumps that also heat it.
 
     Args:
-        solar: table `solar_hourly`.
+        solar: table `solar_hourly`, made with the same heat pumps.
         heat_pumps: table `hourly` of each heat pump whose domestic hot water is the tank's.
+        rules: the heaters that there are; the electricity of one that is not known is not 0.
         known: the time in which there are frames of the tank at all.
+        final_until: from here on readings that come in order may still change hours of a heat pump; None: nowhere.
     """
     if solar.is_empty():
         return conform(None, "house_hourly")
-    names = {
-        "thermal_energy_dhw_kwh": "heat_pump_kwh",
-        "thermal_energy_heating_kwh": "heat_pump_heating_kwh",
-        "electrical_energy_kwh": "electricity",
-    }
-    parts = [
-        rows.select(
-            "start",
-            *((pl.col(name) * _MJ_PER_KWH).round().cast(pl.Int64).alias(short) for name, short in names.items()),
-            heat_pump_s=(pl.col("thermal_s") * _US_PER_S).round().cast(pl.Int64),
-        )
-        for rows in heat_pumps
-    ]
-    zero = pl.lit(0, pl.Int64)
     # Their own hours say what they gave, also while the tank was not known; the tank's say what of it was seen there.
-    rows = solar.drop(_OF_HEAT_PUMPS).with_columns(
-        *(
-            (pl.col(name) * _MJ_PER_KWH).round().cast(pl.Int64).alias(name)
-            for name in set(HOUSE_ENERGIES) & set(ENERGIES) - set(_OF_HEAT_PUMPS)
-        ),
-        (pl.col("covered_s") * _US_PER_S).round().cast(pl.Int64),
-    )
-    if parts:
-        # A sum over heat pumps of which one is unknown is unknown.
-        every = [
-            pl.when(pl.col(short).count() == len(parts)).then(pl.col(short).sum()).alias(short)
-            for short in names.values()
-        ]
-        least = pl.when(pl.len() == len(parts)).then(pl.col("heat_pump_s").min()).otherwise(0).alias("heat_pump_s")
-        together = pl.concat(parts).group_by("start").agg(*every, least)
-        rows = rows.join(together, on="start", how="left", maintain_order="left").with_columns(
-            pl.col("heat_pump_s").fill_null(0)
+    rows = _whole(
+        solar.rename({"heat_pump_kwh": "into_tank_kwh"}).drop("heat_pump_s"),
+        ["into_tank_kwh", *(name for name in ENERGIES if name in HOUSE_ENERGIES and name != "heat_pump_kwh")],
+        ["covered_s", "all_known_s", "immersion_known_s"],
+    ).with_columns(elapsed=(elapsed_s(known) * _US_PER_S).round().cast(pl.Int64))
+    if heat_pumps:
+        told = _of_heat_pumps(heat_pumps)
+        rows = rows.join(told, on="start", how="left", maintain_order="left").with_columns(
+            pl.col(*_TIMES_OF_HOURS.values()).fill_null(0)
         )
     else:
-        rows = rows.with_columns(
-            heat_pump_kwh=zero, heat_pump_heating_kwh=zero, electricity=zero, heat_pump_s=pl.col("covered_s")
-        )
-    given = pl.sum_horizontal(pl.col("solar_kwh", "immersion_kwh", "pellet_kwh").fill_null(0))
+        none = dict.fromkeys(_OF_HOURS.values(), pl.lit(0, pl.Int64))
+        rows = rows.with_columns(**none, heat_pump_s=pl.col("covered_s"), electrical_s=pl.col("elapsed"))
+    balanced = pl.col("all_known_s") >= pl.max_horizontal(pl.lit(1), pl.col("covered_s") * _LEAST_KNOWN_TOGETHER)
+    given = pl.sum_horizontal(pl.col("solar_kwh", "immersion_kwh", "pellet_kwh", "into_tank_kwh").fill_null(0))
     spent = pl.col("stored_change_kwh") + pl.col("draw_kwh") + pl.col("standby_loss_kwh")
-    closed = rows.with_columns(
-        closure_error_kwh=pl.col("heat_pump_kwh") + given - spent,
-        electrical_kwh=pl.col("electricity") + pl.col("immersion_kwh").fill_null(0),
+    is_named = "immersion" in installed(rules)
+    immersion = pl.col("immersion_electrical_kwh")
+    least = pl.min_horizontal("elapsed", "electrical_s", *(["immersion_known_s"] if is_named else []))
+    summed = rows.with_columns(
+        balanced_input_kwh=pl.when(balanced).then(given),
+        balanced_output_kwh=pl.when(balanced).then(spent),
+        balanced_s=pl.when(balanced).then("all_known_s").otherwise(0),
+        electrical_kwh=pl.col("heat_pump_electrical_kwh") + (immersion if is_named else immersion.fill_null(0)),
+    ).with_columns(
+        closure_error_kwh=pl.col("balanced_input_kwh") - pl.col("balanced_output_kwh"),
+        electrical_s=pl.when(pl.col("electrical_kwh").is_not_null()).then(least).otherwise(0),
+        open=pl.col("provisional") | (pl.lit(False) if final_until is None else pl.col("end") > final_until),
     )
-    return conform(_house_shown(closed, known), "house_hourly")
+    return _house_shown(summed, "house_hourly", rules, known)
+
+
+def _of_heat_pumps(heat_pumps: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Tables `hourly` → `start`, the sums of `_OF_HOURS` (whole mJ) and the least of `_TIMES_OF_HOURS` (µs). A sum over
+    heat pumps of which one is unknown is unknown."""
+    parts = [
+        _whole(rows.select("start", *_OF_HOURS, *_TIMES_OF_HOURS), _OF_HOURS, _TIMES_OF_HOURS) for rows in heat_pumps
+    ]
+    every = [
+        pl.when(pl.col(name).count() == len(parts)).then(pl.col(name).sum()).alias(short)
+        for name, short in _OF_HOURS.items()
+    ]
+    least = [
+        pl.when(pl.len() == len(parts)).then(pl.col(name).min()).otherwise(0).alias(short)
+        for name, short in _TIMES_OF_HOURS.items()
+    ]
+    return pl.concat(parts).group_by("start").agg(*every, *least)
+
+
+def _whole(rows: pl.DataFrame, energies: Iterable[str], durations: Iterable[str]) -> pl.DataFrame:
+    """Rows as they are stored, with these energies in mJ and durations in µs, so that they can be added."""
+    amounts = [pl.col(name) * _MJ_PER_KWH for name in energies] + [pl.col(name) * _US_PER_S for name in durations]
+    return rows.with_columns(amount.round().cast(pl.Int64) for amount in amounts)
 
 
 def house_by_calendar(
-    rows: pl.DataFrame, name: PeriodName, periods: Sequence[date], time_zone: str, known: Known
+    rows: pl.DataFrame, name: PeriodName, periods: Sequence[date], time_zone: str, rules: SolarRules, known: Known
 ) -> pl.DataFrame:
     """Table `house_daily`, `house_monthly` or `house_yearly`; arguments as of `solar_by_calendar`."""
     table = f"house_{name}"
     if rows.is_empty():
         return conform(None, table)
-    exact = rows.with_columns(
-        *((pl.col(column) * _MJ_PER_KWH).round().cast(pl.Int64).alias(column) for column in HOUSE_ENERGIES),
-        *((pl.col(column) * _US_PER_S).round().cast(pl.Int64).alias(column) for column in HOUSE_DURATIONS),
-    )
     merged = (
-        _in_periods(exact, name, periods, time_zone)
+        _in_periods(_whole(rows, HOUSE_ENERGIES, HOUSE_DURATIONS), name, periods, time_zone)
         .group_by("solar_system", "first", maintain_order=True)
-        .agg(known_sum(pl.col(column)) for column in [*HOUSE_ENERGIES, *HOUSE_DURATIONS])
+        .agg(
+            *(known_sum(pl.col(column)) for column in [*HOUSE_ENERGIES, *HOUSE_DURATIONS]),
+            pl.col("provisional").any().alias("open"),
+        )
     )
-    return conform(_house_shown(_placed(merged, name, time_zone), known), table)
+    return _house_shown(_placed(merged, name, time_zone), table, rules, known)
 
 
-def _house_shown(rows: pl.DataFrame, known: Known) -> pl.DataFrame:
+def _house_shown(rows: pl.DataFrame, table: str, rules: SolarRules, known: Known) -> pl.DataFrame:
+    """Rows in whole numbers with `start`, `end` and `open` → the table, with the ratios."""
     units = rows.with_columns(
         *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in HOUSE_ENERGIES),
         *(divided(pl.col(name), _US_PER_S).alias(name) for name in HOUSE_DURATIONS),
     )
-    given = pl.sum_horizontal("heat_pump_kwh", "solar_kwh", "immersion_kwh", "pellet_kwh")
-    return units.with_columns(
-        coverage=(pl.min_horizontal("covered_s", "heat_pump_s") / elapsed_s(known)).clip(0, 1),
+    given = pl.col("balanced_input_kwh")
+    shown = units.with_columns(
+        coverage=(pl.col("balanced_s") / elapsed_s(known)).clip(0, 1),
         closure=pl.when(given >= _LEAST_INPUT_KWH).then(pl.col("closure_error_kwh") / given),
+        electrical_coverage=(pl.col("electrical_s") / elapsed_s(known)).clip(0, 1),
+        provisional=_is_provisional(rules, known),
     )
+    return _with_content(conform(shown, table))

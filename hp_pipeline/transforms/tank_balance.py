@@ -57,6 +57,12 @@ def balance(frames: pl.DataFrame, cut: pl.Expr, rules: SolarRules) -> pl.DataFra
         rows.group_by("solar_system", "cut", maintain_order=True)
         .agg(
             *(_known_sum(f"device_{what}_kwh") for what in DEVICE_COUNTERS),
+            # What a driver did needs its own signal alone: what the tank makes of it, the layers, too.
+            _known_sum("immersion", "immersion_electrical_kwh"),
+            _time_where("immersion_known_s", pl.col("immersion").is_not_null()),
+            _time_where("pump_s", pl.col("solar_pump")),
+            _time_where("immersion_s", pl.col("immersion_heater_on") | (pl.col("immersion_heater_power") > 50)),
+            _time_where("pellet_s", pl.col("pellet_stove_on") | (pl.col("pellet_stove_power") > 50)),
             _time_where("stagnation_s", stagnant(rules)),
             # Of the frame itself, which ends with the start: what lies before it may not be loaded.
             (~pl.col("solar_pump") & pl.col("solar_pump_next")).sum().cast(pl.Int64).alias("pump_starts"),
@@ -120,7 +126,11 @@ def _old_split(reference: pl.Expr) -> list[pl.Expr]:
     """What the device's own program would book: each rise of the level, shared by weights (.1 … 1 solar by the
     collector's excess, .8 immersion heater), all of it to the stove when neither is on."""
     lift = pl.col("solar_collector_temperature") - reference
-    solar = pl.when((pl.col("solar_pump") & (lift > 5)).fill_null(False)).then((lift / 20).clip(0.1, 1)).otherwise(0.0)
+    solar = (
+        pl.when((pl.col("solar_pump") & (lift > 5)).fill_null(False))
+        .then(divided(lift, 20).clip(0.1, 1))
+        .otherwise(0.0)
+    )
     immersion = pl.when(pl.col("immersion_heater_on").fill_null(False)).then(0.8).otherwise(0.0)
     gain = pl.max_horizontal("change", 0)
     weights = solar + immersion
@@ -166,9 +176,7 @@ def _sums(known: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
         pl.col("span").sum().alias("covered_s"),
         _time_where("heaters_s", pl.all_horizontal(pl.lit(True), *heaters)),
         pl.col("heat_pump_known").sum().alias("heat_pump_s"),
-        _time_where("pump_s", pl.col("solar_pump")),
-        _time_where("immersion_s", pl.col("immersion_heater_on") | (pl.col("immersion_heater_power") > 50)),
-        _time_where("pellet_s", pl.col("pellet_stove_on") | (pl.col("pellet_stove_power") > 50)),
+        pl.col("heat_pump_known").filter(pl.all_horizontal(pl.lit(True), *heaters)).sum().alias("all_known_s"),
         mean(pl.col("tank_temperature"), "tank_temperature_mean"),
         mean(layers, "tank_top_temperature_mean"),
         mean(pl.col(TANK_LAYERS[0]), "tank_bottom_temperature_mean"),
@@ -222,7 +230,7 @@ def _dead_bands(known: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
     level = pl.col("level")
     bend = (level - 2 * level.shift(1) + level.shift(2)).over("cut").abs()
     many = (pl.len() >= 20) & (pl.col("span").median() <= _SPARSE // timedelta(microseconds=1))
-    noise = pl.col("bend").median() / (0.6745 * math.sqrt(6))
+    noise = divided(pl.col("bend").median(), 0.6745 * math.sqrt(6))
     least = round(rules.dead_band_kwh * _MJ_PER_KWH)
     return (
         known.with_columns(bend=bend)

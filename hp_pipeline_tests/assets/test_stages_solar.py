@@ -27,6 +27,7 @@ from hp_pipeline.simulation.parameters import DAIKIN_ALTHERMA
 from hp_pipeline.simulation.sensors import SensorModel, observe
 from hp_pipeline.simulation.weather import simulate_weather
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.tables import HOUSE_SUM_COLUMNS
 from hp_pipeline_tests.assets.small_house import contents, run_job, write_house
 from hp_pipeline_tests.transforms.solar_readings import PARAMETERS, RULES, START, readings, truth
 
@@ -229,6 +230,39 @@ def test_since_when_pump_heater_and_stove_are_on(whole: Workspace, told: pl.Data
     assert answer.exit_code == 0 and "2024-03-19" in answer.output
 
 
+ON = {"pump_s": "solar_pump", "immersion_s": "immersion_heater_on", "pellet_s": "pellet_stove_on"}
+"""Durations, and the states of `state_daily` that say the same."""
+
+
+def test_what_ran_is_known_while_a_layer_is_silent(told: pl.DataFrame, tmp_path: Path) -> None:
+    """One of eight layers lost over the sun of a day: every duration is that of `state_daily`, and that of a tank that
+    has lost none, while of the balance only the covered time is told."""
+    lost = START + timedelta(hours=31), START + timedelta(hours=42)
+    is_lost = pl.col("point").str.ends_with("rtd_sensor_3") & pl.col("time").is_between(*lost)
+    days, on = [], pl.DataFrame()
+    for name, rows in (("whole", told), ("dead", told.filter(~is_lost))):
+        workspace = sunny_house(tmp_path / name)
+        batch(workspace, rows)
+        update(workspace)
+        lake = workspace.lake
+        days.append(conform(lake.read("solar_daily/sun", lake.keys("solar_daily/sun")), "solar_daily").sort("start"))
+        states = conform(lake.read("state_daily/sun", lake.keys("state_daily/sun")), "state_daily")
+        on = states.filter(pl.col("state") == "on")
+        for duration, signal in ON.items():
+            known = dict(on.filter(pl.col("signal") == signal).select("period", "known_s").iter_rows())
+            ran = dict(days[-1].select("period", duration).iter_rows())
+            assert ran == pytest.approx({period: known.get(period, 0.0) for period in ran}, abs=1e-6), duration
+    whole, dead = days
+    assert dead["covered_s"].sum() < whole["covered_s"].sum() - 10 * 3600
+    assert dead["pump_s"].sum() > 4 * 3600
+    exact = [*ON, "stagnation_s", "pump_starts", "immersion_known_s"]
+    assert dead.select(exact).equals(whole.select(exact))
+    assert dead["immersion_electrical_kwh"].to_list() == pytest.approx(whole["immersion_electrical_kwh"].to_list())
+    assert whole["immersion_electrical_kwh"].to_list() == pytest.approx(whole["immersion_kwh"].to_list())
+    house = conform(lake.read("house_daily/sun", lake.keys("house_daily/sun")), "house_daily").sort("start")
+    assert house["immersion_electrical_kwh"].equals(dead["immersion_electrical_kwh"])
+
+
 def test_a_run_makes_and_checks_it(told: pl.DataFrame, tmp_path: Path) -> None:
     workspace = sunny_house(tmp_path)
     batch(workspace, told.filter(pl.col("time") < START + timedelta(hours=30)))
@@ -289,6 +323,56 @@ def made_of(folder: Path, told: Both) -> Workspace:
     store_readings(workspace, "pump", told.pump)
     update_both(workspace)
     return workspace
+
+
+LAYER_LOST = START + timedelta(hours=27), START + timedelta(hours=35)
+PUMP_LOST = START + timedelta(hours=38), START + timedelta(hours=46)
+
+
+def house_with_outages(folder: Path) -> Workspace:
+    """Three days of a tank that collector, immersion heater and heat pump heat; of the second a layer of the tank is
+    lost for eight hours, the heat pump for eight others."""
+    whole = both(timedelta(minutes=5), 3)
+    is_lost = pl.col("point").str.ends_with("rtd_sensor_3") & pl.col("time").is_between(*LAYER_LOST)
+    pump = whole.pump.filter(~pl.col("time").is_between(*PUMP_LOST))
+    return made_of(folder, replace(whole, told=whole.told.filter(~is_lost), pump=pump))
+
+
+def test_the_balance_of_a_house_is_of_the_hours_in_which_all_is_known(tmp_path: Path) -> None:
+    workspace = house_with_outages(tmp_path)
+    lake, tables = workspace.lake, []
+    for name in ("house_hourly", "house_daily", "house_monthly", "house_yearly"):
+        tables.append(conform(lake.read(f"{name}/sun", lake.keys(f"{name}/sun")), name).sort("start"))
+    rows, days, *_ = tables
+    own = [rows.filter(pl.col("local_start").str.starts_with(day)) for day in days["period"]]
+    for table in tables:
+        for sums in HOUSE_SUM_COLUMNS:
+            assert table[sums.name].sum() == pytest.approx(rows[sums.name].sum(), abs=1e-6), sums.name
+        error = table["balanced_input_kwh"] - table["balanced_output_kwh"]
+        assert table["closure_error_kwh"].to_list() == pytest.approx(error.to_list(), abs=1e-9)
+    for day, hours_of_day in zip(days.iter_rows(named=True), own, strict=True):
+        for sums in HOUSE_SUM_COLUMNS:
+            assert (day[sums.name] or 0) == pytest.approx(hours_of_day[sums.name].sum(), abs=1e-6), sums.name
+    second = days.row(1, named=True)
+    assert second["period"] == "2024-03-19"
+    # Tank and heat pump are known for two thirds of the day each, together for a third.
+    assert second["covered_s"] / 86400 == pytest.approx(16 / 24, abs=0.02)
+    assert second["heat_pump_s"] / 86400 == pytest.approx(16 / 24, abs=0.05)
+    assert second["coverage"] == pytest.approx(own[1]["coverage"].sum() / 24)
+    assert second["coverage"] == pytest.approx(8 / 24, abs=0.06)
+    lost = [pl.col("start") >= first for first, _ in (LAYER_LOST, PUMP_LOST)]
+    back = [pl.col("end") <= last for _, last in (LAYER_LOST, PUMP_LOST)]
+    for begins, ends in zip(lost, back, strict=True):
+        silent = rows.filter(begins, ends)
+        assert silent.height == 8 and silent["balanced_s"].sum() == silent["coverage"].sum() == 0
+    # What was not lost is not lacking: the electricity of the heater while the layer was.
+    dead = rows.filter(lost[0], back[0])
+    assert dead["covered_s"].sum() == 0 and dead["immersion_kwh"].null_count() == 8
+    assert dead["electrical_coverage"].min() > 0.9 and dead["electrical_kwh"].null_count() == 0
+    assert dead["immersion_electrical_kwh"].sum() > 2
+    assert within(rows).filter(pl.col("balanced_s") > 0)["closure_error_kwh"].abs().max() < 0.35
+    assert not within(rows)["provisional"].any() and days["provisional"].to_list() == [False] * 3 + [True]
+    assert rows["content"].n_unique() == rows.height
 
 
 def within(rows: pl.DataFrame) -> pl.DataFrame:

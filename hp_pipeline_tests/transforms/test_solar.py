@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -22,7 +22,14 @@ from hp_pipeline.transforms.decode import Decoded
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import conform
-from hp_pipeline.transforms.solar import house_by_calendar, house_hourly, solar_by_calendar, solar_hourly
+from hp_pipeline.transforms.solar import (
+    HOUSE_DURATIONS,
+    HOUSE_ENERGIES,
+    house_by_calendar,
+    house_hourly,
+    solar_by_calendar,
+    solar_hourly,
+)
 from hp_pipeline.transforms.tank_balance import ENERGIES
 from hp_pipeline.transforms.tank_heat import ChargingHeatPump
 from hp_pipeline.vocabulary.rules import SolarRules
@@ -183,6 +190,12 @@ def test_the_balance_is_exact_however_it_is_cut(told: Decoded, zone: str) -> Non
     assert (hours["covered_s"] <= 3600).all()
     for name in ("solar_kwh", "immersion_kwh", "pellet_kwh", "draw_kwh"):
         assert (hours[name].fill_null(0) >= 0).all()
+    # An hour made alone has the same digits, also where ratios are of no round time.
+    partly = hours.filter(pl.col("covered_s").is_between(1, 3599)).head(4)
+    for begin, end_of_it in partly.select("start", "end").iter_rows():
+        own = frames.filter(pl.col("start") >= begin, pl.col("start") < end_of_it)
+        alone = solar_hourly(own, begin, end_of_it, zone, SMALL, Known())
+        assert encode(alone, {}) == encode(hours.filter(pl.col("start") == begin), {})
     # Telescopes: over stretches without a gap the sum of changes is the difference of the levels at their ends.
     known = frames.filter(pl.col("stored_energy_end_kwh").is_not_null())
     breaks = (known["start"] != known["end"].shift(1)).fill_null(True)
@@ -204,6 +217,31 @@ def test_the_balance_is_exact_however_it_is_cut(told: Decoded, zone: str) -> Non
     if zone == "Europe/Berlin" and daily.height > 1:
         lengths = dict(daily.select("period", (pl.col("end") - pl.col("start")).dt.total_hours()).iter_rows())
         assert lengths.get("2026-10-25", 25) == 25
+
+
+@given(told=histories(), lost=st.tuples(st.integers(0, 48), st.integers(1, 48)), layer=st.sampled_from([1, 2]))
+@settings(max_examples=25, deadline=None)
+def test_what_drivers_did_does_not_depend_on_the_layers(told: Decoded, lost: tuple[int, int], layer: int) -> None:
+    """A sensor in the tank that is silent takes nothing from the electricity of the immersion heater."""
+    begin = FIRST + timedelta(hours=lost[0])
+    name = f"tank_layer_{layer}_temperature"
+    is_lost = pl.col("time").is_between(begin, begin + timedelta(hours=lost[1]))
+    dead = Decoded(signals={**told.signals, name: told.signals[name].filter(~is_lost)}, times=told.times)
+    frames, rows = [], []
+    for one in (told, dead):
+        frames.append(tank_frames.solar_frames(one, {}, "sun", FIRST, FIRST + 2 * DAY, SMALL))
+        hours = solar_hourly(frames[-1], FIRST, FIRST + 2 * DAY, "UTC", SMALL, Known())
+        rows.append(hours.filter(pl.col("immersion_known_s") > 0))
+        assert (hours["immersion_electrical_kwh"].is_null() == (hours["immersion_known_s"] == 0)).all()
+        assert (hours["immersion_kwh"].fill_null(0) <= hours["immersion_electrical_kwh"].fill_null(0)).all()
+    of_drivers = ["start", "immersion_known_s", "pump_s", "immersion_s", "pellet_s", "stagnation_s", "pump_starts"]
+    assert rows[1][of_drivers].equals(rows[0][of_drivers])
+    assert rows[1]["immersion_electrical_kwh"].to_list() == pytest.approx(
+        rows[0]["immersion_electrical_kwh"].to_list(), abs=1e-6
+    )
+    span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
+    told_us = frames[1].filter(pl.col("immersion_heater_power").is_not_null()).select(span.sum()).item()
+    assert round(rows[1]["immersion_known_s"].sum() * 1e6) == told_us
 
 
 @given(
@@ -273,6 +311,12 @@ def test_levels_layers_and_losses() -> None:
     assert row["stored_energy_rate_kw"] == pytest.approx(-kwh_per_k / 10)
     assert row["solar_kwh_per_m2"] == 0
 
+
+MINUTE = {
+    name: replace(PROFILE.mappings[name], max_age=timedelta(minutes=1))
+    for name in ("immersion_heater_on", "pellet_stove_on")
+}
+"""Heaters that are known no longer than a minute after they were told."""
 
 MAX_AGE = {name: PROFILE.mappings[name].max_age for name in ("solar_pump", "immersion_heater_on", "pellet_stove_on")}
 
@@ -418,6 +462,7 @@ def hours_of_a_heat_pump(dhw: list[float | None]) -> pl.DataFrame:
                 "thermal_energy_heating_kwh": [3.0] * len(dhw),
                 "electrical_energy_kwh": [1.0] * len(dhw),
                 "thermal_s": [3600.0 if heat is not None else 0.0 for heat in dhw],
+                "electrical_s": [3600.0] * len(dhw),
             },
             schema_overrides={"thermal_energy_dhw_kwh": pl.Float64},
         ),
@@ -425,24 +470,196 @@ def hours_of_a_heat_pump(dhw: list[float | None]) -> pl.DataFrame:
     )
 
 
+def charging_by_hours(dhw: Sequence[float | None]) -> ChargingHeatPump:
+    """The heat pump of `hours_of_a_heat_pump`: in mode dhw all the time, its heat even within each hour."""
+    hours = [FIRST + timedelta(hours=place) for place in range(len(dhw))]
+    segments = {
+        "start": hours,
+        "end": [at + timedelta(hours=1) for at in hours],
+        "mode": ["dhw"] * len(dhw),
+        "state": ["on"] * len(dhw),
+        "observed_s": [3600.0] * len(dhw),
+        "thermal_s": [0.0 if heat is None else 3600.0 for heat in dhw],
+    }
+    quarters = {
+        "start": [at + timedelta(minutes=15 * place) for at in hours for place in range(4)],
+        "thermal_energy_dhw_kwh": [heat and heat / 4 for heat in dhw for _ in range(4)],
+    }
+    floats = {"thermal_energy_dhw_kwh": pl.Float64}
+    return ChargingHeatPump(
+        conform(pl.DataFrame(segments), "segments"),
+        conform(None, "frames"),
+        conform(pl.DataFrame(quarters, schema_overrides=floats), "quarter_hourly"),
+    )
+
+
 def test_the_balance_of_the_house_tells_what_does_not_close() -> None:
+    """The tank gains 2 kWh in each of four hours, of which two heat pumps give 2, 1.5, more than is known, and 2.5."""
     rules = SolarRules(litres=320.0, shares=(1.0,))
     gain = 1 / (320 * 4186.8 / 3.6e6)
-    times, values = straight(3, [(40.0, 40 + 6 * gain)])
+    times, values = straight(4, [(40.0, 40 + 8 * gain)])
     frames = tank_frames.solar_frames(decoded(1, times, values, {}), {}, "sun", FIRST, FIRST + DAY, rules)
+    gave: list[list[float | None]] = [[1.0, 0.5, None, 1.5], [1.0, 1.0, 2.0, 1.0]]
+    tank = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known(), [charging_by_hours(dhw) for dhw in gave])
+    hours = house_hourly(tank, [hours_of_a_heat_pump(dhw) for dhw in gave], rules, Known())
+    assert hours["heat_pump_kwh"].to_list() == [2.0, 1.5, None, 2.5]
+    near = [pytest.approx(error, abs=1e-6) for error in (0, -0.5, 0)]
+    assert hours["closure_error_kwh"].to_list() == [*near[:2], None, near[2]]
+    assert hours["closure"].to_list()[1] == pytest.approx(-1 / 3)
+    assert hours["coverage"].to_list() == [1, 1, 0, 1]
+    day = house_by_calendar(hours, "daily", [FIRST.date()], "UTC", rules, Known()).row(0, named=True)
+    assert day["heat_pump_kwh"] == day["balanced_input_kwh"] == 6
+    assert day["closure_error_kwh"] == pytest.approx(-0.5, abs=1e-6)
+    assert day["electrical_kwh"] == 8
+    assert day["coverage"] == pytest.approx(3 / 24)
     tank = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", rules, Known())
-    pumps = [hours_of_a_heat_pump([1.0, 1.5, None]), hours_of_a_heat_pump([1.0, 1.0, 2.0])]
-    hours = house_hourly(tank, pumps, Known())
-    assert hours["heat_pump_kwh"].to_list() == [2.0, 2.5, None]
-    assert hours["closure_error_kwh"].to_list() == [pytest.approx(0, abs=1e-6), pytest.approx(0.5, abs=1e-6), None]
-    assert hours["closure"].to_list()[1] == pytest.approx(0.2)
-    assert hours["coverage"].to_list() == [1, 1, 0]
-    day = house_by_calendar(hours, "daily", [FIRST.date()], "UTC", Known()).row(0, named=True)
-    assert day["heat_pump_kwh"] == 4.5
-    assert day["electrical_kwh"] == 6
-    assert day["coverage"] == pytest.approx(2 / 24)
-    alone = house_hourly(tank, [], Known())
-    assert alone["closure_error_kwh"].to_list() == [pytest.approx(-2, abs=1e-6)] * 3
+    alone = house_hourly(tank, [], rules, Known())
+    assert alone["closure_error_kwh"].to_list() == [pytest.approx(-2, abs=1e-6)] * 4
+    assert alone["electrical_kwh"].to_list() == [0.0] * 4
+
+
+def without(told: Decoded, lost: Mapping[str, tuple[int, int]]) -> Decoded:
+    """What was told but for some hours of some signals."""
+    series = dict(told.signals)
+    for name, (first, count) in lost.items():
+        begin = FIRST + timedelta(hours=first)
+        is_lost = pl.col("time").is_between(begin, begin + timedelta(hours=count))
+        series[name] = series[name].filter(~is_lost)
+    return Decoded(signals=series, times=told.times)
+
+
+OUTAGES = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(
+        ("tank_layer_1_temperature", "tank_layer_2_temperature", "immersion_heater_on", "pellet_stove_on"),
+        st.tuples(st.integers(0, 30), st.integers(1, 12)),
+    ),
+)
+
+
+@given(told=histories(), lost=OUTAGES, seed=st.integers(0, 2**32), zone=st.sampled_from(["UTC", "Europe/Berlin"]))
+@settings(max_examples=25, deadline=None)
+def test_the_house_is_the_sum_of_its_hours_whatever_is_lost_when(
+    told: Decoded, lost: dict[str, tuple[int, int]], seed: int, zone: str
+) -> None:
+    """Layers, heaters and heat pumps are each silent at times of their own."""
+    chance, end = Random(seed), FIRST + 2 * DAY
+    frames = tank_frames.solar_frames(without(told, lost), MINUTE, "sun", FIRST, end, SMALL)
+    gave = [[chance.choice([None, 0.0, chance.uniform(0, 2)]) for _ in range(48)] for _ in range(2)]
+    tank = solar_hourly(frames, FIRST, end, zone, SMALL, Known(), [charging_by_hours(dhw) for dhw in gave])
+    pumps = [hours_of_a_heat_pump(dhw) for dhw in gave]
+    hours = house_hourly(tank, pumps, SMALL, Known())
+    # Neither the order of the heat pumps and of the rows, nor what is made at once, matters.
+    shuffled = house_hourly(
+        tank, [rows.sample(fraction=1, shuffle=True, seed=seed) for rows in pumps[::-1]], SMALL, Known()
+    )
+    each = [tank.slice(place, 1) for place in range(tank.height + 1)]
+    apart = pl.concat(house_hourly(row, pumps, SMALL, Known()) for row in each)
+    assert shuffled.equals(hours) and apart.equals(hours)
+
+    # An hour is balanced, or nothing is said of its balance; that of one hour is what the tank cannot explain.
+    said = hours.filter(pl.col("balanced_s") > 0)
+    assert hours.filter(pl.col("balanced_s") == 0)["balanced_input_kwh"].is_null().all()
+    of_tank = tank.filter(pl.col("start").is_in(said["start"].implode()))
+    assert (of_tank["all_known_s"] == said["balanced_s"]).all()
+    assert (of_tank["all_known_s"] >= 0.9 * of_tank["covered_s"]).all()
+    for shown, row in zip(said.iter_rows(named=True), of_tank.iter_rows(named=True), strict=True):
+        heats = [row[name] for name in ("solar_kwh", "immersion_kwh", "pellet_kwh", "heat_pump_kwh")]
+        assert whole(shown["balanced_input_kwh"]) == sum(map(whole, heats))
+        assert whole(shown["closure_error_kwh"]) == -whole(row["unexplained_kwh"])
+
+    days = [FIRST.date() + place * DAY for place in range(-1, 3)]
+    daily = house_by_calendar(hours, "daily", days, zone, SMALL, Known())
+    monthly = house_by_calendar(daily, "monthly", [date(2026, 10, 1)], zone, SMALL, Known())
+    yearly = house_by_calendar(monthly, "yearly", [date(2026, 1, 1)], zone, SMALL, Known())
+    for rows in (hours, daily, monthly, yearly):
+        for name in (*HOUSE_ENERGIES, *HOUSE_DURATIONS):
+            assert sum(map(whole, rows[name])) == sum(map(whole, hours[name])), name
+        for row in rows.iter_rows(named=True):
+            error = whole(row["balanced_input_kwh"]) - whole(row["balanced_output_kwh"])
+            assert whole(row["closure_error_kwh"]) == error
+            if row["closure"] is not None:
+                assert row["closure"] == pytest.approx(row["closure_error_kwh"] / row["balanced_input_kwh"])
+            lasted = (row["end"] - row["start"]).total_seconds()
+            assert row["coverage"] == pytest.approx(row["balanced_s"] / lasted)
+            assert row["balanced_s"] <= min(row["covered_s"], lasted) and row["electrical_s"] <= lasted
+    part = house_by_calendar(hours.sample(fraction=1, shuffle=True, seed=seed), "daily", days, zone, SMALL, Known())
+    assert part.sort("start").equals(daily.sort("start"))
+
+
+def test_what_is_lost_in_one_hour_changes_the_balance_of_no_other() -> None:
+    """Eight hours of a layer, then eight of a heat pump: the coverage is the share of the hours that are left."""
+    told = plain()
+    gave: list[float | None] = [0.5] * 24
+    rows = []
+    for lost, silent in (({}, ()), ({"tank_layer_1_temperature": (3, 8)}, range(12, 20))):
+        frames = tank_frames.solar_frames(without(told, lost), {}, "sun", FIRST, FIRST + DAY, SMALL)
+        dhw = [None if hour in silent else heat for hour, heat in enumerate(gave)]
+        tank = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known(), [charging_by_hours(dhw)])
+        hours = house_hourly(tank, [hours_of_a_heat_pump(dhw)], SMALL, Known())
+        rows.append((hours, house_by_calendar(hours, "daily", [FIRST.date()], "UTC", SMALL, Known())))
+    (all_hours, _), (hours, day) = rows
+    balanced = [0, 1, 2, 11, *range(20, 24)]
+    partly = hours["covered_s"].to_list()
+    assert [place for place, known_s in enumerate(hours["balanced_s"]) if known_s >= 3500] == balanced
+    assert all(known_s in (0, covered_s) for known_s, covered_s in zip(hours["balanced_s"], partly, strict=True))
+    untouched = [0, 1, *range(20, 24)]
+    assert all_hours[untouched].equals(hours[untouched])
+    assert day["coverage"][0] == pytest.approx(hours["coverage"].mean())
+    assert day["coverage"][0] == pytest.approx(8 / 24, abs=0.01)
+    # Alone, tank and heat pump are known for twice as long.
+    assert day["covered_s"][0] > 15.5 * 3600 and day["heat_pump_s"][0] == 16 * 3600
+
+
+def test_an_hour_of_the_house_is_provisional_until_what_it_is_made_of_is_final() -> None:
+    frames = tank_frames.solar_frames(plain(), {}, "sun", FIRST, FIRST + DAY, SMALL)
+    dhw: list[float | None] = [0.5] * 24
+    pumps = [hours_of_a_heat_pump(dhw)]
+    until = Known(FIRST, FIRST + timedelta(hours=20))
+    tank = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, until, [charging_by_hours(dhw)])
+    final = house_hourly(tank, pumps, SMALL, until)
+    assert final["provisional"].to_list() == tank["provisional"].to_list() == [False] * 19 + [True] * 5
+    open_ = house_hourly(tank, pumps, SMALL, until, FIRST + timedelta(hours=5.5))
+    assert open_["provisional"].to_list() == [False] * 5 + [True] * 19
+    assert open_["content"].to_list() == final["content"].to_list()
+    for hours, is_open in ((final.head(19), False), (open_.head(6), True)):
+        day = house_by_calendar(hours, "daily", [FIRST.date()], "UTC", SMALL, Known())
+        assert day["provisional"].to_list() == [is_open]
+    # What a heat pump tells late restates its hour, and no other.
+    late = house_hourly(tank, [hours_of_a_heat_pump([*dhw[:3], 0.75, *dhw[4:]])], SMALL, until)
+    changed = [place for place in range(24) if late["content"][place] != final["content"][place]]
+    assert changed == [3]
+
+
+def test_the_electricity_of_the_house_is_that_of_hours_in_which_no_part_of_it_is_unknown() -> None:
+    """Three hours of a heat pump with 1 kWh each; an immersion heater of 2 kW that is on, and not told in the third."""
+    times, values = straight(3, [(30.0, 33.0), (60.0, 60.0)])
+    rod = pl.DataFrame({"time": times, "value": [1.0] * len(times)}, schema=dict(DECODED))
+    told = decoded(2, times, values, {})
+    until = FIRST + timedelta(hours=2)
+    rod = rod.filter(pl.col("time") < until)
+    told = Decoded(signals={**told.signals, "immersion_heater_on": rod}, times=told.times)
+    # Held no longer: told at 1:59 for the last time, it would be known for an hour more.
+    ages = {"immersion_heater_on": replace(PROFILE.mappings["immersion_heater_on"], max_age=timedelta(seconds=30))}
+    for dead_layer in (False, True):
+        some = told
+        if dead_layer:
+            layer = told.signals["tank_layer_1_temperature"].filter(pl.col("time") <= FIRST + timedelta(minutes=30))
+            some = Decoded(signals={**told.signals, "tank_layer_1_temperature": layer}, times=told.times)
+        frames = tank_frames.solar_frames(some, ages, "sun", FIRST, FIRST + DAY, SMALL)
+        tank = solar_hourly(frames, FIRST, FIRST + DAY, "UTC", SMALL, Known())
+        assert tank["covered_s"].sum() == (1800 if dead_layer else 3 * 3600)
+        hours = house_hourly(tank, [hours_of_a_heat_pump([1.0] * 3)], SMALL, Known())
+        assert hours["immersion_electrical_kwh"].to_list() == [2.0, 2.0, None]
+        assert hours["heat_pump_electrical_kwh"].to_list() == [1.0] * 3
+        assert hours["electrical_kwh"].to_list() == [3.0, 3.0, None]
+        assert hours["electrical_s"].to_list() == [3600, 3600, 0]
+        day = house_by_calendar(hours, "daily", [FIRST.date()], "UTC", SMALL, Known()).row(0, named=True)
+        assert day["electrical_kwh"] == 6
+        assert day["electrical_coverage"] == pytest.approx(2 / 24)
+        # Without a heater in the settings there is nothing to lack.
+        none = house_hourly(tank, [hours_of_a_heat_pump([1.0] * 3)], replace(SMALL, immersion_kw=None), Known())
+        assert none["electrical_s"].to_list() == [3600.0] * 3
 
 
 def test_an_hour_is_provisional_until_readings_from_behind_it_are_there() -> None:
@@ -537,6 +754,11 @@ def test_the_balance_is_exact_whatever_heat_pumps_give(told: Decoded, seed: int,
 
 def plain_day() -> pl.DataFrame:
     """Frames of a day on which the heaters of the tank run by the clock."""
+    return tank_frames.solar_frames(plain(), {}, "sun", FIRST, FIRST + DAY, SMALL)
+
+
+def plain() -> Decoded:
+    """What is told of it."""
     chance = Random(11)
     times = [FIRST + timedelta(seconds=60 * i) for i in range(24 * 60 + 12)]
     walk, values = [30.0, 60.0], []
@@ -546,7 +768,7 @@ def plain_day() -> pl.DataFrame:
     names = ("solar_pump", "immersion_heater_on", "pellet_stove_on")
     states = {name: [float(i // 50 % (3 + place) == 0) for i in range(len(times))] for place, name in enumerate(names)}
     states["solar_collector_temperature"] = [80.0] * len(times)
-    return tank_frames.solar_frames(decoded(2, times, values, states), {}, "sun", FIRST, FIRST + DAY, SMALL)
+    return decoded(2, times, values, states)
 
 
 def test_without_a_heat_pump_an_hour_is_as_it_was_before_there_could_be_one() -> None:

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
+from typing import ClassVar
 
 import polars as pl
 
@@ -97,6 +98,9 @@ class SolarStatesStage(StatesStage):
 class _ChargedStage(Stage):
     """A stage that also follows from readings of the heat pumps that heat the tank."""
 
+    kinds: ClassVar[Sequence[str]] = ("thermal",)
+    """The kinds of their energies that it follows from."""
+
     @cached_property
     def reach(self) -> int:
         """That of the plant that reaches furthest."""
@@ -119,13 +123,28 @@ class _ChargedStage(Stage):
                 since = min(since, day_of(framed[told_before - 1]))
         return since
 
+    @cached_property
+    def _final(self) -> dict[str, datetime | None]:
+        """By heat pump up to when its energies are final; None where there is nothing of it."""
+        heat_pumps = _solar(self.plant).heat_pumps
+        newest = ((plant, FramesStage(plant, self._listing).known.until) for plant in heat_pumps)
+        return {plant.id: until and until - _still_changes(plant, self.kinds) for plant, until in newest}
+
+    def _what_is_open(self, key: str) -> tuple[Known, list[datetime]]:
+        """The ends of what is known that matter to the hours of a day: of the tank's frames, and of what is final of
+        each heat pump. Before the day and behind it, it does not matter where that ends."""
+        start = midnight(day_of(key))
+        end = start + timedelta(hours=26)
+        final = [max(at, start) for at in self._final.values() if at is not None and at < end]
+        return self.known_within(start, end + _rules(self).max_gap), final
+
 
 class SolarHourlyStage(_ChargedStage):
     """Table `solar_frames`, and `HEAT_TABLES` of the heat pumps that heat the tank → `solar_hourly`, under the UTC day
     on which an hour begins."""
 
     tables = ("solar_hourly",)
-    version = 3
+    version = 4
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with frames, and the day before one when its last hour goes on into it."""
@@ -150,22 +169,12 @@ class SolarHourlyStage(_ChargedStage):
         return [(asset, day) for asset in (self.asset("solar_frames"), *heats) for day in self._days(key)]
 
     def shape(self, key: str) -> str:
-        start = midnight(day_of(key))
-        end = start + timedelta(hours=26)
-        known = self.known_within(start, end + _rules(self).max_gap)
-        # Before the day and behind it, it does not matter where the heat of a heat pump ends to be final.
-        final = [max(at, start) for at in self._final.values() if at is not None and at < end]
+        known, final = self._what_is_open(key)
         return repr((_rules(self), self.plant.time_zone, known, [plant.id for plant in self._heat_pumps], final))
 
     @property
     def _heat_pumps(self) -> tuple[Plant, ...]:
         return _solar(self.plant).heat_pumps
-
-    @cached_property
-    def _final(self) -> dict[str, datetime | None]:
-        """By heat pump up to when its heat is final; None where there is nothing of it."""
-        newest = ((plant, FramesStage(plant, self._listing).known.until) for plant in self._heat_pumps)
-        return {plant.id: until and until - _still_changes(plant) for plant, until in newest}
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         days = list(dict.fromkeys(day for key in keys for day in self._days(key)))
@@ -194,10 +203,10 @@ HEAT_TABLES: Mapping[str, Sequence[str]] = {
 """The tables of a heat pump that say what it gives a tank, with what is read of them."""
 
 
-def _still_changes(plant: Plant) -> timedelta:
-    """How far before its newest reading a heat pump's heat may still change: a defrost in progress changes modes, and a
-    counter of heat that moves at last tells of what ran before."""
-    counts = any(name in plant.mappings for name in SIGNALS["thermal"] & COUNTER_SIGNALS)
+def _still_changes(plant: Plant, kinds: Iterable[str]) -> timedelta:
+    """How far before its newest reading these energies of a heat pump may still change: a defrost in progress changes
+    modes, and a counter that moves at last tells of what ran before."""
+    counts = any(name in plant.mappings for kind in kinds for name in SIGNALS[kind] & COUNTER_SIGNALS)
     return max(plant.rules.provisional_after, increments.REACH if counts else timedelta())
 
 
@@ -205,7 +214,7 @@ class SolarDailyStage(_ChargedStage, DailyStage):
     """Table `solar_hourly` → `solar_daily`: local days, each from the UTC days around it."""
 
     tables = ("solar_daily",)
-    version = 3
+    version = 4
     within = "solar_hourly"
 
     def shape(self, key: str) -> str:
@@ -238,7 +247,7 @@ class SolarMonthlyStage(SolarPeriodStage):
     """Table `solar_daily` → `solar_monthly`."""
 
     tables = ("solar_monthly",)
-    version = 3
+    version = 4
     name = "monthly"
     below = "daily"
 
@@ -247,7 +256,7 @@ class SolarYearlyStage(SolarPeriodStage):
     """Table `solar_monthly` → `solar_yearly`."""
 
     tables = ("solar_yearly",)
-    version = 3
+    version = 4
     name = "yearly"
     below = "monthly"
 
@@ -256,6 +265,8 @@ class HouseHourlyStage(_ChargedStage):
     """Table `solar_hourly`, and `hourly` of the heat pumps that heat the tank → `house_hourly`."""
 
     tables = ("house_hourly",)
+    version = 2
+    kinds = ("electrical", "thermal")
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with hours of the tank."""
@@ -277,23 +288,24 @@ class HouseHourlyStage(_ChargedStage):
         return [(asset, key) for asset in (self.asset("solar_hourly"), *self._heat_pumps)]
 
     def shape(self, key: str) -> str:
-        start = midnight(day_of(key))
-        return repr((self.plant.time_zone, self.known_within(start, start + timedelta(hours=26))))
+        return repr((_rules(self), self.plant.time_zone, self._heat_pumps, *self._what_is_open(key)))
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         hours = conform(self.lake.read(self.asset("solar_hourly"), list(keys)), "solar_hourly")
         others = [conform(self.lake.read(asset, list(keys)), "hourly") for asset in self._heat_pumps]
-        return {"house_hourly": by_day(solar.house_hourly(hours, others, self.known), keys)}
+        final = min((at for at in self._final.values() if at is not None), default=None)
+        return {"house_hourly": by_day(solar.house_hourly(hours, others, _rules(self), self.known, final), keys)}
 
 
 class HouseDailyStage(_ChargedStage, DailyStage):
     """Table `house_hourly` → `house_daily`."""
 
     tables = ("house_daily",)
+    version = 2
     within = "house_hourly"
 
     def shape(self, key: str) -> str:
-        return repr((self.plant.time_zone, self.known_in_period("daily", key)))
+        return repr((_rules(self), self.plant.time_zone, _known(self, "daily", key)))
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         days = sorted({part for key in keys for _, part in self.inputs(key)})
@@ -303,7 +315,7 @@ class HouseDailyStage(_ChargedStage, DailyStage):
 
 def _house_merged(stage: Stage, name: PeriodName, rows: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
     zone = stage.plant.time_zone
-    made = solar.house_by_calendar(rows, name, [day_of(key) for key in keys], zone, stage.known)
+    made = solar.house_by_calendar(rows, name, [day_of(key) for key in keys], zone, _rules(stage), stage.known)
     return _by_first_day(made, zone)
 
 
@@ -313,7 +325,7 @@ class HousePeriodStage(_ChargedStage, PeriodStage):
     family = "house_"
 
     def shape(self, key: str) -> str:
-        return repr((self.plant.time_zone, self.known_in_period(self.name, key)))
+        return repr((_rules(self), self.plant.time_zone, _known(self, self.name, key)))
 
     def merged(self, rows: pl.DataFrame, keys: Sequence[str]) -> dict[str, pl.DataFrame]:
         return _house_merged(self, self.name, rows, keys)
@@ -323,6 +335,7 @@ class HouseMonthlyStage(HousePeriodStage):
     """Table `house_daily` → `house_monthly`."""
 
     tables = ("house_monthly",)
+    version = 2
     name = "monthly"
     below = "daily"
 
@@ -331,5 +344,6 @@ class HouseYearlyStage(HousePeriodStage):
     """Table `house_monthly` → `house_yearly`."""
 
     tables = ("house_yearly",)
+    version = 2
     name = "yearly"
     below = "monthly"

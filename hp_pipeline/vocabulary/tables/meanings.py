@@ -451,16 +451,21 @@ MEANINGS: Final = (
             null_when="the layers, or what drove it, are not known"),
     Meaning("coverage", f"{_SOLAR}|{_HOUSE}", "solar"),
     Meaning(
-        "closure_error_kwh", _HOUSE, "solar",
-        "heat_pump_kwh + coalesce(solar_kwh, 0) + coalesce(immersion_kwh, 0) + coalesce(pellet_kwh, 0)"
-        " - stored_change_kwh - draw_kwh - standby_loss_kwh",
-        null_when="heat of a heat pump, or the tank, is not known",
+        "balanced_(input|output)_kwh", _HOUSE, "solar",
+        method="sum over the hours for which tank, heaters of the settings and heat pumps are known together for 0.9 "
+        "of the time for which the tank is, of that time",
+        boundary="the heat of heat pumps as the tank's hours have it, not that of the time for which the tank is not "
+        "known",
+        null_when="there is no such hour",
     ),
     Meaning(
-        "closure", _HOUSE, "solar",
-        "closure_error_kwh / (coalesce(heat_pump_kwh, 0) + coalesce(solar_kwh, 0) + coalesce(immersion_kwh, 0)"
-        " + coalesce(pellet_kwh, 0))",
-        null_when="less than 0.05 kWh came in",
+        "closure_error_kwh", _HOUSE, "solar", "balanced_input_kwh - balanced_output_kwh",
+        boundary="the hours that are balanced; of an hour it is what is unexplained of it, with the other sign",
+        null_when="no hour is balanced",
+    ),
+    Meaning(
+        "closure", _HOUSE, "solar", "closure_error_kwh / balanced_input_kwh",
+        boundary="the hours that are balanced", null_when="less than 0.05 kWh came in",
     ),
     # ---- what the others are made of
     Meaning(
@@ -526,13 +531,24 @@ MEANINGS: Final = (
             null_when="the settings do not tell the height or the area, or the layers are not known"),
     Meaning("(legacy|device)_(solar|immersion|pellet)_kwh", _SOLAR, "solar", boundary="for comparison only",
             null_when="what it is made from is not told"),
-    Meaning("(pump|immersion|pellet|stagnation|idle|covered|heaters|heat_pump)_s|pump_starts", _SOLAR, "solar",
-            null_when="it is not told"),
+    Meaning("(covered|heaters|heat_pump|all_known|idle)_s", _SOLAR, "solar"),
+    Meaning("(pump|immersion|pellet|stagnation)_s|pump_starts|immersion_known_s", _SOLAR, "solar",
+            boundary="the time for which its own signals are known, layers or not; `pump_s` and, where no meter tells "
+            "it, the others are what `state_daily` has"),
     Meaning("(stored_energy|usable_litres)_(first|last|min|max)|(tank|tank_top|tank_bottom)_temperature_mean"
             "|solar_collector_temperature_max|idle_excess_mean", _SOLAR, "solar", null_when="the layers are not known"),
-    Meaning("(heat_pump|heat_pump_heating|solar|immersion|pellet|stored_change|draw|standby_loss|electrical)_kwh"
+    Meaning("(heat_pump|heat_pump_heating|solar|immersion|pellet|stored_change|draw|standby_loss)_kwh"
             "|covered_s|heat_pump_s", _HOUSE, "solar",
-            method="heat pumps: their hourly figures; the others: the tank's", null_when="it is not known"),
+            method="heat pumps: their hourly figures; the others: the tank's", boundary="own time of each",
+            null_when="it is not known"),
+    Meaning("immersion_electrical_kwh", _SOLAR, "solar", null_when="nothing is told of it"),
+    Meaning("(heat_pump|immersion)_electrical_kwh", _HOUSE, "solar", boundary="own time of each",
+            method="heat pumps: their hourly figures; the immersion heater: the tank's", null_when="it is not known"),
+    Meaning("electrical_kwh", _HOUSE, "solar",
+            method="sum of both over the hours in which neither is unknown; where the settings name no immersion "
+            "heater, what is not told of one is 0",
+            null_when="there is no such hour"),
+    Meaning("balanced_s|electrical_s|electrical_coverage", _HOUSE, "solar"),
 )  # fmt: skip
 """The first that fits a column holds."""
 

@@ -30,12 +30,18 @@ SOLAR_ENERGY_COLUMNS = (
         "Heat of the collector: as metered, else what the tank gains and nothing else "
         "gave it while the pump ran and the collector was warmer than the lowest layer",
     ),
-    Column("immersion_kwh", "DOUBLE", "kWh", "Heat of the immersion heater: its meter, else rated power × time on"),
+    Column(
+        "immersion_kwh",
+        "DOUBLE",
+        "kWh",
+        "Heat of the immersion heater: its meter, else rated power × time on, over the time that is covered",
+    ),
     Column(
         "pellet_kwh",
         "DOUBLE",
         "kWh",
-        "Heat of the pellet stove into the water: its power (else rated power × time on) × share of the water",
+        "Heat of the pellet stove into the water: its power (else rated power × time on) × share of the water, over "
+        "the time that is covered",
     ),
     Column(
         "heat_pump_kwh",
@@ -74,6 +80,13 @@ SOLAR_ENERGY_COLUMNS = (
     Column("device_immersion_kwh", "DOUBLE", "kWh", "For comparison: immersion heater as the device reckons it"),
     Column("device_pellet_kwh", "DOUBLE", "kWh", "For comparison: pellet stove as the device reckons it"),
     Column("idle_loss_kwh", "DOUBLE", "kWh", "What the tank lost in hours in which nothing gave or took"),
+    Column(
+        "immersion_electrical_kwh",
+        "DOUBLE",
+        "kWh",
+        "Electricity of the immersion heater: its meter, else rated power × time on, over all the time for which that "
+        "is known, also while a layer is not; null when it never is",
+    ),
 )
 """The energies; each is a sum, so rows can be added. The first eight balance to the last bit."""
 
@@ -87,16 +100,39 @@ SOLAR_DURATION_COLUMNS = (
         "Covered time for which the heat pumps' heat into the tank is known, too (in any other mode than dhw it is 0); "
         "all of it where the settings name none",
     ),
-    Column("pump_s", "DOUBLE", "s", "Time the solar pump ran"),
-    Column("immersion_s", "DOUBLE", "s", "Time the immersion heater was on"),
-    Column("pellet_s", "DOUBLE", "s", "Time the pellet stove burned"),
-    Column("stagnation_s", "DOUBLE", "s", "Time the collector was at its stagnation temperature with the pump off"),
-    Column("idle_s", "DOUBLE", "s", "Time in hours in which nothing gave or took"),
+    Column(
+        "all_known_s",
+        "DOUBLE",
+        "s",
+        "Covered time for which all that heats the tank is known: the heaters of the settings, and the heat pumps",
+    ),
+    Column(
+        "immersion_known_s",
+        "DOUBLE",
+        "s",
+        "Time for which the electricity of the immersion heater is known, also while a layer is not",
+    ),
+    Column(
+        "pump_s", "DOUBLE", "s", "Time the solar pump ran, of all for which that is known, also while a layer is not"
+    ),
+    Column("immersion_s", "DOUBLE", "s", "Time the immersion heater was on, also while a layer is not known"),
+    Column("pellet_s", "DOUBLE", "s", "Time the pellet stove burned, also while a layer is not known"),
+    Column(
+        "stagnation_s",
+        "DOUBLE",
+        "s",
+        "Time the collector was at its stagnation temperature with the pump off, also while a layer is not known",
+    ),
+    Column("idle_s", "DOUBLE", "s", "Covered time in hours in which nothing gave or took"),
 )
 
 SOLAR_COUNT_COLUMNS = (
     Column(
-        "pump_starts", "BIGINT", None, "Starts of the solar pump that were seen, in the hour up to whose end it was off"
+        "pump_starts",
+        "BIGINT",
+        None,
+        "Starts of the solar pump that were seen, in the hour up to whose end it was off, "
+        "also while a layer is not known",
     ),
 )
 
@@ -138,6 +174,13 @@ def _level_columns() -> tuple[Column, ...]:
     return (*levels, *means, collector, idle)
 
 
+_CONTENT = Column(
+    "content",
+    "VARCHAR",
+    None,
+    "Hash of the row without `provisional`: the same content has the same one, and a row that is restated another",
+)
+
 SOLAR_RATIOS = (
     Column(
         "coverage",
@@ -170,12 +213,7 @@ SOLAR_RATIOS = (
     Column("immersion_difference_kwh", "DOUBLE", "kWh", "The same for the immersion heater"),
     Column("pellet_difference_kwh", "DOUBLE", "kWh", "The same for the pellet stove"),
     PROVISIONAL,
-    Column(
-        "content",
-        "VARCHAR",
-        None,
-        "Hash of the row without `provisional`: the same content has the same one, and a row that is restated another",
-    ),
+    _CONTENT,
 )
 
 
@@ -191,22 +229,72 @@ HOUSE_SUM_COLUMNS = (
     Column("draw_kwh", "DOUBLE", "kWh", "What was taken from the tank"),
     Column("standby_loss_kwh", "DOUBLE", "kWh", "What the tank lost through its insulation"),
     Column(
+        "balanced_input_kwh",
+        "DOUBLE",
+        "kWh",
+        "What came into the tank in the hours that are balanced (tank, heaters and heat pumps are known together for "
+        "0.9 of the time for which the tank is): solar + immersion + pellet + heat pumps (mode dhw), of the time for "
+        "which the tank is known",
+    ),
+    Column(
+        "balanced_output_kwh",
+        "DOUBLE",
+        "kWh",
+        "What is accounted for of the same time: stored change + draw + standby loss",
+    ),
+    Column(
         "closure_error_kwh",
         "DOUBLE",
         "kWh",
-        "What came in minus what is accounted for: heat pumps (mode dhw) + solar "
-        "+ immersion + pellet − stored − draw − loss; null when the heat pumps' heat is",
+        "What came in minus what is accounted for, in the hours that are balanced; null where there is none",
     ),
     Column(
-        "electrical_kwh", "DOUBLE", "kWh", "Electricity of the heat pumps, in all modes, and of the immersion heater"
+        "heat_pump_electrical_kwh",
+        "DOUBLE",
+        "kWh",
+        "Electricity of the heat pumps, in all modes, as they tell; null when one does not",
+    ),
+    Column(
+        "immersion_electrical_kwh",
+        "DOUBLE",
+        "kWh",
+        "Electricity of the immersion heater, also while a layer of the tank is not known; null when it is not known",
+    ),
+    Column(
+        "electrical_kwh",
+        "DOUBLE",
+        "kWh",
+        "Electricity of the heat pumps, in all modes, and of the immersion heater: of the hours in which that of all "
+        "of them is known",
     ),
     Column("covered_s", "DOUBLE", "s", "Time for which the tank is known"),
     Column("heat_pump_s", "DOUBLE", "s", "Time for which the heat pumps' heat is known (of the one known least)"),
+    Column(
+        "electrical_s",
+        "DOUBLE",
+        "s",
+        "Time for which the electricity of the heat pumps and of an immersion heater that the settings name is known "
+        "(in each hour, of the one known least)",
+    ),
+    Column(
+        "balanced_s",
+        "DOUBLE",
+        "s",
+        "Time for which tank, heaters of the settings and heat pumps are all known, in the hours that are balanced",
+    ),
 )
 
 HOUSE_RATIOS = (
-    Column("coverage", "DOUBLE", None, "Share of the period for which tank and heat pumps are known, 0…1"),
+    Column(
+        "coverage",
+        "DOUBLE",
+        None,
+        "Share of the period that the balance is of: tank, heaters of the settings and heat pumps are all known, 0…1",
+    ),
     Column("closure", "DOUBLE", None, "Closure error ÷ all that came in; null below 0.05 kWh"),
+    Column("electrical_coverage", "DOUBLE", None, "Share of the period for which `electrical_kwh` is known, 0…1"),
+    PROVISIONAL,
+    _CONTENT,
 )
 
 
