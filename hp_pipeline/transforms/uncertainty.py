@@ -21,7 +21,7 @@ from typing import Final
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.vocabulary.meters import MeterError
+from hp_pipeline.vocabulary.meters import FLOW_MPE_CAP, MeterError
 
 LEVEL: Final = 1.96
 """Standard deviations within which 95 % of a normal distribution lie."""
@@ -37,7 +37,8 @@ def permissible_error(meter: MeterError, flow: pl.Expr, spread: pl.Expr) -> pl.E
     by_spread = meter.least_spread_k / pl.max_horizontal(
         spread.abs().fill_null(meter.least_spread_k), pl.lit(meter.least_spread_k / 10)
     )
-    return meter.share + meter.flow_share * by_flow + meter.spread_share * by_spread
+    of_flow = (meter.flow_base + meter.flow_share * by_flow).clip(upper_bound=FLOW_MPE_CAP)
+    return meter.share + of_flow + meter.spread_share * by_spread
 
 
 def fixed_deviation(quantum: pl.Expr, edges: pl.Expr) -> pl.Expr:

@@ -33,6 +33,19 @@ def test_where_flow_and_spread_do_not_count() -> None:
     assert at("2", 500, 0) < 1
 
 
+@pytest.mark.parametrize(("accuracy", "percent"), [("1", 5 + 2.2), ("2", 5 + 2.2), ("3", 5 + 2.2)])
+def test_a_flow_sensor_is_off_by_five_percent_at_most(accuracy: str, percent: float) -> None:
+    """A trickle of a thousandth of the nominal flow at a spread of 10 K; at the nominal flow it is much less."""
+    assert 100 * at(accuracy, 1, 10) == pytest.approx(percent)
+    assert at(accuracy, 1000, 10) < at(accuracy, 1, 10)
+
+
+@pytest.mark.parametrize(("accuracy", "percent"), [("A", 3.5), ("B", 2), ("C", 1)])
+def test_a_class_of_electricity_meters_holds_in_use_not_in_the_laboratory(accuracy: str, percent: float) -> None:
+    """Directive 2014/32/EU, annex V, table 2: 5 to 30 °C, from the least current on."""
+    assert 100 * electricity_meter(accuracy).at_plate == pytest.approx(percent)
+
+
 def drawn(kwh: float, share: float, quantum: float, sampling: float, coverage: float, seed: int) -> pl.DataFrame:
     """What a meter with a drawn error says of true energies, beside what an error's band needs."""
     source = random.Random(seed)
