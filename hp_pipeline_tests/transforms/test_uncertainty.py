@@ -7,7 +7,7 @@ import random
 import polars as pl
 import pytest
 
-from hp_pipeline.transforms.uncertainty import Error, fixed_deviation, permissible_error, ratio_band
+from hp_pipeline.transforms.uncertainty import Apart, Error, fixed_deviation, permissible_error, ratio_band
 from hp_pipeline.vocabulary.meters import electricity_meter, heat_meter
 
 DRAWS = 4000
@@ -103,3 +103,35 @@ def test_bands_of_a_cop_hold_the_truth(coverage: float) -> None:
     assert isinstance(inside, float)
     assert inside >= 0.94
     assert shown["ordered"].all()
+
+
+@pytest.mark.parametrize("backup_share", [0.0, 0.02, 0.10])
+@pytest.mark.parametrize(("sign", "in_main"), [(-1, True), (1, False)])
+def test_bands_hold_the_truth_where_a_heater_is_added_or_taken_off(
+    backup_share: float, sign: int, in_main: bool
+) -> None:
+    """A day of frost: most of the electricity is a rod's, which the main meters include and H2 does not, or which they
+    do not include and H3 does."""
+    heat, power, backup = 62.0, 24.0, 48.0
+    source = random.Random(11)
+    main_heat, main_power = ((kwh + backup if in_main else kwh) for kwh in (heat, power))
+    true = (main_heat + sign * backup) / (main_power + sign * backup)
+    rows = []
+    for _ in range(DRAWS):
+        of_heat, of_power, of_backup = (1 + source.uniform(-share, share) for share in (0.07, 0.02, backup_share))
+        rows.append((main_heat * of_heat, main_power * of_power, backup * of_backup))
+    seen = pl.DataFrame(rows, schema=["heat", "power", "backup"], orient="row")
+    nothing = pl.lit(0.0)
+
+    def of(kind: str, share: float) -> Error:
+        rest = pl.col(kind) + sign * pl.col("backup")
+        return Error(rest, pl.col(kind) * share, nothing, nothing, pl.lit(1.0), nothing)
+
+    apart = Apart(pl.col("backup") * backup_share, sign, sign)
+    low, high = ratio_band(of("heat", 0.07), of("power", 0.02), [apart])
+    shown = seen.select(inside=pl.lit(true).is_between(low, high), width=(high - low) / 2 / true)
+    off = seen.select(off=((of("heat", 0).energy / of("power", 0).energy) / true - 1).abs())["off"]
+    inside, width, within = shown["inside"].mean(), shown["width"].mean(), off.quantile(0.95)
+    assert isinstance(inside, float) and isinstance(width, float) and within is not None
+    assert inside >= 0.94
+    assert width < 1.35 * within, "a band wider than the errors says too little"
