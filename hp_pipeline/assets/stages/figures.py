@@ -150,7 +150,9 @@ class FiguresStage(Stage):
             "segments": by_day(events.segments(pieces), keys),
             "hourly": by_day(hours, keys),
             "quarter_hourly": by_day(quarters, keys),
-            "heat_by_temperature": by_day(efficiency.sums_of(seen.filter(within), modes, of_frames, zone), keys),
+            "heat_by_temperature": by_day(
+                efficiency.sums_of(seen.filter(within), modes, of_frames, zone, self.plant.rules.metering), keys
+            ),
         }
 
     def _counted(self, keys: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -409,15 +409,19 @@ MEANINGS: Final = (
             null_when=_NOTHING_KNOWN),
     # ---- efficiency
     Meaning("cop_running", _EFFICIENCY, "house", "running_thermal_energy_kwh / running_electrical_energy_kwh",
-            boundary="as `cop`, the time the compressor runs alone", null_when="`efficiency_reason` says why"),
+            boundary="as `cop`, the time the compressor runs alone; of the refrigerant cycle: heat and electricity of "
+            "electric heaters that have a meter of their own are taken off (others are in it)",
+            null_when="`efficiency_reason` says why"),
     Meaning(
         "carnot_cop", _EFFICIENCY, "house",
         "(flow_temperature_weighted + 273.15) / (flow_temperature_weighted - source_temperature_weighted)",
         null_when="a temperature is unknown, or they differ by less than 5 K",
     ),
-    Meaning("carnot_grade", _EFFICIENCY, "house", "cop_running / carnot_cop", null_when="`efficiency_reason`"),
+    Meaning("carnot_grade", _EFFICIENCY, "house", "cop_running / carnot_cop", boundary="as `cop_running`",
+            null_when="`efficiency_reason`"),
     Meaning("(flow|return|outdoor|source)_temperature_weighted", _EFFICIENCY, "house",
-            method="sum of heat × temperature ÷ sum of heat", null_when="it is not known while heat was given"),
+            method="sum of heat × temperature ÷ sum of heat; heat of electric heaters as in `cop_running`",
+            null_when="it is not known while heat was given"),
     Meaning("efficiency_reason", _EFFICIENCY, "house", null_when="there is nothing to say"),
     Meaning("cop_normalised|normalised_share|normalised_reason", "efficiency_seasonal", "house",
             null_when="`normalised_reason` says why; other modes than heating"),
