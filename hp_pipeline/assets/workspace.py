@@ -302,6 +302,12 @@ class Plant:
             errors={kind: self._errors(kind, main[kind]) for kind in MAIN_METERS},
             quanta_kwh={kind: self._quanta(kind) for kind in MAIN_METERS},
             net_counters=self._net_counters,
+            apart_errors={
+                consumer: electricity_meter(meter.accuracy)
+                for consumer, (signals, _) in METERED_APART.items()
+                for meter in meters
+                if meter.signal in signals
+            },
         )
 
     def _errors(self, kind: str, stated: Sequence[Meter]) -> dict[str, MeterError]:

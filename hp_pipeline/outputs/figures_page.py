@@ -16,6 +16,10 @@ Made from the code by `hp-pipeline docs`. A formula is SQL over the columns of t
 a house's tables: it is what the code does. No ratio is ever averaged: rows are added up first, then divided. Null is
 unknown, and where a figure people look for is null, a column beside it says why. All tables and columns, also those
 that are no figures: [data dictionary](data_dictionary.md).
+
+Electricity, heat, and the COPs and SPFs that people compare have a band beside them, `…_low` to `…_high`, which holds
+the truth in 95 of 100 cases. The COPs that have none say so: they are near one that has. What is made of sums by
+temperature or of prices (grade, heat loss, cost per kWh), and tables of other kinds, have none of their own.
 """
 
 Entry = tuple[Column, Meaning]

@@ -56,12 +56,13 @@ def _words(names: set[str]) -> str:
 
 @dataclass(frozen=True)
 class Ratio:
-    """A boundary's heat and electricity (kWh) as expressions over rows of figures, and the consumers with a meter of
-    their own that are in them (by the word in `electrical_energy_<word>_kwh`)."""
+    """A boundary's heat and electricity (kWh) as expressions over rows of figures, and of the consumers with a meter of
+    their own that are in them the sign with which they are in heat and in electricity (0: not; by the word in
+    `electrical_energy_<word>_kwh`)."""
 
     heat: pl.Expr
     electricity: pl.Expr
-    apart: tuple[str, ...]
+    apart: Mapping[str, tuple[int, int]]
 
 
 def spf_columns(metering: Metering) -> tuple[dict[str, Ratio], str | None]:
@@ -85,7 +86,13 @@ def spf_columns(metering: Metering) -> tuple[dict[str, Ratio], str | None]:
         parts = terms(boundary, metering)
         if parts.reason is None:
             columns = dict.fromkeys(name for name in (*parts.electrical, *parts.thermal) if name not in mains)
-            apart = tuple(name.removeprefix("electrical_energy_").removesuffix("_kwh") for name in columns)
+            apart = {
+                name.removeprefix("electrical_energy_").removesuffix("_kwh"): (
+                    parts.thermal.get(name, 0),
+                    parts.electrical.get(name, 0),
+                )
+                for name in columns
+            }
             found[f"spf_h{boundary}"] = Ratio(total(parts.thermal), total(parts.electrical), apart)
         else:
             reasons.append((f"H{boundary}", parts.reason))

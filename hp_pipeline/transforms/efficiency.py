@@ -12,8 +12,10 @@ from itertools import pairwise
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
+from hp_pipeline.transforms.figures import of_heaters
 from hp_pipeline.transforms.floors import LEAST_LIFT_K, ZERO_CELSIUS_K, Known, carnot_share, elapsed_s, lack
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.boundaries import Metering
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables.efficiency import FOLLOWED, SUMS, WEIGHED
 
@@ -44,20 +46,26 @@ _US_PER_H = 3_600_000_000
 _US_PER_S = 1_000_000
 
 
-def sums_of(frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFrame, time_zone: str) -> pl.DataFrame:
+def sums_of(
+    frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFrame, time_zone: str, metering: Metering
+) -> pl.DataFrame:
     """Table `heat_by_temperature` of the frames: by UTC day, local day, mode and kelvin of outdoor temperature.
+
+    The running compressor's electricity and heat, and the heat that temperatures are weighed with, are those of the
+    refrigerant cycle: what electric heaters with a meter of their own had of them is taken off.
 
     Args:
         frames: `FRAME_COLUMNS` of one heat pump, sorted by `start`.
         operation: `start`, `mode`, `compressor_running` for the same frames.
-        energies: `start`, `electrical`, `thermal` (mJ) of `energy.Energies.of_frames`, of these frames or more.
+        energies: `energy.Energies.of_frames`, of these frames or more.
+        metering: what the meters include.
     """
     if frames.is_empty():
         return conform(None, "heat_by_temperature")
     span = pl.col("span")
     known = pl.col("electrical_mj").is_not_null() & pl.col("thermal_mj").is_not_null()
     running = known & pl.col("compressor_running").fill_null(False)
-    heat = pl.when(known & (pl.col("thermal_mj") > 0)).then("thermal_mj")
+    heat = pl.when(known & (pl.col("cycle_thermal_mj") > 0)).then("cycle_thermal_mj")
     temperatures = {
         "flow": pl.col("flow_temperature"),
         "return": pl.col("return_temperature"),
@@ -68,7 +76,13 @@ def sums_of(frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFram
         frames.select(FRAME_COLUMNS)
         .join(operation.select("start", "mode", "compressor_running"), on="start", how="inner", maintain_order="left")
         .join(
-            energies.select("start", electrical_mj="electrical", thermal_mj="thermal"),
+            energies.select(
+                "start",
+                electrical_mj="electrical",
+                thermal_mj="thermal",
+                cycle_electrical_mj=pl.col("electrical") - of_heaters("electrical", metering),
+                cycle_thermal_mj=pl.col("thermal") - of_heaters("thermal", metering),
+            ),
             on="start",
             how="inner",
             maintain_order="left",
@@ -107,8 +121,8 @@ def sums_of(frames: pl.DataFrame, operation: pl.DataFrame, energies: pl.DataFram
         running_us=span.filter(running).sum(),
         electrical_mj=pl.col("electrical_mj").filter(known).sum(),
         thermal_mj=pl.col("thermal_mj").filter(known).sum(),
-        running_electrical_mj=pl.col("electrical_mj").filter(running).sum(),
-        running_thermal_mj=pl.col("thermal_mj").filter(running).sum(),
+        running_electrical_mj=pl.col("cycle_electrical_mj").filter(running).sum(),
+        running_thermal_mj=pl.col("cycle_thermal_mj").filter(running).sum(),
     )
     ordered = sums.sort("start", "mode", "outdoor_from", nulls_last=True)
     return conform(ordered.with_columns(period=pl.col("local_day").cast(pl.String)), "heat_by_temperature")

@@ -10,17 +10,29 @@ its days to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from hp_pipeline.transforms.boundaries import Ratio, spf_columns
+from hp_pipeline.transforms.boundaries import spf_columns
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy import WAYS_OF, first_of, integral
-from hp_pipeline.transforms.floors import Known, carnot_share, elapsed_s, is_borne, not_borne, percent, unknown
+from hp_pipeline.transforms.floors import (
+    ABOVE_CARNOT,
+    ABSORBED_SHARE,
+    Known,
+    carnot_share,
+    elapsed_s,
+    is_borne,
+    is_impossible,
+    not_borne,
+    percent,
+    unknown,
+)
 from hp_pipeline.transforms.sums import known_sum
-from hp_pipeline.transforms.uncertainty import Error, fixed_deviation, permissible_error, ratio_band
-from hp_pipeline.vocabulary.boundaries import BOUNDARIES
+from hp_pipeline.transforms.uncertainty import Apart, Error, fixed_deviation, permissible_error, ratio_band
+from hp_pipeline.vocabulary.boundaries import BOUNDARIES, METERED_APART, Metering
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.signals import summary_signals
 from hp_pipeline.vocabulary.tables import (
@@ -240,6 +252,7 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         "electrical_energy_immersion_kwh": pl.when(pl.col("immersion_s") > 0).then("immersion"),
         "electrical_energy_backup_heater_kwh": pl.when(pl.col("backup_heater_s") > 0).then("backup"),
         "electrical_energy_least_kwh": where(mode.ne_missing("cooling"), pl.col("least")),
+        "thermal_meter_error_kwh": where(mode.ne_missing("cooling"), pl.col("thermal_meter_error_kwh")),
         "heat_taken_kwh": pl.col("heat_taken_kwh"),
         "heat_from_tank_kwh": pl.col("heat_from_tank_kwh"),
         "observed_s": pl.col("span"),
@@ -255,6 +268,7 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         books[f"thermal_energy_{name}_kwh"] = where(mode == name, thermal)
     for name in ("heating", "dhw"):
         books[f"electrical_energy_least_{name}_kwh"] = where(mode == name, pl.col("least"))
+        books[f"thermal_meter_error_{name}_kwh"] = where(mode == name, pl.col("thermal_meter_error_kwh"))
         books[f"electrical_energy_{name}_defrost_kwh"] = where((mode == name) & defrost, electrical)
         books[f"thermal_energy_{name}_defrost_kwh"] = where((mode == name) & defrost, thermal)
     for name in ("heating", "dhw", "cooling", "standby"):
@@ -337,19 +351,31 @@ def shown(rows: pl.DataFrame, rules: Rules, known: Known) -> pl.DataFrame:
 
 
 def _least(rules: Rules) -> pl.Expr:
-    """The least electricity (mJ) for the heat that a frame gave; the source is what the machine draws from, else the
-    outdoor air."""
+    """The least electricity (mJ) for the heat that a frame gave, without that of electric heaters as far as they have a
+    meter of their own; the source is what the machine draws from, else the outdoor air."""
     source = pl.coalesce("source_in_temperature", "outdoor_temperature")
     share = carnot_share(pl.col("flow_temperature"), source, rules)
-    return (pl.col("thermal").clip(0) * share).round().cast(pl.Int64)
+    heat = pl.col("thermal") - of_heaters("thermal", rules.metering)
+    return (heat.clip(0) * share).round().cast(pl.Int64)
+
+
+def of_heaters(kind: str, metering: Metering) -> pl.Expr:
+    """What of an energy of `energy.Energies.of_frames` (mJ) electric heaters are known to have given or used."""
+    return pl.sum_horizontal(
+        pl.lit(0, pl.Int64), *(pl.col(_HEATERS[name]).fill_null(0) for name in metering.heaters_in(kind))
+    )
+
+
+_HEATERS = {"backup_heater": "backup", "immersion_heater": "immersion"}
+"""Of each electric heater the column of `energy.Energies.of_frames` with its energy."""
 
 
 def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.DataFrame:
     """Add coverages and COPs. A ratio is made of sums, never of ratios, and only where the data bear it.
 
     `cop_reason` says why there is none: no electricity or heat known, coverage too low or unlike for both, too little
-    electricity, no heat, a band that reaches down to 0, or more heat than Carnot allows. The other COPs are null for
-    the same reasons.
+    electricity, no heat, a band that reaches down to 0, or more heat than Carnot allows, also of one use alone
+    (`ABSORBED_SHARE`). `cop_uses_reason` says it of each use. The other COPs are null for the same reasons.
     """
     covered = {
         part: (pl.col(f"{part}_s") / pl.col("elapsed")).clip(0, 1)
@@ -376,24 +402,47 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         name: (pl.col(f"thermal_energy{name}_kwh"), pl.col(f"electrical_energy{name}_kwh"))
         for name in ("_heating", "_dhw", "_defrost", "_heating_defrost", "_dhw_defrost")
     }
-    uses = {"": (thermal, electrical), "_heating": parts["_heating"], "_dhw": parts["_dhw"]}
     rows = rows.with_columns(**_of_kind("electrical", rows, rules), **_of_kind("thermal", rows, rules))
-    rows = rows.with_columns(_is_blurred(*uses[use], rules).alias(f"blurred{use}") for use in uses)
-    rows = rows.with_columns(
+    uses = {use: _Sides.of(*parts[use], least[use], pl.col(f"thermal_meter_error{use}_kwh")) for use in _USES}
+    uses[""] = _Sides.of(thermal, electrical, least[""])
+    rows = rows.with_columns(_is_blurred(uses[use], rules).alias(f"blurred{use}") for use in uses)
+    impossible = _one_of_each({use: _absorbed(use, uses[use], thermal, rules) for use in _USES})
+    rows = rows.with_columns(impossible=pl.when(pl.col("lack").is_null()).then(impossible)).with_columns(
         cop_reason=pl.coalesce(
-            "lack", unused, _too_coarse(pl.col("blurred")), not_borne(thermal, electrical, least[""], rules)
-        )
+            "lack",
+            unused,
+            _too_coarse(pl.col("blurred")),
+            not_borne(thermal, electrical, least[""], rules),
+            "impossible",
+        ),
+        cop_uses_reason=pl.coalesce(
+            "lack", _one_of_each({use: _reason_of_use(use, uses[use], rules) for use in _USES})
+        ),
     )
 
     def ratio(heat: pl.Expr, power: pl.Expr, use: str = "") -> pl.Expr:
         is_told = pl.col("lack").is_null() & ~pl.col(f"blurred{use}")
+        if not use:
+            is_told &= pl.col("impossible").is_null()
         return pl.when(is_told & is_borne(heat, power, least[use], rules)).then(heat / power)
 
     immersion = pl.col("electrical_energy_immersion_kwh").fill_null(0)
     if "immersion_heater" in rules.metering.apart:
         immersion = pl.when(_apart_reason("immersion", covered, rules).is_null()).then(immersion)
     dhw_heat, dhw_power = parts["_dhw"]
+    used_heat, used_power = (parts["_heating"][side] + parts["_dhw"][side] for side in (0, 1))
+    gross = thermal + pl.col("heat_taken_kwh").fill_null(0)
     boundaries, why = spf_columns(rules.metering)
+    banded = {f"cop{use}": sides for use, sides in uses.items()}
+    banded["cop_without_standby"] = _Sides.of(
+        used_heat, used_power, least[""], pl.sum_horizontal([f"thermal_meter_error{use}_kwh" for use in _USES])
+    )
+    banded["cop_gross"] = _Sides.of(gross, electrical, least[""]).without_surplus()
+    banded["cop_with_immersion"] = (
+        uses[""].with_apart({"immersion": (1, 1)}, rules).giving(thermal + immersion, electrical + immersion)
+    )
+    for name, terms in boundaries.items():
+        banded[name] = uses[""].with_apart(terms.apart, rules).giving(terms.heat, terms.electricity)
     shown = rows.with_columns(
         cop=pl.when(pl.col("cop_reason").is_null()).then(thermal / electrical),
         cop_heating=ratio(*parts["_heating"], "_heating"),
@@ -407,22 +456,96 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         cop_dhw_without_defrost=ratio(
             dhw_heat - parts["_dhw_defrost"][0], dhw_power - parts["_dhw_defrost"][1], "_dhw"
         ),
-        cop_without_standby=ratio(parts["_heating"][0] + parts["_dhw"][0], parts["_heating"][1] + parts["_dhw"][1]),
-        cop_gross=ratio(thermal + pl.col("heat_taken_kwh").fill_null(0), electrical),
-        **_boundaries(rules, boundaries, why, least[""], covered),
+        cop_without_standby=ratio(used_heat, used_power),
+        cop_gross=ratio(gross, electrical),
+        **_boundaries(rules, {name: (banded[name], terms.apart) for name, terms in boundaries.items()}, why, covered),
         cop_with_immersion=ratio(thermal + immersion, electrical + immersion),
         cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion, "_dhw"),
     )
-    banded = {f"cop{use}": energies for use, energies in uses.items()}
-    banded |= {name: (terms.heat, terms.electricity) for name, terms in boundaries.items()}
-    return _with_bands(shown, rules, banded).drop("elapsed", "lack", "least", *(f"blurred{use}" for use in uses))
+    return _with_bands(shown, rules, banded).drop(
+        "elapsed", "lack", "least", "impossible", *(f"blurred{use}" for use in uses)
+    )
 
 
-def _is_blurred(heat: pl.Expr, power: pl.Expr, rules: Rules) -> pl.Expr:
-    """Whether the band around a ratio of these energies reaches down to 0: it says nothing then, whatever it is."""
-    there = (heat > 0) & (power >= rules.minimum_electrical_energy_kwh)
-    low, _ = ratio_band(_error("thermal", heat), _error("electrical", power))
+_USES = ("_heating", "_dhw")
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """The two sides of a ratio with what they may be off by, and the least electricity (kWh) that its heat needs."""
+
+    heat: Error
+    electricity: Error
+    least: pl.Expr
+    apart: tuple[Apart, ...] = ()
+
+    @classmethod
+    def of(cls, heat: pl.Expr, electricity: pl.Expr, least: pl.Expr, meter: pl.Expr | None = None) -> _Sides:
+        """Of parts of the energies; `meter` is the permissible error of that heat where it is known of it alone."""
+        of_heat = _error("thermal", heat)
+        if meter is not None:
+            of_heat = replace(of_heat, meter=meter.fill_null(0))
+        return cls(of_heat, _error("electrical", electricity), least)
+
+    def without_surplus(self) -> _Sides:
+        """Where it does not matter what defrosts took."""
+        return replace(self, heat=replace(self.heat, surplus=pl.lit(0.0)))
+
+    def with_apart(self, signs: Mapping[str, tuple[int, int]], rules: Rules) -> _Sides:
+        """With consumers added or taken off by their own meters: their signs in heat and in electricity."""
+        meters = []
+        for part, (in_heat, in_electricity) in signs.items():
+            column = f"electrical_energy_{part}_kwh"
+            share = rules.metering.apart_error(_CONSUMER_OF[column]).at_plate
+            meters.append(Apart(pl.col(column).fill_null(0).abs() * share, in_heat, in_electricity))
+        return replace(self, apart=tuple(meters))
+
+    def giving(self, heat: pl.Expr, electricity: pl.Expr) -> _Sides:
+        """What is left, or comes to, with them: the main meters are off by what they are off by without."""
+        return replace(
+            self,
+            heat=replace(self.heat, energy=heat, lacking=_lacking("thermal", heat)),
+            electricity=replace(self.electricity, energy=electricity, lacking=_lacking("electrical", electricity)),
+        )
+
+    @property
+    def band(self) -> tuple[pl.Expr, pl.Expr]:
+        """The band around the ratio."""
+        return ratio_band(self.heat, self.electricity, self.apart)
+
+
+_CONSUMER_OF = {column: consumer for consumer, (_, column) in METERED_APART.items()}
+
+
+def _is_blurred(sides: _Sides, rules: Rules) -> pl.Expr:
+    """Whether the band around a ratio reaches down to 0: it says nothing then, whatever it is."""
+    there = (sides.heat.energy > 0) & (sides.electricity.energy >= rules.minimum_electrical_energy_kwh)
+    low, _ = sides.band
     return (there & (low <= 0)).fill_null(False)
+
+
+def _reason_of_use(use: str, sides: _Sides, rules: Rules) -> pl.Expr:
+    """Why one use has no ratio; null where it has one."""
+    reason = pl.coalesce(
+        _too_coarse(pl.col(f"blurred{use}")),
+        not_borne(sides.heat.energy, sides.electricity.energy, sides.least, rules),
+    )
+    is_absent = reason.is_not_null() & (pl.col(f"{use.removeprefix('_')}_s") <= 0)
+    return pl.when(is_absent).then(pl.lit("not in it")).otherwise(reason)
+
+
+def _absorbed(use: str, sides: _Sides, whole: pl.Expr, rules: Rules) -> pl.Expr:
+    """Why the whole has no ratio where the heat of one use is impossible and no small share of all heat."""
+    heat = sides.heat.energy
+    is_told = is_impossible(heat, sides.electricity.energy, sides.least, rules) & ~pl.col(f"blurred{use}")
+    return pl.when(is_told & (heat >= ABSORBED_SHARE * whole)).then(pl.lit(ABOVE_CARNOT))
+
+
+def _one_of_each(reasons: Mapping[str, pl.Expr]) -> pl.Expr:
+    """What there is to say of each use or boundary, named by its word; null where there is nothing."""
+    named = [pl.format("{}: {}", pl.lit(word.removeprefix("_")), reason) for word, reason in reasons.items()]
+    listed = pl.concat_str(named, separator="; ", ignore_nulls=True)
+    return pl.when(listed != "").then(listed)
 
 
 def _too_coarse(is_blurred: pl.Expr) -> pl.Expr:
@@ -445,18 +568,22 @@ def _apart_reason(part: str, covered: Mapping[str, pl.Expr], rules: Rules) -> pl
 
 
 def _boundaries(
-    rules: Rules, told: Mapping[str, Ratio], why: str | None, least: pl.Expr, covered: Mapping[str, pl.Expr]
+    rules: Rules,
+    told: Mapping[str, tuple[_Sides, Iterable[str]]],
+    why: str | None,
+    covered: Mapping[str, pl.Expr],
 ) -> dict[str, pl.Expr]:
     """SPF H1 to H4 as far as the meters allow and the data bear them, and why the others are missing."""
     spf, reasons = {}, [] if why is None else [pl.lit(why)]
-    for name, terms in told.items():
+    for name, (sides, apart) in told.items():
+        heat, electricity = sides.heat.energy, sides.electricity.energy
         missing = pl.coalesce(
             "cop_reason",
-            *(_apart_reason(part, covered, rules) for part in terms.apart),
-            _too_coarse(_is_blurred(terms.heat, terms.electricity, rules)),
-            not_borne(terms.heat, terms.electricity, least, rules),
+            *(_apart_reason(part, covered, rules) for part in apart),
+            _too_coarse(_is_blurred(sides, rules)),
+            not_borne(heat, electricity, sides.least, rules),
         )
-        spf[name] = pl.when(missing.is_null()).then(terms.heat / terms.electricity)
+        spf[name] = pl.when(missing.is_null()).then(heat / electricity)
         reasons.append(pl.format("{}: {}", pl.lit(name.removeprefix("spf_").upper()), missing))
     listed = pl.concat_str(reasons, separator="; ", ignore_nulls=True) if reasons else pl.lit(None, pl.String)
     reason = pl.coalesce("cop_reason", pl.when(listed != "").then(listed))
@@ -470,21 +597,21 @@ def _edges(rows: pl.DataFrame) -> pl.Expr:
     return edges + pl.col("end_unread_s").fill_null(0) ** 2 if "end_unread_s" in rows.columns else edges
 
 
-def _with_bands(rows: pl.DataFrame, rules: Rules, ratios: Mapping[str, tuple[pl.Expr, pl.Expr]]) -> pl.DataFrame:
-    """Add the bands around electricity, heat and each of the ratios (heat, electricity); that of `cop` ends where
-    Carnot does. The rows have what `_of_kind` makes for both, which is taken away.
+def _with_bands(rows: pl.DataFrame, rules: Rules, ratios: Mapping[str, _Sides]) -> pl.DataFrame:
+    """Add the bands around electricity, heat and each of the ratios, which end where Carnot does. The rows have what
+    `_of_kind` makes for both, which is taken away.
 
-    The parts of an energy are off as its whole is: by the same share for the meter and by the same amount for its steps
-    and for the edges.
+    The parts of an energy are off as its whole is: by the same share for the meter, where that is not known of the part
+    alone, and by the same amount for its steps and for the edges.
     """
     bands: dict[str, pl.Expr] = {}
     for kind in _BOTH:
         whole = _error(kind, pl.col(f"{kind}_energy_kwh"))
         bands |= {f"{kind}_energy_low_kwh": whole.low, f"{kind}_energy_high_kwh": whole.high}
-    for name, (heat, power) in ratios.items():
-        low, high = ratio_band(_error("thermal", heat), _error("electrical", power))
+    for name, sides in ratios.items():
+        low, high = sides.band
         shown = pl.when(pl.col(name).is_not_null())
-        limit = pl.when(pl.col("least") > 0).then(heat / pl.col("least")) if name == "cop" else pl.lit(None, pl.Float64)
+        limit = pl.when(sides.least > 0).then(sides.heat.energy / sides.least)
         bands[f"{name}_low"] = shown.then(low)
         bands[f"{name}_high"] = shown.then(pl.min_horizontal(high, limit, rules.maximum_cop))
     untold = {f"spf_h{number}_{end}": pl.lit(None, pl.Float64) for number in BOUNDARIES for end in ("low", "high")}
@@ -497,6 +624,10 @@ _OF_KIND = ("error", "fixed", "lacking", "most", "surplus")
 def _of_kind(kind: str, rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
     """What the errors of all parts of a kind of energy are made of, by column."""
     whole, method, runs_s = pl.col(f"{kind}_energy_kwh"), pl.col(f"{kind}_method"), pl.col("compressor_s")
+    if kind == "thermal":
+        # Cooling is in the electricity, not in the heat: the power of heat is that of the time that gave it.
+        used_s = pl.min_horizontal(runs_s, pl.col("heating_s") + pl.col("dhw_s"))
+        runs_s = pl.when(pl.col("cooling_s") > 0).then(used_s).otherwise(runs_s)
     quanta = rules.metering.quanta_kwh.get(kind, {})
     steps = [
         pl.when(method.str.contains(word, literal=True)).then(quanta.get(word, 0.0)).otherwise(0.0)
@@ -521,5 +652,10 @@ def _of_kind(kind: str, rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
 
 
 def _error(kind: str, part: pl.Expr) -> Error:
-    error, fixed, lacking, most, surplus = (pl.col(f"{kind} {what}") for what in _OF_KIND)
-    return Error(part, part.abs() * error, fixed, part.abs() * lacking, most, surplus)
+    error, fixed, _, most, surplus = (pl.col(f"{kind} {what}") for what in _OF_KIND)
+    return Error(part, part.abs() * error, fixed, _lacking(kind, part), most, surplus)
+
+
+def _lacking(kind: str, part: pl.Expr) -> pl.Expr:
+    """What the time without readings had of a part of an energy if it was as the time known."""
+    return part.abs() * pl.col(f"{kind} lacking")

@@ -21,6 +21,10 @@ ZERO_CELSIUS_K = 273.15
 LEAST_LIFT_K = 5.0
 """With the flow hardly warmer than the source, the Carnot limit is high and says nothing."""
 
+ABSORBED_SHARE = 0.05
+"""Of the whole's heat: where the heat of one use is more than Carnot allows and at least so much, the whole has no
+ratio either."""
+
 ROOM_C = 20.0
 """Water that is colder warms no room."""
 
@@ -97,15 +101,26 @@ def not_borne(heat: pl.Expr, electricity: pl.Expr, least: pl.Expr | None, rules:
     )
     if least is None:
         return reason
-    return reason.when((electricity < least) | (heat > electricity * rules.maximum_cop)).then(
-        pl.lit("above the Carnot limit: a sensor is wrong")
-    )
+    return reason.when(_is_above_carnot(heat, electricity, least, rules)).then(pl.lit(ABOVE_CARNOT))
+
+
+ABOVE_CARNOT = "above the Carnot limit: a sensor is wrong"
+
+
+def _is_above_carnot(heat: pl.Expr, electricity: pl.Expr, least: pl.Expr, rules: Rules) -> pl.Expr:
+    return (electricity < least) | (heat > electricity * rules.maximum_cop)
+
+
+def is_impossible(heat: pl.Expr, electricity: pl.Expr, least: pl.Expr, rules: Rules) -> pl.Expr:
+    """Whether these energies (kWh) are enough for a ratio, and there is none as it would be above Carnot."""
+    enough = (electricity >= rules.minimum_electrical_energy_kwh) & (heat > 0)
+    return (enough & _is_above_carnot(heat, electricity, least, rules)).fill_null(False)
 
 
 def is_borne(heat: pl.Expr, electricity: pl.Expr, least: pl.Expr, rules: Rules) -> pl.Expr:
     """Whether these energies (kWh) bear a ratio: where `not_borne` has nothing to say."""
     enough = (electricity >= rules.minimum_electrical_energy_kwh) & (heat > 0)
-    return (enough & (electricity >= least) & (heat <= electricity * rules.maximum_cop)).fill_null(False)
+    return (enough & ~_is_above_carnot(heat, electricity, least, rules)).fill_null(False)
 
 
 def percent(share: pl.Expr) -> pl.Expr:

@@ -3,6 +3,7 @@
 Bands hold the truth in 95 of 100 cases. Parts that have nothing to do with each other are added as squares:
 
 - the meter: its maximum permissible error, within which every true value is as likely (standard deviation MPE / √3);
+- meters of consumers of their own, whose energy is added or taken off: their maximum permissible errors, each in kWh;
 - quantisation: an energy that is the difference of two readings of a counter with steps of r has r / √6;
 - sampling: an edge that is seen up to dt late is off by P · dt / √3 in the mean square, P being the power while
   running; that the edge at the other end is late, too, makes up for it only where the power there is the same;
@@ -15,13 +16,14 @@ Bands hold the truth in 95 of 100 cases. Parts that have nothing to do with each
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.vocabulary.meters import MeterError
+from hp_pipeline.vocabulary.meters import FLOW_MPE_CAP, MeterError
 
 LEVEL: Final = 1.96
 """Standard deviations within which 95 % of a normal distribution lie."""
@@ -37,7 +39,8 @@ def permissible_error(meter: MeterError, flow: pl.Expr, spread: pl.Expr) -> pl.E
     by_spread = meter.least_spread_k / pl.max_horizontal(
         spread.abs().fill_null(meter.least_spread_k), pl.lit(meter.least_spread_k / 10)
     )
-    return meter.share + meter.flow_share * by_flow + meter.spread_share * by_spread
+    of_flow = (meter.flow_base + meter.flow_share * by_flow).clip(upper_bound=FLOW_MPE_CAP)
+    return meter.share + of_flow + meter.spread_share * by_spread
 
 
 def fixed_deviation(quantum: pl.Expr, edges: pl.Expr) -> pl.Expr:
@@ -88,11 +91,32 @@ class Error:
         return self.energy + LEVEL * self.deviation + (self.lacking * self.most_lacking).fill_null(0)
 
 
-def ratio_band(heat: Error, electricity: Error) -> tuple[pl.Expr, pl.Expr]:
+@dataclass(frozen=True)
+class Apart:
+    """A consumer whose own meter adds its energy to a ratio's heat or electricity, or takes it off.
+
+    Attributes:
+        meter: the maximum permissible error of that meter, kWh.
+        in_heat, in_electricity: the sign with which its energy is in each: 1, -1, or 0 where it is not.
+    """
+
+    meter: pl.Expr
+    in_heat: int
+    in_electricity: int
+
+
+def ratio_band(heat: Error, electricity: Error, apart: Iterable[Apart] = ()) -> tuple[pl.Expr, pl.Expr]:
     """The band of heat ÷ electricity. The time without readings widens it by what the ratio may have been otherwise in
-    it: half as much again or less, for its share of the electricity."""
+    it: half as much again or less, for its share of the electricity.
+
+    What a consumer's own meter is off by moves both sides at once, in part against each other. The errors of `heat` and
+    `electricity` are those of the main meters, in kWh: what is taken off makes them no smaller."""
     ratio = heat.energy / electricity.energy
-    relative = ((heat.deviation / heat.energy) ** 2 + (electricity.deviation / electricity.energy) ** 2).sqrt()
+    squares = (heat.deviation / heat.energy) ** 2 + (electricity.deviation / electricity.energy) ** 2
+    for part in apart:
+        moved = part.in_heat / heat.energy - part.in_electricity / electricity.energy
+        squares = squares + divided(part.meter**2, 3) * moved**2
+    relative = squares.sqrt()
     missing = pl.max_horizontal(heat.lacking / heat.energy, electricity.lacking / electricity.energy).fill_null(0)
     reach = LEVEL * relative + missing / 2 / (1 + missing)
     taken = (heat.surplus / heat.energy).fill_null(0)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from hp_pipeline.vocabulary.meters import MeterError
+from hp_pipeline.vocabulary.meters import DEVICE_ELECTRICITY, MeterError
 from hp_pipeline.vocabulary.ways import WAYS
 
 BOUNDARIES: Final = (1, 2, 3, 4)
@@ -65,6 +65,7 @@ class Metering:
             say another error of it than `WAYS`.
         net_counters: the ways whose heat counter counts what defrosts take; all others only count up.
         quanta_kwh: by kind of energy and way the step of its counters, where one is known.
+        apart_errors: how far the meter of a consumer of its own may be from the truth, where the settings say it.
     """
 
     electrical: tuple[str, ...] | None = None
@@ -74,6 +75,17 @@ class Metering:
     errors: Mapping[str, Mapping[str, MeterError]] = field(default_factory=dict)
     quanta_kwh: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     net_counters: tuple[str, ...] = ()
+    apart_errors: Mapping[str, MeterError] = field(default_factory=dict)
+
+    def apart_error(self, consumer: str) -> MeterError:
+        """How far the meter of a consumer of its own may be from the truth: a machine's word where nobody says."""
+        return self.apart_errors.get(consumer, DEVICE_ELECTRICITY)
+
+    def heaters_in(self, kind: str) -> tuple[str, ...]:
+        """The electric heaters that the main meter of a kind of energy includes and that also have a meter of their
+        own: what it says without them is known."""
+        included = (self.electrical if kind == "electrical" else self.thermal) or ()
+        return tuple(name for name in HEATERS if name in included and name in self.apart)
 
     def errors_of(self, kind: str) -> Mapping[str, MeterError]:
         """How far each way to a kind of energy may be from the truth, the best way first."""

@@ -52,6 +52,18 @@ def test_boundaries_and_bands_follow_the_settings(tmp_path: Path) -> None:
     assert wide["cop_high"] - wide["cop_low"] > 1.5 * (day["cop_high"] - day["cop_low"]), "its own word is worth less"
 
 
+def test_a_heaters_own_meter_is_as_good_as_its_class_or_as_a_machines_word(tmp_path: Path) -> None:
+    """H2 without the backup heater is told better with a meter of a class behind that."""
+    own = METERS + "  - {id: rod, heat_pump: daikin, measures: electrical, signal: backup_heater_power, accuracy: A,\n"
+    own += "     includes: [backup_heater]}\n"
+    shares = []
+    for number, meters in enumerate((METERS, own)):
+        (tmp_path / f"hp{number}.yaml").write_text(SETTINGS + meters, encoding="utf-8")
+        plant = Workspace(load_settings(tmp_path / f"hp{number}.yaml"), tmp_path / "data").plant("daikin")
+        shares.append(plant.rules.metering.apart_error("backup_heater").at_plate)
+    assert shares == [0.10, 0.035]
+
+
 def test_the_order_of_words_in_the_settings_makes_nothing_due(tmp_path: Path) -> None:
     house_with_readings(tmp_path, ("files_a",))
     daily(tmp_path, SETTINGS + METERS)

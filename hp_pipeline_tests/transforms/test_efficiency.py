@@ -23,6 +23,7 @@ from hp_pipeline.transforms.energy import Energies
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.operation import operation
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.vocabulary.boundaries import Metering
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables.efficiency import SUMS
 from hp_pipeline_tests.transforms.simulated import days_of, frames_of
@@ -44,11 +45,16 @@ def seen(preset: str, interval_s: float) -> tuple[pl.DataFrame, pl.DataFrame]:
     return _seen(days_of(preset, "humid_defrost", DAYS), interval_s)
 
 
-def sums_of(frames: pl.DataFrame, modes: pl.DataFrame, zone: str) -> pl.DataFrame:
-    """The sums of frames of a machine without counters."""
+def energies_of(frames: pl.DataFrame, modes: pl.DataFrame) -> pl.DataFrame:
+    """The energies of frames of a machine without counters."""
     none = conform(None, "counter_states").with_columns(day=pl.lit(None, pl.Date))
-    energies = Energies(frames, modes, conform(None, "counters"), none).of_frames()
-    return efficiency.sums_of(frames, modes, energies, zone)
+    return Energies(frames, modes, conform(None, "counters"), none).of_frames()
+
+
+def sums_of(frames: pl.DataFrame, modes: pl.DataFrame, zone: str) -> pl.DataFrame:
+    """Their sums."""
+    energies = energies_of(frames, modes)
+    return efficiency.sums_of(frames, modes, energies, zone, RULES.metering)
 
 
 def by_use(frames: pl.DataFrame, modes: pl.DataFrame) -> dict[str, dict[str, float]]:
@@ -82,6 +88,40 @@ def test_as_in_the_simulation(preset: str, interval_s: float, use: Operation) ->
     assert found["outdoor_temperature_weighted"] == pytest.approx(true["outdoor"], abs=0.1)
     assert found["source_temperature_weighted"] == found["outdoor_temperature_weighted"]
     assert found["carnot_grade"] == pytest.approx(true["grade"], rel=room)
+
+
+@pytest.mark.parametrize(
+    ("electrical", "thermal"), [(True, True), (True, False), (False, True)], ids=["both", "electricity", "heat"]
+)
+def test_a_rod_in_the_main_meters_does_not_change_what_is_said_of_the_compressor(
+    electrical: bool, thermal: bool
+) -> None:
+    """A rod that gives 6 kW in every other half hour, in some of them alone, and is in the meters that include it."""
+    frames, modes = seen("daikin_altherma", 60.0)
+    energies = energies_of(frames, modes)
+    span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
+    rod = pl.when(pl.col("start").dt.minute() < 30).then(span * 6).otherwise(0)
+    heated = energies.with_columns(
+        backup=rod,
+        electrical=pl.col("electrical") + (rod if electrical else 0),
+        thermal=pl.col("thermal") + (rod if thermal else 0),
+    )
+    included = {True: ("compressor", "backup_heater"), False: ("compressor",)}
+    apart = {"backup_heater": "electrical_energy_backup_heater_kwh"}
+    metering = Metering(electrical=included[electrical], thermal=included[thermal], apart=apart)
+    with_rod = efficiency.sums_of(frames, modes, heated, ZONE, metering)
+    without = efficiency.sums_of(frames, modes, energies, ZONE, metering=Metering())
+    whole = {"electrical_mj": electrical, "thermal_mj": thermal}
+    assert with_rod.drop(whole).equals(without.drop(whole))
+    for column, includes_rod in whole.items():
+        assert (with_rod[column].sum() > without[column].sum()) == includes_rod
+    # Where nothing tells the rod apart, its heat is in the figures.
+    unknown = efficiency.sums_of(frames, modes, heated, ZONE, metering=Metering())
+    grades = [
+        {row["mode"]: row["cop_running"] for row in efficiency.shown(efficiency.by_use(sums), RULES).to_dicts()}
+        for sums in (with_rod, unknown)
+    ]
+    assert grades[0]["heating"] != pytest.approx(grades[1]["heating"], rel=0.05)
 
 
 @pytest.mark.parametrize("interval_s", [30.0, 60.0])

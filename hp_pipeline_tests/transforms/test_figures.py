@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,10 +19,15 @@ from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import empty
 from hp_pipeline.vocabulary.boundaries import Metering
+from hp_pipeline.vocabulary.meters import MeterError
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables import BANDED_RATIOS, RATIO_COLUMNS
 from hp_pipeline.vocabulary.ways import BITS, COUNTED, DEVICE_POWER, WAYS, words_of
 
+RULES = Rules()
+NONE = MeterError(0.0)
+EXACT = Rules(metering=Metering(errors={kind: {DEVICE_POWER: NONE} for kind in ("electrical", "thermal")}))
+"""Of a house whose power meters are never off."""
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR_US = 3_600_000_000
 COPS = [
@@ -165,6 +172,7 @@ APART = {
 def test_each_ratio_lies_in_its_band_and_the_band_of_a_part_is_wider() -> None:
     amounts = {"electrical_meter_error_kwh": 0.02, "thermal_meter_error_kwh": 0.15, "edge_uncertainty_s2": 900.0,
                "compressor_s": 1800.0, "electrical_energy_heating_kwh": 0.5, "thermal_energy_heating_kwh": 1.5,
+               "thermal_meter_error_heating_kwh": 0.07, "thermal_meter_error_dhw_kwh": 0.08,
                "electrical_energy_dhw_kwh": 0.5, "thermal_energy_dhw_kwh": 1.5, "electrical_method": "meter power",
                "thermal_method": "flow rate × spread"}  # fmt: skip
     found = shown(Rules(metering=METERED), **amounts, **APART)
@@ -210,54 +218,167 @@ def test_a_boundary_without_a_figure_has_a_reason(
         assert spf is None or 0 < spf <= Rules().maximum_cop
 
 
-def test_heat_of_a_short_charge_is_held_against_the_temperatures_of_the_charge() -> None:
-    """Ten minutes of hot water at 55 °C outdoors 25 °C and a COP of 15: the cold water of the rest of the hour, which
-    would let it pass, was not heated."""
-    minutes = [START + timedelta(minutes=number) for number in range(60)]
-    charging = [number < 10 for number in range(60)]
+def hour_of_minutes(
+    minutes: Sequence[str],
+    electrical: Mapping[str, float],
+    thermal: Mapping[str, float],
+    *,
+    flow: Mapping[str, float],
+    outdoor: float,
+    backup_kw: float = 0.0,
+    rules: Rules = RULES,
+) -> dict[str, Any]:
+    """An hour of frames of a minute as people see it.
+
+    Args:
+        minutes: the mode of each of the 60.
+        electrical, thermal: by mode, kW, the backup heater included.
+        flow: by mode, °C.
+        backup_kw: of the backup heater, in all modes but standby.
+    """
+    starts = [START + timedelta(minutes=number) for number in range(60)]
+    changes = [number == 0 or minutes[number] != minutes[number - 1] for number in range(60)]
     frames = empty("frames").clear(60).with_columns(
-        heat_pump=pl.lit("hp"), start=pl.Series(minutes),
-        end=pl.Series([minute + timedelta(minutes=1) for minute in minutes]),
-        flow_temperature=pl.Series([55.0 if on else 24.0 for on in charging]), outdoor_temperature=pl.lit(25.0),
+        heat_pump=pl.lit("hp"), start=pl.Series(starts),
+        end=pl.Series([start + timedelta(minutes=1) for start in starts]),
+        flow_temperature=pl.Series([flow.get(mode, 24.0) for mode in minutes]), outdoor_temperature=pl.lit(outdoor),
     )  # fmt: skip
     operation = empty("operation").clear(60).with_columns(
         heat_pump=pl.lit("hp"), start=frames["start"], end=frames["end"],
-        mode=pl.Series(["dhw" if on else "standby" for on in charging]),
-        gap=False, session_start=pl.Series([number in (0, 10) for number in range(60)]),
-        cycle_start=pl.Series([number in (0, 10) for number in range(60)]), defrost_start=False,
-        defrost=False, compressor_running=pl.Series(charging), provisional=False,
+        mode=pl.Series(minutes), gap=False, session_start=pl.Series(changes), cycle_start=pl.Series(changes),
+        defrost_start=False, defrost=False, compressor_running=pl.Series([mode != "standby" for mode in minutes]),
+        provisional=False,
     )  # fmt: skip
 
-    def cop(heat_kwh: float) -> dict[str, Any]:
-        energies = pl.DataFrame(
-            {
-                "start": frames["start"], "end": frames["end"], "mode": operation["mode"],
-                **{
-                    name: pl.Series([round(3_600_000_000 * kwh / 10) if on else 0 for on in charging])
-                    for name, kwh in {
-                        "electrical": 1.0, "electrical_integral": 1.0, "thermal": heat_kwh, "thermal_integral": heat_kwh
-                    }.items()
-                },
-                **{name: pl.Series([None] * 60, dtype=pl.Int64)
-                   for name in ("immersion", "backup", *(f"{kind}_{what}" for kind in ("electrical", "thermal")
-                                                         for what in ("counter", "residual")))},
-                **{f"{kind}_way": pl.Series([BITS[DEVICE_POWER]] * 60) for kind in ("electrical", "thermal")},
-                **{f"{kind}_open_{edge}": pl.Series([0] * 60)
-                   for kind in ("electrical", "thermal") for edge in ("begin", "end")},
-                "thermal_taken": pl.Series([0] * 60),
-            }
-        )  # fmt: skip
-        rows = figures.pieces(frames, operation, energies, pl.col("start").dt.truncate("1h"), Rules())
-        ends = pl.col("end").last()
-        hour = figures.merge(rows, "cut", ends).rename({"cut": "start"})
-        return figures.shown(hour, Rules(), Known()).row(0, named=True)
+    def millijoules(kw: Mapping[str, float]) -> pl.Series:
+        return pl.Series([round(kw.get(mode, 0.0) * 60e6) for mode in minutes])
 
+    of_kind = {"electrical": millijoules(electrical), "thermal": millijoules(thermal)}
+    energies = pl.DataFrame(
+        {
+            "start": frames["start"], "end": frames["end"], "mode": operation["mode"], **of_kind,
+            **{f"{kind}_integral": energy for kind, energy in of_kind.items()},
+            **{f"{kind}_{what}": pl.Series([None] * 60, dtype=pl.Int64)
+               for kind in of_kind for what in ("counter", "residual")},
+            **{f"{kind}_way": pl.Series([BITS[DEVICE_POWER]] * 60) for kind in of_kind},
+            **{f"{kind}_open_{edge}": pl.Series([0] * 60) for kind in of_kind for edge in ("begin", "end")},
+            "thermal_taken": pl.Series([0] * 60), "immersion": pl.Series([None] * 60, dtype=pl.Int64),
+            "backup": millijoules(dict.fromkeys(set(minutes) - {"standby"}, backup_kw)),
+        }
+    )  # fmt: skip
+    rows = figures.pieces(frames, operation, energies, pl.col("start").dt.truncate("1h"), rules)
+    hour = figures.merge(rows, "cut", pl.col("end").last()).rename({"cut": "start"})
+    return figures.shown(hour, rules, Known()).row(0, named=True)
+
+
+def test_heat_of_a_short_charge_is_held_against_the_temperatures_of_the_charge() -> None:
+    """Ten minutes of hot water at 55 °C outdoors 25 °C and a COP of 15: the cold water of the rest of the hour, which
+    would let it pass, was not heated."""
     limit = (55 + 273.15) / 30
-    assert cop(limit - 0.1)["cop"] == pytest.approx(limit - 0.1)
-    assert cop(limit - 0.1)["cop_dhw"] == pytest.approx(limit - 0.1)
-    beyond = cop(limit + 0.1)
+
+    def found(cop: float) -> dict[str, Any]:
+        minutes = ["dhw"] * 10 + ["standby"] * 50
+        return hour_of_minutes(minutes, {"dhw": 6.0}, {"dhw": 6.0 * cop}, flow={"dhw": 55.0}, outdoor=25.0)
+
+    below = found(limit - 0.1)
+    assert below["cop"] == pytest.approx(limit - 0.1)
+    assert below["cop_dhw"] == pytest.approx(limit - 0.1)
+    beyond = found(limit + 0.1)
     assert beyond["cop"] is beyond["cop_dhw"] is None
     assert beyond["cop_reason"] == "above the Carnot limit: a sensor is wrong"
+    assert beyond["cop_uses_reason"] == "heating: not in it; dhw: above the Carnot limit: a sensor is wrong"
+
+
+@pytest.mark.parametrize("cooled", [0, 10, 40])
+def test_however_much_was_cooled_heat_is_known_as_well(cooled: int) -> None:
+    """Ten minutes of hot water at a COP of 3; the meter of the heat counts what cooling takes, too."""
+    minutes = ["cooling"] * cooled + ["standby"] * (50 - cooled) + ["dhw"] * 10
+    power, heat = {"dhw": 2.0, "cooling": 0.9}, {"dhw": 6.0, "cooling": -3.6}
+    found = hour_of_minutes(minutes, power, heat, flow={"dhw": 50.0, "cooling": 15.0}, outdoor=25.0)
+    assert (found["cop"], found["cop_dhw"]) == pytest.approx((3.0, 3.0))
+    assert found["thermal_meter_error_kwh"] == found["thermal_meter_error_dhw_kwh"] == pytest.approx(0.15 * 1.0)
+    assert found["thermal_meter_error_heating_kwh"] == 0
+    reach = 1.96 * math.hypot(0.15, 0.10) / 3**0.5
+    for name in ("cop", "cop_dhw"):
+        assert found[f"{name}_low"] == pytest.approx(3.0 * (1 - reach))
+        assert found[f"{name}_high"] == pytest.approx(3.0 * (1 + reach))
+
+
+def test_a_use_is_off_as_its_own_flow_and_spread_permit() -> None:
+    """Of a heat meter the error of hot water, at a spread of 8 K, is less than that of heating, at 4 K."""
+    found = shown(
+        electrical_energy_heating_kwh=0.5, thermal_energy_heating_kwh=1.5, thermal_meter_error_heating_kwh=0.09,
+        electrical_energy_dhw_kwh=0.5, thermal_energy_dhw_kwh=1.5, thermal_meter_error_dhw_kwh=0.06,
+        thermal_meter_error_kwh=0.15,
+    )  # fmt: skip
+    heating, dhw, both = (
+        found[f"{name}_high"] / found[name] - 1 for name in ("cop_heating", "cop_dhw", "cop_without_standby")
+    )
+    assert heating == pytest.approx(1.96 * 0.06 / 3**0.5)
+    assert dhw == pytest.approx(1.96 * 0.04 / 3**0.5)
+    assert both == pytest.approx(1.96 * 0.05 / 3**0.5)
+
+
+HEATED = Metering(
+    electrical=("compressor", "controls", "backup_heater"),
+    thermal=("compressor", "backup_heater"),
+    apart={"backup_heater": "electrical_energy_backup_heater_kwh"},
+    installed=("compressor", "controls", "backup_heater"),
+)
+"""Of a house whose main meters include the backup heater, which also has one of its own."""
+
+
+@given(st.floats(0, 12), st.floats(1.2, 4.0), st.sampled_from([-15.0, 0.0, 10.0]))
+@settings(max_examples=30, deadline=None)
+def test_however_much_a_rod_gives_the_heat_pump_is_judged_by_its_own(rod: float, cop: float, outdoor: float) -> None:
+    """1.5 kW of a heat pump beside a rod, all behind one meter of the heat and one of the electricity."""
+    rules = replace(EXACT, metering=replace(HEATED, errors=EXACT.metering.errors, apart_errors={"backup_heater": NONE}))
+    found = hour_of_minutes(
+        ["heating"] * 60, {"heating": 1.5 + rod}, {"heating": 1.5 * cop + rod}, flow={"heating": 55.0}, outdoor=outdoor,
+        backup_kw=rod, rules=rules,
+    )  # fmt: skip
+    assert found["cop_reason"] is found["spf_reason"] is None
+    assert found["spf_h1"] == found["spf_h2"] == pytest.approx(cop, rel=1e-6)
+    assert found["spf_h3"] == found["cop"] == pytest.approx((1.5 * cop + rod) / (1.5 + rod), rel=1e-6)
+
+
+@given(st.floats(0, 12), st.sampled_from([-15.0, 0.0, 10.0]))
+@settings(max_examples=20, deadline=None)
+def test_a_rod_hides_no_sensor_that_is_wrong(rod: float, outdoor: float) -> None:
+    limit = (55 + 273.15) / (55 - outdoor)
+    rules = replace(EXACT, metering=replace(HEATED, errors=EXACT.metering.errors, apart_errors={"backup_heater": NONE}))
+    found = hour_of_minutes(
+        ["heating"] * 60, {"heating": 1.5 + rod}, {"heating": 1.5 * (limit + 0.2) + rod}, flow={"heating": 55.0},
+        outdoor=outdoor, backup_kw=rod, rules=rules,
+    )  # fmt: skip
+    assert found["spf_h1"] is found["spf_h2"] is None
+    assert "above the Carnot limit" in found["spf_reason"]
+
+
+def test_heat_that_one_use_cannot_have_had_is_in_no_cop_of_the_whole() -> None:
+    """Hot water at a COP of 9, which 55 °C outdoors 2 °C do not allow; with the heating it would pass."""
+    minutes = ["dhw"] * 10 + ["heating"] * 50
+    power, flow = {"dhw": 2.4, "heating": 1.5}, {"dhw": 55.0, "heating": 35.0}
+    found = hour_of_minutes(minutes, power, {"dhw": 9 * 2.4, "heating": 4 * 1.5}, flow=flow, outdoor=2.0)
+    assert found["cop_heating"] == pytest.approx(4) and found["cop_dhw"] is None
+    assert found["cop_reason"] == found["cop_uses_reason"] == "dhw: above the Carnot limit: a sensor is wrong"
+    for name in ("cop", "cop_without_standby", "cop_without_defrost", "cop_gross", "cop_with_immersion", "spf_h2"):
+        assert found[name] is None, name
+    right = hour_of_minutes(minutes, power, {"dhw": 3 * 2.4, "heating": 4 * 1.5}, flow=flow, outdoor=2.0)
+    assert right["cop"] == pytest.approx((3 * 0.4 + 4 * 1.25) / 1.65) and right["cop_uses_reason"] is None
+
+
+def test_a_use_of_little_heat_does_not_take_the_cop_of_the_whole_with_it() -> None:
+    little = {"electrical_energy_dhw_kwh": 0.06, "thermal_energy_dhw_kwh": 0.9, "electrical_energy_least_dhw_kwh": 0.1,
+              "dhw_s": 60.0, "electrical_energy_heating_kwh": 8.0, "thermal_energy_heating_kwh": 24.0}  # fmt: skip
+    found = shown(**little, electrical_energy_kwh=8.06, thermal_energy_kwh=24.9)
+    assert found["cop"] == pytest.approx(24.9 / 8.06) and found["cop_dhw"] is None
+    assert found["cop_uses_reason"] == "dhw: above the Carnot limit: a sensor is wrong"
+
+
+def test_gross_heat_lacks_nothing_that_unmeasured_defrosts_took() -> None:
+    found = shown(defrost_unmeasured_s=360.0, compressor_s=3600.0)
+    assert found["cop_low"] == pytest.approx(3 * 0.9) and found["cop_gross_low"] == pytest.approx(3)
 
 
 def test_cooling_is_no_part_of_the_cop() -> None:
@@ -359,6 +480,7 @@ def test_no_cop_is_ever_negative_infinite_or_above_carnot(
         if cop is not None and name == "cop":
             assert cop * (found["electrical_energy_least_kwh"] or 0) <= found["thermal_energy_kwh"] * (1 + 1e-9)
     assert (found["cop"] is None) == (found["cop_reason"] is not None)
+    assert (None in (found["cop_heating"], found["cop_dhw"])) == (found["cop_uses_reason"] is not None)
     if found["cop"] is not None:
         assert 0 < found["cop_low"] <= found["cop"] <= found["cop_high"]
     for name in ("electrical_coverage", "thermal_coverage"):

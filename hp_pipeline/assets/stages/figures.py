@@ -28,7 +28,7 @@ class FiguresStage(Stage):
     """
 
     tables = ("segments", "hourly", "quarter_hourly", "heat_by_temperature")
-    version = 9
+    version = 10
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)
@@ -150,7 +150,9 @@ class FiguresStage(Stage):
             "segments": by_day(events.segments(pieces), keys),
             "hourly": by_day(hours, keys),
             "quarter_hourly": by_day(quarters, keys),
-            "heat_by_temperature": by_day(efficiency.sums_of(seen.filter(within), modes, of_frames, zone), keys),
+            "heat_by_temperature": by_day(
+                efficiency.sums_of(seen.filter(within), modes, of_frames, zone, self.plant.rules.metering), keys
+            ),
         }
 
     def _counted(self, keys: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:

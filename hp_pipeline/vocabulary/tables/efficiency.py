@@ -15,19 +15,21 @@ _BIN = Column(
 )
 _MODE = Column("mode", "VARCHAR", None, "standby, heating, dhw or cooling; null when unknown")
 
+_CYCLE = "; without electric heaters that have a meter of their own"
+
 SUMS = (
     Column("observed_us", "BIGINT", "µs", "Time"),
     Column("known_us", "BIGINT", "µs", "Time for which electricity and heat are both known"),
     Column("running_us", "BIGINT", "µs", "Of that, time for which the compressor ran"),
     Column("electrical_mj", "BIGINT", "mJ", "Electricity while both are known"),
     Column("thermal_mj", "BIGINT", "mJ", "Heat while both are known, net of defrosts"),
-    Column("running_electrical_mj", "BIGINT", "mJ", "Electricity while the compressor ran"),
-    Column("running_thermal_mj", "BIGINT", "mJ", "Heat while the compressor ran, net of defrosts"),
+    Column("running_electrical_mj", "BIGINT", "mJ", f"Electricity while the compressor ran{_CYCLE}"),
+    Column("running_thermal_mj", "BIGINT", "mJ", f"Heat while the compressor ran, net of defrosts{_CYCLE}"),
     *(
         column
         for name in WEIGHED
         for column in (
-            Column(f"{name}_heat_mj", "BIGINT", "mJ", f"Heat (where positive) at a known {name} temperature"),
+            Column(f"{name}_heat_mj", "BIGINT", "mJ", f"Heat (where positive) at a known {name} temperature{_CYCLE}"),
             Column(f"{name}_heat_mj_c", "BIGINT", "mJ °C", f"That heat × {name} temperature"),
         )
     ),
@@ -54,9 +56,9 @@ _MADE = (
     Column("running_hours", "DOUBLE", "h", "Of that, time for which the compressor ran"),
     Column("electrical_energy_kwh", "DOUBLE", "kWh", "Electricity in these hours"),
     Column("thermal_energy_kwh", "DOUBLE", "kWh", "Heat in these hours, net of defrosts"),
-    Column("running_electrical_energy_kwh", "DOUBLE", "kWh", "Electricity while the compressor ran"),
-    Column("running_thermal_energy_kwh", "DOUBLE", "kWh", "Heat while the compressor ran, net of defrosts"),
-    Column("cop_running", "DOUBLE", None, "Heat ÷ electricity while the compressor ran, defrosts included"),
+    Column("running_electrical_energy_kwh", "DOUBLE", "kWh", f"Electricity while the compressor ran{_CYCLE}"),
+    Column("running_thermal_energy_kwh", "DOUBLE", "kWh", f"Heat while the compressor ran, net of defrosts{_CYCLE}"),
+    Column("cop_running", "DOUBLE", None, f"Heat ÷ electricity while the compressor ran, defrosts included{_CYCLE}"),
     *(
         Column(f"{name}_temperature_weighted", "DOUBLE", "°C", f"{what}, each moment weighed with its heat")
         for name, what in (

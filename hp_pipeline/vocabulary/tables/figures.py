@@ -90,7 +90,8 @@ def energy_columns() -> tuple[Column, ...]:
                 _named("electrical_energy_least", part, "kwh"),
                 "DOUBLE",
                 "kWh",
-                f"Least electricity for which any machine could have given its heat {_PARTS[part]} (Carnot)",
+                f"Least electricity for which any machine could have given its heat {_PARTS[part]} (Carnot), without "
+                "the heat of electric heaters that have a meter of their own",
             )
             for part in ("", "heating", "dhw")
         ),
@@ -105,7 +106,11 @@ def energy_columns() -> tuple[Column, ...]:
             "DOUBLE",
             "kWh",
             "Maximum permissible error of the heat, by the way that each part of it is made in; of a heat meter by its "
-            "class, at the flow and spread of each frame",
+            "class, at the flow and spread of each frame (cooling is not in it)",
+        ),
+        *(
+            Column(f"thermal_meter_error_{use}_kwh", "DOUBLE", "kWh", f"Of it that of the heat {_PARTS[use]}")
+            for use in ("heating", "dhw")
         ),
         Column(
             "heat_taken_kwh", "DOUBLE", "kWh", "Heat that defrosts took from the water (positive): gross less net heat"
@@ -195,8 +200,12 @@ METHOD_COLUMNS = tuple(
     for kind in ("electrical", "thermal")
 )
 
-BANDED_RATIOS = ("cop", "cop_heating", "cop_dhw", "spf_h1", "spf_h2", "spf_h3", "spf_h4")
-"""The ratios that have a band; the others are made of the same energies."""
+BANDED_RATIOS = (
+    *("cop", "cop_heating", "cop_dhw", "cop_without_standby", "cop_gross", "cop_with_immersion"),
+    *("spf_h1", "spf_h2", "spf_h3", "spf_h4"),
+)
+"""The ratios that have a band. The others leave out defrosts, or take in the immersion heater for hot water alone: they
+are off by the same shares as the banded ones that they are like, and another pair of columns each would say no more."""
 
 RATIO_COLUMNS = (
     Column("electrical_coverage", "DOUBLE", None, "Share of the time for which the electrical power is known, 0…1"),
@@ -208,6 +217,7 @@ RATIO_COLUMNS = (
     Column("cop_reason", "VARCHAR", None, "Why there is no `cop`"),
     Column("cop_heating", "DOUBLE", None, "Heat ÷ electricity in mode heating, defrosts included"),
     Column("cop_dhw", "DOUBLE", None, "Heat ÷ electricity in mode dhw, defrosts included"),
+    Column("cop_uses_reason", "VARCHAR", None, "Why there is no `cop_heating` or no `cop_dhw`"),
     Column("cop_without_defrost", "DOUBLE", None, "As `cop`, the time spent defrosting left out"),
     Column("cop_heating_without_defrost", "DOUBLE", None, "As `cop_heating`, the time spent defrosting left out"),
     Column("cop_dhw_without_defrost", "DOUBLE", None, "As `cop_dhw`, the time spent defrosting left out"),

@@ -84,9 +84,14 @@ _DEFROSTS = "defrost_(monthly|seasonal)"
 _EFFICIENCY = "efficiency|efficiency_seasonal|temperature_bins"
 
 _AS_COP = (
-    "`cop_reason` names a lack of data; or less than `minimum_electrical_energy_kwh`, no heat, a band down to 0, "
-    "or above Carnot (`electrical_energy_least_kwh`, of its mode)"
+    "`cop_reason` names a lack of data, or a use whose heat is above Carnot; or of what is left there is less than "
+    "`minimum_electrical_energy_kwh`, no heat, or more than Carnot allows (`electrical_energy_least_kwh`)"
 )
+_AS_USE = (
+    "`cop_uses_reason` names it; or of what is left there is less than `minimum_electrical_energy_kwh`, no heat, or "
+    "more than Carnot allows"
+)
+_NO_BAND = "it has no band of its own: its meters are off by the shares that they are off by in that of `{0}`"
 _APART_KNOWN = "the immersion heater has a meter that is known for too little of the time, or for another time"
 _PLANT = "what the meter of `electrical_power` includes (`meters:` in the settings), without cooling"
 _WATER = "heat into the water at the machine, what defrosts took subtracted, without cooling"
@@ -103,21 +108,33 @@ MEANINGS: Final = (
         boundary=f"{_HEAT_AND_POWER}; standby and defrosts are in both",
         null_when="`cop_reason` says why",
     ),
-    Meaning("(cop|spf)_reason", _FIGURES, "cop", method="the first that applies", null_when="there is nothing to say"),
+    Meaning(
+        "cop_reason", _FIGURES, "cop", null_when="there is nothing to say",
+        method="the first that applies; the last is that one use has more heat than Carnot allows, and at least 5 % of "
+        "all heat: the whole would hide it",
+    ),
+    Meaning(
+        "cop_uses_reason", _FIGURES, "cop", null_when="both have one",
+        method="a lack of data, or of each use the first that applies: not in the row, a band down to 0, less than "
+        "`minimum_electrical_energy_kwh`, no heat, above Carnot (`electrical_energy_least_kwh` of its mode)",
+    ),
+    Meaning("spf_reason", _FIGURES, "cop", method="the first that applies", null_when="there is nothing to say"),
     Meaning(
         "cop_(heating|dhw)", _FIGURES, "cop", "thermal_energy_{0}_kwh / electrical_energy_{0}_kwh",
-        boundary="as `cop`, in mode {0} alone: no standby", null_when=_AS_COP,
+        boundary="as `cop`, in mode {0} alone: no standby", null_when="`cop_uses_reason` says why",
     ),
     Meaning(
         "cop_without_defrost", _FIGURES, "cop",
         f"(thermal_energy_kwh - thermal_energy_defrost_kwh) / ({_USED} - electrical_energy_defrost_kwh)",
+        method=_NO_BAND.format("cop"),
         boundary="as `cop`, neither heat nor electricity of the time spent defrosting", null_when=_AS_COP,
     ),
     Meaning(
         "cop_(heating|dhw)_without_defrost", _FIGURES, "cop",
         "(thermal_energy_{0}_kwh - thermal_energy_{0}_defrost_kwh)"
         " / (electrical_energy_{0}_kwh - electrical_energy_{0}_defrost_kwh)",
-        boundary="as `cop_{0}`, neither heat nor electricity of the time spent defrosting", null_when=_AS_COP,
+        method=_NO_BAND.format("cop_{0}"),
+        boundary="as `cop_{0}`, neither heat nor electricity of the time spent defrosting", null_when=_AS_USE,
     ),
     Meaning(
         "cop_without_standby", _FIGURES, "cop",
@@ -140,7 +157,8 @@ MEANINGS: Final = (
         "cop_dhw_with_immersion", _FIGURES, "cop",
         "(thermal_energy_dhw_kwh + coalesce(electrical_energy_immersion_kwh, 0))"
         " / (electrical_energy_dhw_kwh + coalesce(electrical_energy_immersion_kwh, 0))",
-        boundary="as `cop_dhw`, and the immersion heater", null_when=f"{_AS_COP}; {_APART_KNOWN}",
+        method=f"{_NO_BAND.format('cop_dhw')}, and that of the immersion heater by its own",
+        boundary="as `cop_dhw`, and the immersion heater", null_when=f"{_AS_USE}; {_APART_KNOWN}",
     ),
     Meaning(
         "spf_h([1-4])", _FIGURES, "cop",
@@ -149,7 +167,8 @@ MEANINGS: Final = (
         boundary="H{0} of SEPEMO; consumers of the house: `meters:` and `consumers:` in the settings",
         null_when="`spf_reason` says why: `cop_reason`, or a consumer between two boundaries has no meter of its own, "
         "or its meter is known for too little of the time, or for another time, or what is left of heat or electricity "
-        "within the boundary is less than the steps of the counters may hide",
+        "within the boundary is less than the steps of the counters and the errors of the meters may hide, or is above "
+        "Carnot",
     ),
     # ---- energies
     Meaning(
@@ -202,7 +221,9 @@ MEANINGS: Final = (
         method="sum over the frames of heat × (1 − T_source ÷ T_flow) in kelvin, at least heat ÷ `maximum_cop`: also "
         "where the source is unknown; an unknown flow is taken to have 20 °C; the source is `source_in_temperature`, "
         "else the outdoor air",
-        boundary="positive heat alone", null_when="no heat is known",
+        boundary="positive heat alone; heat of electric heaters that the meter of heat includes (`meters:` in the "
+        "settings) is left out where they have a meter of their own, so it holds for every boundary",
+        null_when="no heat is known",
     ),
     Meaning(
         "heat_taken_kwh", _FIGURES, "energies",
@@ -238,14 +259,17 @@ MEANINGS: Final = (
         null_when="the energy is not known",
     ),
     Meaning(
-        "(cop|cop_heating|cop_dhw|spf_h[1-4])_(low|high)", _FIGURES, "coverage",
+        "(cop|cop_(?:heating|dhw|without_standby|gross|with_immersion)|spf_h[1-4])_(low|high)", _FIGURES, "coverage",
         method="relative deviations of heat and electricity added as squares, × 1.96, and half of what lacks; of a "
-        "part of an energy the meter's error is the same share, and that of steps and edges the same amount; its upper "
-        "end is not above Carnot",
+        "part of an energy the meter's error is the same share (of heat: of that of its own mode), and that of steps "
+        "and edges the same amount; where a consumer is added or taken off the main meter is off by as many kWh as "
+        "before, and the consumer's meter by its class (`meters:` in the settings, else 10 %) on both sides at once; "
+        "its upper end is not above Carnot",
         null_when="there is no `{0}`",
     ),
     Meaning(
-        "(electrical|thermal)_meter_error_kwh", _FIGURES, "coverage", null_when="nothing is known of the energy",
+        "(electrical|thermal)_meter_error(?:_heating|_dhw)?_kwh", _FIGURES, "coverage",
+        null_when="nothing is known of the energy",
         method="sum of energy × the permissible error of its way: the class that `meters:` states of a meter, else "
         "that of the ways above; over a silence of a meter, whose counter says how much, that of the meter",
     ),
@@ -399,15 +423,19 @@ MEANINGS: Final = (
             null_when=_NOTHING_KNOWN),
     # ---- efficiency
     Meaning("cop_running", _EFFICIENCY, "house", "running_thermal_energy_kwh / running_electrical_energy_kwh",
-            boundary="as `cop`, the time the compressor runs alone", null_when="`efficiency_reason` says why"),
+            boundary="as `cop`, the time the compressor runs alone; of the refrigerant cycle: heat and electricity of "
+            "electric heaters that have a meter of their own are taken off (others are in it)",
+            null_when="`efficiency_reason` says why"),
     Meaning(
         "carnot_cop", _EFFICIENCY, "house",
         "(flow_temperature_weighted + 273.15) / (flow_temperature_weighted - source_temperature_weighted)",
         null_when="a temperature is unknown, or they differ by less than 5 K",
     ),
-    Meaning("carnot_grade", _EFFICIENCY, "house", "cop_running / carnot_cop", null_when="`efficiency_reason`"),
+    Meaning("carnot_grade", _EFFICIENCY, "house", "cop_running / carnot_cop", boundary="as `cop_running`",
+            null_when="`efficiency_reason`"),
     Meaning("(flow|return|outdoor|source)_temperature_weighted", _EFFICIENCY, "house",
-            method="sum of heat × temperature ÷ sum of heat", null_when="it is not known while heat was given"),
+            method="sum of heat × temperature ÷ sum of heat; heat of electric heaters as in `cop_running`",
+            null_when="it is not known while heat was given"),
     Meaning("efficiency_reason", _EFFICIENCY, "house", null_when="there is nothing to say"),
     Meaning("cop_normalised|normalised_share|normalised_reason", "efficiency_seasonal", "house",
             null_when="`normalised_reason` says why; other modes than heating"),
