@@ -290,15 +290,17 @@ class Plant:
             kind: [meter for meter in self._stated_meters(kind) if meter.signal in MAIN_METERS[kind]]
             for kind in MAIN_METERS
         }
+        apart = {
+            consumer: column
+            for consumer, (signals, column) in METERED_APART.items()
+            if any(signal in self.mappings for signal in signals)
+        }
         return Metering(
             electrical=_included(main["electrical"]),
             thermal=_included(main["thermal"]),
-            apart={
-                consumer: column
-                for consumer, (signals, column) in METERED_APART.items()
-                if any(signal in self.mappings for signal in signals)
-            },
-            installed=tuple(sorted({"compressor", *stated, *self.heat_pump.consumers})),
+            apart=apart,
+            # What has a meter of its own is there, whether or not the settings say it once more.
+            installed=tuple(sorted({"compressor", *stated, *self.heat_pump.consumers, *apart})),
             errors={kind: self._errors(kind, main[kind]) for kind in MAIN_METERS},
             quanta_kwh={kind: self._quanta(kind) for kind in MAIN_METERS},
             net_counters=self._net_counters,

@@ -201,7 +201,7 @@ class HeatPump(SettingsModel):
     )
     circuits: tuple[Circuit, ...] = Field((), description="The heating circuits that it feeds.")
     consumers: tuple[Consumer, ...] = Field(
-        (), description="What uses electricity, where no meter includes it: the boundaries with it are not told then."
+        (), description="What uses electricity and is in no meter: the boundaries with it are not told then."
     )
     inputs: tuple[Input, ...] = Field(min_length=1, description="Where its signals come from; at least one.")
     counter_verdicts: tuple[CounterVerdict, ...] = Field(

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from hp_pipeline.transforms.boundaries import Ratio, spf_columns
+from hp_pipeline.transforms.boundaries import ImmersionHeater, Ratio, immersion_heater, spf_columns
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy import WAYS_OF, first_of, integral
 from hp_pipeline.transforms.floors import Known, carnot_share, elapsed_s, is_borne, not_borne, percent, unknown
@@ -389,10 +389,10 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         is_told = pl.col("lack").is_null() & ~pl.col(f"blurred{use}")
         return pl.when(is_told & is_borne(heat, power, least[use], rules)).then(heat / power)
 
-    immersion = pl.col("electrical_energy_immersion_kwh").fill_null(0)
-    if "immersion_heater" in rules.metering.apart:
-        immersion = pl.when(_apart_reason("immersion", covered, rules).is_null()).then(immersion)
+    rod = immersion_heater(rules.metering)
+    rod_heat, rod_power = _immersion(rod, covered, rules)
     dhw_heat, dhw_power = parts["_dhw"]
+    dhw_with_rod = ratio(dhw_heat + rod_heat, dhw_power + rod_power, "_dhw")
     boundaries, why = spf_columns(rules.metering)
     shown = rows.with_columns(
         cop=pl.when(pl.col("cop_reason").is_null()).then(thermal / electrical),
@@ -410,12 +410,23 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         cop_without_standby=ratio(parts["_heating"][0] + parts["_dhw"][0], parts["_heating"][1] + parts["_dhw"][1]),
         cop_gross=ratio(thermal + pl.col("heat_taken_kwh").fill_null(0), electrical),
         **_boundaries(rules, boundaries, why, least[""], covered),
-        cop_with_immersion=ratio(thermal + immersion, electrical + immersion),
-        cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion, "_dhw"),
+        cop_with_immersion=ratio(thermal + rod_heat, electrical + rod_power),
+        # Of what a meter of the heat pump includes of it nobody tells how much lies in the mode dhw already.
+        cop_dhw_with_immersion=dhw_with_rod if rod.electrical and rod.thermal else pl.lit(None, pl.Float64),
     )
     banded = {f"cop{use}": energies for use, energies in uses.items()}
     banded |= {name: (terms.heat, terms.electricity) for name, terms in boundaries.items()}
     return _with_bands(shown, rules, banded).drop("elapsed", "lack", "least", *(f"blurred{use}" for use in uses))
+
+
+def _immersion(rod: ImmersionHeater, covered: Mapping[str, pl.Expr], rules: Rules) -> tuple[pl.Expr, pl.Expr]:
+    """The heat and the electricity (kWh) that the immersion heater adds to the heat pump's; null where not known."""
+    amount = pl.col("electrical_energy_immersion_kwh").fill_null(0)
+    if rod.is_metered:
+        amount = pl.when(_apart_reason("immersion", covered, rules).is_null()).then(amount)
+    elif not rod.is_known:
+        amount = pl.lit(None, pl.Float64)
+    return (amount if rod.thermal else pl.lit(0.0)), (amount if rod.electrical else pl.lit(0.0))
 
 
 def _is_blurred(heat: pl.Expr, power: pl.Expr, rules: Rules) -> pl.Expr:
