@@ -65,6 +65,7 @@ class Metering:
             say another error of it than `WAYS`.
         net_counters: the ways whose heat counter counts what defrosts take; all others only count up.
         quanta_kwh: by kind of energy and way the step of its counters, where one is known.
+        added: by kind of energy of which several meters measure a part each the sources of each part.
     """
 
     electrical: tuple[str, ...] | None = None
@@ -74,6 +75,7 @@ class Metering:
     errors: Mapping[str, Mapping[str, MeterError]] = field(default_factory=dict)
     quanta_kwh: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     net_counters: tuple[str, ...] = ()
+    added: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
 
     def errors_of(self, kind: str) -> Mapping[str, MeterError]:
         """How far each way to a kind of energy may be from the truth, the best way first."""
