@@ -16,7 +16,7 @@ import polars as pl
 
 from hp_pipeline.transforms.boundaries import ImmersionHeater, Ratio, immersion_heater, spf_columns
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.energy import WAYS_OF, first_of, integral
+from hp_pipeline.transforms.energy import WAYS_OF, first_of
 from hp_pipeline.transforms.floors import Known, carnot_share, elapsed_s, is_borne, not_borne, percent, unknown
 from hp_pipeline.transforms.sums import known_sum
 from hp_pipeline.transforms.uncertainty import Error, fixed_deviation, permissible_error, ratio_band
@@ -51,8 +51,7 @@ _US_PER_S = 1_000_000
 
 FRAME_COLUMNS = [
     *("heat_pump", "start", "end", "states_read", "changed_after"),
-    *("three_way_valve", "immersion_heater_power", "backup_heater_power"),
-    *(f"{part}_power" for part in METERED_PARTS),
+    "three_way_valve",
     *summary_signals(),
 ]
 """What the figures read of the frames."""
@@ -99,7 +98,6 @@ def pieces(
             **heat,
             least=_least(rules),
             **{name: error.cast(pl.Int64) for name, error in errors.items()},
-            **{part: integral(pl.col(f"{part}_power"), pl.col("span")) for part in METERED_PARTS},
         )
         .group_by("piece", maintain_order=True)
         .agg(

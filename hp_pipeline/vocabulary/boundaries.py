@@ -43,10 +43,10 @@ METERED_APART: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
         ("immersion_heater_power", "immersion_heater_energy_total"),
         "electrical_energy_immersion_kwh",
     ),
-    "circulation_pump": (("circulation_pump_power",), "electrical_energy_circulation_pump_kwh"),
-    "brine_pump": (("brine_pump_power",), "electrical_energy_brine_pump_kwh"),
-    "fan": (("fan_power",), "electrical_energy_fan_kwh"),
-    "crankcase_heater": (("crankcase_heater_power",), "electrical_energy_crankcase_heater_kwh"),
+    **{
+        part: ((f"{part}_power", f"{part}_energy_total"), f"electrical_energy_{part}_kwh")
+        for part in ("circulation_pump", "brine_pump", "fan", "crankcase_heater")
+    },
 }
 """Consumers that may have a meter of their own: the signals of it, and the column of the figures with its energy."""
 

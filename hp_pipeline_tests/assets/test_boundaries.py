@@ -150,3 +150,62 @@ def test_an_immersion_heater_that_nobody_measures_leaves_its_figures_out(tmp_pat
     assert day["spf_h3"] is day["spf_h4"] is day["cop_with_immersion"] is None
     assert day["spf_reason"] == "H3, H4: no meter of its own: immersion heater"
     assert table(made, "costs_daily").sort("start")["cost_with_immersion"][1] is None
+
+
+COUNTED = """
+signals:
+  operating_mode: {select: mode}
+  compressor_on: {select: runs}
+  electrical_power: {select: power, unit: W}
+  thermal_power: {select: heat, unit: W}
+"""
+
+
+@pytest.mark.parametrize("beside_a_power", [True, False])
+@pytest.mark.parametrize(
+    ("part", "boundary"), [("circulation_pump", 4), ("brine_pump", 2), ("fan", 2), ("crankcase_heater", 1)]
+)
+def test_the_counter_of_a_consumer_tells_which_boundary_it_is_in(
+    tmp_path: Path, part: str, boundary: int, beside_a_power: bool
+) -> None:
+    """And before its power, which is read too seldom here to tell."""
+    signals = f"  {part}_energy_total: {{select: counter, unit: Wh, resolution: 0.01}}\n"
+    signals += f"  {part}_power: {{select: watts, unit: W}}\n" if beside_a_power else ""
+    (tmp_path / "own.yaml").write_text(COUNTED, encoding="utf-8")
+    (tmp_path / "part.yaml").write_text(f"meter: true\nsignals:\n{signals}", encoding="utf-8")
+    (tmp_path / "hp.yaml").write_text(
+        f"""
+site: {{name: House, time_zone: Europe/Berlin, start: 2025-01-01}}
+heat_pumps:
+  - {{id: daikin, inputs: [{{source: device, profile: own.yaml}}, {{source: meter, profile: part.yaml}}]}}
+sources: [{{id: device, kind: files}}, {{id: meter, kind: files}}]
+meters:
+  - {{id: e, heat_pump: daikin, measures: electrical, signal: electrical_power, includes: [compressor, {part}]}}
+  - {{id: h, heat_pump: daikin, measures: thermal, signal: thermal_power, includes: [compressor]}}
+""",
+        encoding="utf-8",
+    )
+    device: list[tuple[str, datetime, float | str]] = []
+    meter: list[tuple[str, datetime, float | str]] = []
+    counted, used = 70_000.0, 0.0
+    for minute in range(60 * 48):
+        now, runs = midnight(2025, 1, 13) + timedelta(minutes=minute), minute % 180 < 120
+        watts = 80.0 if minute % 7 < 3 else 20.0
+        device += [("mode", now, "heating" if runs else "standby"), ("runs", now, "on" if runs else "off")]
+        device += [("power", now, (1500.0 if runs else 0.0) + watts), ("heat", now, 6000.0 if runs else 0.0)]
+        meter.append(("counter", now, round(counted, 2)))
+        meter += [("watts", now, watts)] if minute % 28 == 0 else []
+        counted += watts / 60
+        used += watts / 60_000 if 60 * 23 <= minute < 60 * 47 else 0.0
+    workspace = Workspace(load_settings(tmp_path / "hp.yaml"), tmp_path / "data")
+    for source, rows in (("device", device), ("meter", meter)):
+        store_readings(workspace, source, readings(rows))
+    update(workspace)
+    day = table(workspace, "daily").sort("start").row(1, named=True)
+    assert day[f"electrical_energy_{part}_kwh"] == pytest.approx(used, abs=0.001)
+    assert day[f"{part}_s"] == pytest.approx(86400)
+    compressor, heat = 24.0, 96.0
+    for number in (1, 2, 3, 4):
+        true = heat / (compressor + (used if number >= boundary else 0.0))
+        assert day[f"spf_h{number}"] == pytest.approx(true, rel=1e-4), number
+    assert day["spf_reason"] is None

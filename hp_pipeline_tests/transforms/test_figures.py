@@ -17,6 +17,7 @@ from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import empty
 from hp_pipeline.vocabulary.boundaries import Metering
+from hp_pipeline.vocabulary.energies import KINDS
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables import BANDED_RATIOS, RATIO_COLUMNS
 from hp_pipeline.vocabulary.ways import BITS, COUNTED, DEVICE_POWER, WAYS, words_of
@@ -239,8 +240,8 @@ def test_heat_of_a_short_charge_is_held_against_the_temperatures_of_the_charge()
                     }.items()
                 },
                 **{name: pl.Series([None] * 60, dtype=pl.Int64)
-                   for name in ("immersion", "backup", *(f"{kind}_{what}" for kind in ("electrical", "thermal")
-                                                         for what in ("counter", "residual")))},
+                   for name in (*KINDS[2:], *(f"{kind}_{what}" for kind in ("electrical", "thermal")
+                                              for what in ("counter", "residual")))},
                 **{f"{kind}_way": pl.Series([BITS[DEVICE_POWER]] * 60) for kind in ("electrical", "thermal")},
                 **{f"{kind}_open_{edge}": pl.Series([0] * 60)
                    for kind in ("electrical", "thermal") for edge in ("begin", "end")},

@@ -27,7 +27,7 @@ class FramesStage(Stage):
     """Readings of all inputs → table `frames`."""
 
     tables = ("frames",)
-    version = 5
+    version = 6
 
     @cached_property
     def _newest_key(self) -> str:

@@ -199,7 +199,8 @@ MEANINGS: Final = (
     ),
     Meaning(
         "electrical_energy_(immersion|backup_heater|circulation_pump|brine_pump|fan|crankcase_heater)_kwh",
-        f"{_FIGURES}|quarter_hourly", "energies", method="its own counter or integral", null_when=_NOT_TOLD,
+        f"{_FIGURES}|quarter_hourly", "energies", method="its own counter, else the integral of its power",
+        null_when=_NOT_TOLD,
     ),
     Meaning(
         "electrical_energy_least(_heating|_dhw)?_kwh", _FIGURES, "energies",
