@@ -21,7 +21,7 @@ class CostsDailyStage(DailyStage):
 
     tables = ("costs_daily",)
     stretch_factor = 4
-    version = 3
+    version = 4
     within = "quarter_hourly"
     whole = 96
 
@@ -74,7 +74,7 @@ def _charges(stage: Stage, tariffs: Sequence[costs.Tariff], first: date, until: 
 class CostsPeriodStage(PeriodStage):
     """Costs of shorter periods → those of a longer one."""
 
-    version = 3
+    version = 4
     family = "costs_"
 
     @cached_property
