@@ -10,13 +10,15 @@ from datetime import date
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from hp_pipeline.lake import Column, Lake, Table, publish_catalogue, utc_today
 from hp_pipeline.settings import FilesSource, HeatPump, Meter, Settings, SolarSystem
+from hp_pipeline.settings.house import counting_meters
 from hp_pipeline.transforms.reckoned import Reckoned
 from hp_pipeline.transforms.schema import schema_of
 from hp_pipeline.vocabulary.boundaries import MAIN_METERS, METERED_APART, Metering
+from hp_pipeline.vocabulary.counters import CounterRule
 from hp_pipeline.vocabulary.energies import COUNTERS, POWERS, SIGNALS
 from hp_pipeline.vocabulary.meters import MeterError, electricity_meter, heat_meter
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
@@ -25,6 +27,8 @@ from hp_pipeline.vocabulary.tables import tables
 from hp_pipeline.vocabulary.ways import DEVICE_COUNTER, DEVICE_POWER, FLOW, METER_COUNTER, METER_POWER
 
 log = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
 
 
 def open_lake(data: Path, today: Callable[[], date] = utc_today) -> Lake:
@@ -147,6 +151,39 @@ def _included(meters: Sequence[Meter]) -> tuple[str, ...] | None:
     return tuple(sorted(set(chain.from_iterable(meter.includes for meter in meters)))) if meters else None
 
 
+def _by_parts(
+    inputs: Iterable[tuple[str, Profile]], signals: Iterable[str], parts: Mapping[str, str]
+) -> tuple[tuple[str, Profile], ...]:
+    """The inputs with what meters tell of an energy as the part that they measure of it, by source. A signal that not
+    every part tells is left out: it would be taken for the whole."""
+    inputs = tuple(inputs)
+    told: dict[str, set[str]] = {part: set() for part in parts.values()}
+    for source, profile in inputs:
+        if source in parts:
+            told[parts[source]] |= profile.metered.intersection(signals)
+    everywhere = set.intersection(*told.values())
+    found = []
+    for source, profile in inputs:
+        names = profile.metered.intersection(signals)
+        mappings = {name: kept for name, kept in profile.mappings.items() if name not in names - everywhere}
+        added = {**profile.added, **dict.fromkeys(names & everywhere, parts.get(source, ""))}
+        metered = profile.metered - (names - everywhere)
+        found.append((source, replace(profile, mappings=mappings, metered=metered, added=added) if names else profile))
+    return tuple(found)
+
+
+def _sources_by_part(parts: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(group) for group in _grouped(sorted(parts), lambda source: parts[source]))
+
+
+def _grouped(items: Iterable[_Item], key: Callable[[_Item], object]) -> list[list[_Item]]:
+    """The items by their key, in order."""
+    groups: dict[object, list[_Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
+
+
 @dataclass(frozen=True)
 class Plant:
     """One heat pump (or another part) of a workspace: its inputs, profiles and rules."""
@@ -210,32 +247,49 @@ class Plant:
         for kind in SIGNALS:
             for index in self._metering_inputs(kind, loaded):
                 metered[index] |= SIGNALS[kind] & set(loaded[index][1].mappings)
-        return tuple(
+        read = tuple(
             (source, replace(profile, metered=frozenset(names)))
             for (source, profile), names in zip(loaded, metered, strict=True)
         )
+        for kind in MAIN_METERS:
+            if parts := self._parts(kind):
+                read = _by_parts(read, SIGNALS[kind], parts)
+        return read
 
     def _stated_meters(self, kind: str) -> list[Meter]:
         """What the settings state of the meters of a kind of energy. Where some name their source, those alone; and of
-        these, where some have a class, those alone: what a machine tells itself is no meter beside one."""
+        these none without a class that includes what one with a class does: what a machine tells itself is no meter
+        beside one."""
         stated = [meter for meter in self.workspace.settings.meters_of(self.id) if meter.signal in SIGNALS[kind]]
-        named = [meter for meter in stated if meter.source]
-        return [meter for meter in named if meter.is_classed] or named or stated
+        return counting_meters([meter for meter in stated if meter.source]) or stated
+
+    def _parts(self, kind: str) -> dict[str, str]:
+        """By source the part that its meter measures, where several meters measure a part of a kind of energy each."""
+        parts = {
+            meter.source: ", ".join(sorted(meter.includes))
+            for meter in self._stated_meters(kind)
+            if meter.source and meter.signal in MAIN_METERS.get(kind, ())
+        }
+        return parts if len(set(parts.values())) > 1 else {}
 
     def _metering_inputs(self, kind: str, loaded: Sequence[tuple[str, Profile]]) -> list[int]:
         """The inputs whose energy of a kind is a meter's: those of the sources that the settings name, or all of them
         where a class is stated without a source, else those that are meters by their profile.
 
-        Where some of them are meters by their profile, those alone: a source may be read by two profiles.
+        Where some of them are meters by their profile, those alone: a source may be read by two profiles. Of parts that
+        are added this holds part by part.
         """
         telling = [index for index, (_, profile) in enumerate(loaded) if SIGNALS[kind] & set(profile.mappings)]
         stated = self._stated_meters(kind)
-        sources = {meter.source for meter in stated if meter.source}
+        parts = self._parts(kind)
+        sources = set(parts) or {meter.source for meter in stated if meter.source}
         if sources:
             telling = [index for index in telling if loaded[index][0] in sources]
         by_profile = [index for index in telling if loaded[index][1].is_meter]
+        told_by_meters = {parts.get(loaded[index][0]) for index in by_profile}
+        by_word = [index for index in telling if parts.get(loaded[index][0]) not in told_by_meters]
         claimed = bool(sources) or any(meter.is_classed for meter in stated)
-        return by_profile or (telling if claimed else [])
+        return sorted([*by_profile, *(by_word if claimed else [])])
 
     @cached_property
     def meter_mappings(self) -> Mapping[str, SignalMapping]:
@@ -290,15 +344,17 @@ class Plant:
             kind: [meter for meter in self._stated_meters(kind) if meter.signal in MAIN_METERS[kind]]
             for kind in MAIN_METERS
         }
+        apart = {
+            consumer: column
+            for consumer, (signals, column) in METERED_APART.items()
+            if any(signal in self.mappings for signal in signals)
+        }
         return Metering(
             electrical=_included(main["electrical"]),
             thermal=_included(main["thermal"]),
-            apart={
-                consumer: column
-                for consumer, (signals, column) in METERED_APART.items()
-                if any(signal in self.mappings for signal in signals)
-            },
-            installed=tuple(sorted({"compressor", *stated, *self.heat_pump.consumers})),
+            apart=apart,
+            # What has a meter of its own is there, whether or not the settings say it once more.
+            installed=tuple(sorted({"compressor", *stated, *self.heat_pump.consumers, *apart})),
             errors={kind: self._errors(kind, main[kind]) for kind in MAIN_METERS},
             quanta_kwh={kind: self._quanta(kind) for kind in MAIN_METERS},
             net_counters=self._net_counters,
@@ -308,6 +364,7 @@ class Plant:
                 for meter in meters
                 if meter.signal in signals
             },
+            added={kind: _sources_by_part(parts) for kind in MAIN_METERS if (parts := self._parts(kind))},
         )
 
     def _errors(self, kind: str, stated: Sequence[Meter]) -> dict[str, MeterError]:
@@ -318,9 +375,19 @@ class Plant:
         told = SIGNALS[kind] & set(self.mappings)
         metered = SIGNALS[kind] & set(self.meter_mappings)
         ordered = sorted(stated, key=lambda meter: not meter.is_classed)
-        counts = [meter for meter in ordered if meter.signal != POWERS[kind]] or ordered
-        powers = [meter for meter in ordered if meter.signal == POWERS[kind]] or ordered
-        counter, power = (_error_of(kind, meters[0]) for meters in (counts, powers))
+        parts = self._parts(kind)
+        counters, powers = (
+            [
+                next((meter for meter in part if (meter.signal == POWERS[kind]) == is_power), part[0])
+                for part in _grouped(ordered, lambda meter: parts.get(meter.source or ""))
+            ]
+            for is_power in (False, True)
+        )
+        # Of parts that are added the greatest share is no less than what the errors of all come to.
+        counter, power = (
+            max((_error_of(kind, meter) for meter in meters), key=lambda error: error.at_plate)
+            for meters in (counters, powers)
+        )
         if metered:
             return {METER_COUNTER: counter, METER_POWER: power}
         by_flow = {FLOW: power} if kind == "thermal" and not told and powers[0].accuracy != "device" else {}
@@ -344,10 +411,19 @@ class Plant:
         total, purposes = COUNTERS[kind]
         steps = {}
         for way, mappings in ((METER_COUNTER, self.meter_mappings), (DEVICE_COUNTER, self.own_mappings)):
-            rules = [mappings[name].counter for name in ([total] if total in mappings else purposes)
-                     if name in mappings]  # fmt: skip
-            steps[way] = math.sqrt(sum((rule.resolution or 0.0) ** 2 for rule in rules if rule))
+            names = [name for name in ([total] if total in mappings else purposes) if name in mappings]
+            rules = [rule for name in names for rule in self._counter_rules(name, way == METER_COUNTER)]
+            steps[way] = math.sqrt(sum((rule.resolution or 0.0) ** 2 for rule in rules))
         return steps
+
+    def _counter_rules(self, name: str, of_meters: bool) -> list[CounterRule]:
+        """What the counter of a signal can do that takes precedence, of each part where several are added."""
+        first: dict[str, CounterRule] = {}
+        for _, profile in self.inputs:
+            rule = profile.mappings[name].counter if name in profile.mappings else None
+            if rule and (name in profile.metered) == of_meters:
+                first.setdefault(profile.added.get(name, ""), rule)
+        return list(first.values())
 
     @cached_property
     def readings(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """The site, its heat pumps and its meters."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field, field_serializer
 from pydantic_core import PydanticCustomError
@@ -201,7 +201,7 @@ class HeatPump(SettingsModel):
     )
     circuits: tuple[Circuit, ...] = Field((), description="The heating circuits that it feeds.")
     consumers: tuple[Consumer, ...] = Field(
-        (), description="What uses electricity, where no meter includes it: the boundaries with it are not told then."
+        (), description="What uses electricity and is in no meter: the boundaries with it are not told then."
     )
     inputs: tuple[Input, ...] = Field(min_length=1, description="Where its signals come from; at least one.")
     counter_verdicts: tuple[CounterVerdict, ...] = Field(
@@ -244,6 +244,34 @@ class HeatPump(SettingsModel):
             told.add(whose)
 
 
+class Measuring(Protocol):
+    """What is known of a meter."""
+
+    @property
+    def includes(self) -> Collection[str]:
+        """What the measured energy includes."""
+
+    @property
+    def is_classed(self) -> bool:
+        """Whether it has the class of a meter of its own."""
+
+
+_Measuring = TypeVar("_Measuring", bound=Measuring)
+
+
+def counting_meters(meters: Iterable[_Measuring]) -> list[_Measuring]:
+    """The meters of a kind of energy that name their source without those that count no more: a machine's own word of
+    what a meter with a class includes. Those that are left measure a part of it each, or all of them the same."""
+    found = list(meters)
+    classed = {consumer for meter in found if meter.is_classed for consumer in meter.includes}
+    return [meter for meter in found if meter.is_classed or classed.isdisjoint(meter.includes)]
+
+
+def is_class(accuracy: object) -> bool:
+    """Whether it is the class of a meter of its own."""
+    return accuracy not in {"device", "calculated"}
+
+
 MeterAccuracy = Literal["A", "B", "C", "1", "2", "3", "device", "calculated"]
 """How far a meter may be from the truth: it decides the band of every figure made with it."""
 
@@ -258,7 +286,8 @@ class Meter(SettingsModel):
     source: Identifier | None = Field(
         None,
         description="Id of the source whose readings are this meter's: they come before what machines tell of "
-        "themselves. Default: what its profile says.",
+        "themselves. Default: what its profile says. Meters that include something else each are added; each of them "
+        "names its own.",
     )
     includes: tuple[Consumer, ...] = Field(min_length=1, description="What the measured energy includes.")
     accuracy: MeterAccuracy = Field(
@@ -276,7 +305,7 @@ class Meter(SettingsModel):
     @property
     def is_classed(self) -> bool:
         """Whether it has the class of a meter of its own."""
-        return self.accuracy not in {"device", "calculated"}
+        return is_class(self.accuracy)
 
     @classmethod
     def inconsistencies(cls, written: Mapping[str, Any]) -> Iterator[Inconsistency]:

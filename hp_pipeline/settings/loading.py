@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails
 from hp_pipeline.settings.document import Document, read_document
 from hp_pipeline.settings.mistakes import Mistake, SettingsError, quoted, quoted_key
 from hp_pipeline.settings.model import KeyPath, format_key_path, mapping, mappings, nearest_word
-from hp_pipeline.settings.settings import Settings, settings_json_schema
+from hp_pipeline.settings.settings import Settings, meters_of_one_energy, settings_json_schema
+from hp_pipeline.vocabulary.boundaries import MAIN_METERS
 from hp_pipeline.vocabulary.profiles import ProfileError, load_profile, shipped_profiles
 from hp_pipeline.vocabulary.signals import signals
 
@@ -94,6 +95,7 @@ def _read(path: Path, environment: Mapping[str, str]) -> tuple[Settings | None, 
                 item.nearest,
             )
         _add_unknown_words(document, path.parent)
+        _add_unlike_meters(document, path.parent)
     mistakes = _in_order(document)
     return (None if mistakes else settings), mistakes
 
@@ -255,6 +257,26 @@ def _add_unknown_words(document: Document, directory: Path) -> None:
             f"a signal of power or energy{whose}: {', '.join(given) or 'none'}",
             nearest_word(name, given),
         )
+
+
+def _add_unlike_meters(document: Document, directory: Path) -> None:
+    """Adds meters that measure a part of an energy each, of which some tell its power alone and others its counter."""
+    written = document.values or {}
+    for kind, meters in meters_of_one_energy(written):
+        told: dict[frozenset[str], set[str]] = {}
+        for meter in meters:
+            given = _given_by_source(written, meter.written, directory)
+            names = MAIN_METERS[kind] if given is None else given
+            told.setdefault(frozenset(meter.includes), set()).update(names)
+        if len(told) > 1 and not set.intersection({*MAIN_METERS[kind]}, *told.values()):
+            path = ("meters", meters[-1].index, "source")
+            document.add(
+                document.position(path),
+                path,
+                _found(document, path),
+                f"a source that gives {' or '.join(MAIN_METERS[kind])}, as the other meters of {kind} energy do "
+                f"({'; '.join(meter.called for meter in meters[:-1])}): they are added",
+            )
 
 
 def _given_by_source(written: Mapping[str, Any], meter: Mapping[str, Any], directory: Path) -> list[str] | None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, PrivateAttr
 
 from hp_pipeline.settings.durations import read_duration
-from hp_pipeline.settings.house import HeatPump, Input, Meter, Site
+from hp_pipeline.settings.house import HeatPump, Input, Meter, Site, counting_meters, is_class
 from hp_pipeline.settings.model import (
     Inconsistency,
     SettingsModel,
@@ -26,6 +26,7 @@ from hp_pipeline.settings.solar import SolarSystem
 from hp_pipeline.settings.sources import SOURCE_KINDS, Source
 from hp_pipeline.settings.tariffs import Tariff
 from hp_pipeline.settings.upkeep import Automation, LandingRules
+from hp_pipeline.vocabulary.boundaries import MAIN_METERS
 from hp_pipeline.vocabulary.durations import format_duration
 from hp_pipeline.vocabulary.profiles import Profile, load_profile
 from hp_pipeline.vocabulary.rules import Rules as OperationRules
@@ -149,6 +150,7 @@ class Settings(SettingsModel):
                 for item in SOURCE_KINDS[kind].inconsistencies(source):
                     yield item.below("sources", index)
         yield from _dangling(written)
+        yield from _inseparable_meters(written)
         yield from _shared_folders(written)
         yield from _held_over_gaps(written)
 
@@ -223,6 +225,72 @@ def _dangling(written: Mapping[str, Any]) -> Iterator[Inconsistency]:
                 ("meters", index, "source"),
                 f"the source of an input of {owner}: {', '.join(own)}",
                 nearest=nearest_word(source, own),
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenMeter:
+    """A meter as it is written, at its place."""
+
+    index: int
+    written: Mapping[str, Any]
+    includes: tuple[str, ...]
+
+    @property
+    def source(self) -> object:
+        """The source that it names."""
+        return self.written.get("source")
+
+    @property
+    def is_classed(self) -> bool:
+        """Whether it has the class of a meter of its own."""
+        return is_class(self.written.get("accuracy") or "device")
+
+    @property
+    def called(self) -> str:
+        """How it is called in a mistake of another."""
+        return f"meters[{self.index}], {self.written.get('id')!r}"
+
+
+def meters_of_one_energy(written: Mapping[str, Any]) -> Iterator[tuple[str, list[WrittenMeter]]]:
+    """By kind of energy the meters of each heat pump that count, in the order of the file."""
+    for pump in _ids(written, "heat_pumps"):
+        for kind, names in MAIN_METERS.items():
+            stated = [
+                WrittenMeter(index, meter, tuple(includes))
+                for index, meter in mappings(written, "meters")
+                if meter.get("heat_pump") == pump and meter.get("signal") in names
+                if isinstance(includes := meter.get("includes"), list) and all(isinstance(one, str) for one in includes)
+            ]
+            yield kind, counting_meters([meter for meter in stated if meter.source is not None]) or stated
+
+
+def _inseparable_meters(written: Mapping[str, Any]) -> Iterator[Inconsistency]:
+    """Meters that include something else each, and cannot be added: what they measure is one or overlaps."""
+    for kind, meters in meters_of_one_energy(written):
+        for place, meter in enumerate(meters):
+            for other in meters[:place]:
+                if {*meter.includes} != {*other.includes}:
+                    yield from _inseparable(kind, other, meter)
+
+
+def _inseparable(kind: str, one: WrittenMeter, other: WrittenMeter) -> Iterator[Inconsistency]:
+    remedy = "a part of what another measures has a signal of its own, such as backup_heater_power"
+    if one.source == other.source:
+        yield Inconsistency(
+            ("meters", other.index, "source"),
+            f"a source that is not that of {one.called}, which includes something else: {kind} meters of one heat pump "
+            f"are added; {remedy}",
+            "nothing" if other.source is None else None,
+            at_key=other.source is None,
+        )
+        return
+    for place, consumer in enumerate(other.includes):
+        if consumer in one.includes:
+            yield Inconsistency(
+                ("meters", other.index, "includes", place),
+                f"what {one.called}, does not include, or all that it does: {kind} meters of one heat pump are added; "
+                f"{remedy}",
             )
 
 

@@ -50,6 +50,32 @@ def _signed(measured: Iterable[str], wanted: set[str], apart: Mapping[str, str])
     return dict(sorted(signs.items())), {name for name in more | less if name not in apart}
 
 
+@dataclass(frozen=True)
+class ImmersionHeater:
+    """What the immersion heater adds to the energies of the heat pump, so that it is in each of them once.
+
+    Attributes:
+        electrical, thermal: whether its electricity comes on top of the heat pump's, and its heat on top of its heat:
+            not where a meter includes it already.
+        is_metered: whether it has a meter of its own.
+        is_known: whether what it adds can be known: it has a meter, adds nothing, or is not there.
+    """
+
+    electrical: bool
+    thermal: bool
+    is_metered: bool
+    is_known: bool
+
+
+def immersion_heater(metering: Metering) -> ImmersionHeater:
+    """Where the settings do not say what a meter includes, the immersion heater is apart from it."""
+    name = "immersion_heater"
+    electrical, thermal = (name not in (included or ()) for included in (metering.electrical, metering.thermal))
+    is_metered = name in metering.apart
+    is_known = is_metered or not (electrical or thermal) or name not in metering.installed
+    return ImmersionHeater(electrical, thermal, is_metered, is_known)
+
+
 def _words(names: set[str]) -> str:
     return ", ".join(name.replace("_", " ") for name in sorted(names))
 

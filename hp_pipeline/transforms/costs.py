@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import polars as pl
 
+from hp_pipeline.transforms.boundaries import immersion_heater
 from hp_pipeline.transforms.calendar import (
     PeriodName,
     day_start,
@@ -436,6 +437,8 @@ def _with_ratios(rows: pl.DataFrame, rules: Rules, known: Known) -> pl.DataFrame
     charge = pl.col("standing_charge") * pl.col("thermal_s") / pl.col("standing_charge_s")
     heating, dhw = (pl.col(f"thermal_energy_{use}_kwh") for use in ("heating", "dhw"))
     return rows.with_columns(
+        cost_with_immersion=_with_immersion("cost", "cost_immersion", rules),
+        co2_with_immersion_kg=_with_immersion("co2_kg", "co2_immersion_kg", rules),
         price_per_kwh=pl.when(pl.col("priced_kwh") > 0).then(pl.col("cost") / pl.col("priced_kwh")),
         cost_per_kwh_heat=per_kwh(cost, heat),
         cost_per_kwh_heating=per_kwh(pl.col("cost_heating"), heating),
@@ -445,3 +448,13 @@ def _with_ratios(rows: pl.DataFrame, rules: Rules, known: Known) -> pl.DataFrame
         co2_g_per_kwh_heating=co2_per_kwh(pl.col("co2_heating_kg"), heating),
         co2_g_per_kwh_dhw=co2_per_kwh(pl.col("co2_dhw_kg"), dhw),
     )
+
+
+def _with_immersion(whole: str, immersion: str, rules: Rules) -> pl.Expr:
+    """What heat pump and immersion heater cost, each kWh once: the heat pump's meter may include the other."""
+    rod = immersion_heater(rules.metering)
+    if not rod.electrical:
+        return pl.col(whole)
+    if rod.is_metered:
+        return pl.col(whole) + pl.col(immersion)
+    return pl.col(whole) if rod.is_known else pl.lit(None, pl.Float64)

@@ -1,7 +1,7 @@
 """Native points → canonical signals, by a profile: units, words, and what is not believed.
 
 Of a signal of energy what a meter tells stands apart from what machines tell of themselves (`Profile.metered`): the two
-are never mixed into one series.
+are never mixed into one series. Nor are meters that measure a part of it each (`Profile.added`).
 
 A reading that is not believed (outside the signal's range, on the profile's reject list, a spike) counts as not made:
 the value before it is held on, up to its maximum age. A word that the profile does not know makes the state unknown
@@ -18,7 +18,7 @@ from functools import cached_property
 import polars as pl
 
 from hp_pipeline.transforms.schema import UTC
-from hp_pipeline.vocabulary.profiles import WITNESS_AGE, Changes, Profile, SignalMapping, Spike
+from hp_pipeline.vocabulary.profiles import WITNESS_AGE, Changes, Profile, SignalMapping, Spike, Teller
 
 DECODED = pl.Schema({"time": UTC, "value": pl.Float64()})
 """Readings of one signal: canonical number, or the index of the state among the signal's values; null is unknown."""
@@ -34,15 +34,17 @@ ONLINE = "device_online"
 
 @dataclass(frozen=True)
 class Metered:
-    """What meters tell of one signal of energy.
+    """What meters tell of one signal of energy, or of a part of it.
 
     Attributes:
         series: its readings, as those of other signals.
         read: every time at which anything of these meters' sources was read, ascending.
+        max_age: how long a reading may be held.
     """
 
     series: pl.DataFrame
     read: pl.Series
+    max_age: timedelta
 
 
 @dataclass
@@ -52,7 +54,7 @@ class Decoded:
     Attributes:
         signals: per signal `time`, `value` (float; for states the index among the signal's values; for text a word),
             sorted by time, one row a time; without what meters tell of energies.
-        meters: what meters tell, by signal.
+        meters: what meters tell, by signal; of several parts that are to be added each, of which one may be silent.
         times: every time at which something that the profiles know was read, ascending.
         changes: per state whose changes a source tells itself, its readings of that source by `time`: if a reading
             changed the state, it did so after `after`; `published`: it is told by a publisher.
@@ -61,7 +63,7 @@ class Decoded:
     """
 
     signals: dict[str, pl.DataFrame] = field(default_factory=dict)
-    meters: dict[str, Metered] = field(default_factory=dict)
+    meters: dict[str, list[Metered]] = field(default_factory=dict)
     times: pl.Series = field(default_factory=lambda: pl.Series("time", [], UTC))
     changes: dict[str, pl.DataFrame] = field(default_factory=dict)
     doubts: list[tuple[str, str, str, str, int]] = field(default_factory=list)
@@ -78,12 +80,13 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]], polls: Sequence[pl.Se
 
     Where several sources or points give the same signal at the same time, the earlier input and the earlier selector
     take precedence; otherwise their readings interleave by time. Points that a profile sums become one series first.
-    Readings of meters interleave among themselves, and so do those of machines.
+    Readings of meters interleave among themselves, and so do those of machines; those of meters that are added stand
+    part by part, also where one of them tells nothing.
     """
     result = Decoded()
-    found: dict[tuple[str, bool], list[pl.DataFrame]] = {}
-    mappings: dict[tuple[str, bool], SignalMapping] = {}
-    read: dict[str, list[pl.Series]] = {}
+    found: dict[Teller, list[pl.DataFrame]] = {}
+    mappings: dict[Teller, SignalMapping] = {}
+    read: dict[Teller, list[pl.Series]] = {}
     times = []
     for number, (readings, profile) in enumerate(inputs):
         series = by_point(readings)
@@ -93,19 +96,25 @@ def decode(inputs: Iterable[tuple[pl.DataFrame, Profile]], polls: Sequence[pl.Se
         for mapping, point in assigned(profile, series, result.ambiguous):
             canonical = _canonical(series[point], mapping, point, result.doubts)
             by_signal.setdefault(mapping.signal.name, []).append(told_changes.of(canonical, mapping.changes))
-            mappings.setdefault((mapping.signal.name, mapping.signal.name in profile.metered), mapping)
+            mappings.setdefault(profile.teller(mapping.signal.name), mapping)
             used.add(point)
+        for name in profile.added:
+            mappings.setdefault(profile.teller(name), profile.mappings[name])
+            by_signal.setdefault(name, [pl.DataFrame(schema=DECODED)])
         for name, own in by_signal.items():
-            found.setdefault((name, name in profile.metered), []).extend(
+            teller = profile.teller(name)
+            found.setdefault(teller, []).extend(
                 [_sum(own, profile.mappings[name])] if profile.mappings[name].summed else own
             )
             if name in profile.metered:
-                read.setdefault(name, []).append(readings["time"])
+                read.setdefault(teller, []).append(readings["time"])
         times += [series[point]["time"] for point in sorted(used)]
-    for (name, metered), parts in found.items():
-        merged = _one_series(parts, mappings[name, metered], result.doubts)
+    for teller in sorted(found, key=lambda teller: teller[2]):
+        name, metered, _ = teller
+        merged = _one_series(found[teller], mappings[teller], result.doubts)
         if metered:
-            result.meters[name] = Metered(merged, all_times(read[name]))
+            told = Metered(merged, all_times(read[teller]), mappings[teller].max_age)
+            result.meters.setdefault(name, []).append(told)
         else:
             result.signals[name] = merged.select("time", "value")
         if "after" in merged.columns:

@@ -14,17 +14,18 @@ Energies are whole millijoules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC as ZONE
 from datetime import date, datetime, time, timedelta
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
 
 from hp_pipeline.transforms.calendar import hour_start
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.energy_counters import EnergyCounters, Stretches
+from hp_pipeline.transforms.energy_counters import EnergyCounters, MeterCounters, Stretches
 from hp_pipeline.transforms.increments import Increments, MachinesWord, Weights
 from hp_pipeline.transforms.mode_changes import divided_at_changes
 from hp_pipeline.transforms.schema import UTC
@@ -65,6 +66,7 @@ class Energies:
         counters: table `counters`, all rows whose increment reaches into these frames.
         states: table `counter_states` with a column `day`, of these days and the days beside them.
         net_counters: the ways whose heat counter counts what defrosts take.
+        added: by kind of energy of which several meters measure a part each the sources of each part.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Energies:
         counters: pl.DataFrame,
         states: pl.DataFrame,
         net_counters: Iterable[str] = (),
+        added: Mapping[str, Sequence[Sequence[str]]] = MappingProxyType({}),
     ) -> None:
         self._net = [BITS[way] for way in net_counters]
         span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
@@ -95,7 +98,7 @@ class Energies:
         def of_a_meter(kind: str, purpose: str | None, steps: pl.DataFrame) -> Increments:
             return Increments(steps, machine.weights(kind, purpose), partial(machine.words, kind, purpose))
 
-        self._meters = EnergyCounters(counters, states, True, _days_of(self._rows), of_a_meter)
+        self._meters = MeterCounters(counters, states, _days_of(self._rows), of_a_meter, added)
 
     def of_frames(self) -> pl.DataFrame:
         """What each frame used and gave, whole millijoules, null where it is not known.

@@ -11,7 +11,7 @@ whether a counter or a power is believed, a meter's or the machine's, in `energy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, partial
@@ -105,11 +105,16 @@ class EnergyCounters:
         read = self.counted(kind, where)
         if read is None:
             return None
-        within, known_until = where.none if besides is None else besides, self._known_until(where)
-        for counter in chain.from_iterable(self._groups(kind)):
-            within = within | counter.within_step(where, known_until)
+        within = self.within_steps(kind, where) if besides is None else self.within_steps(kind, where) | besides
         over = self.counted_over_silences(kind, where)
         return pl.select(pl.coalesce(pl.when(within).then(read), over)).to_series()
+
+    def within_steps(self, kind: str, where: Stretches) -> pl.Series:
+        """Whether each stretch lies within an increment of one of the counters of a kind."""
+        within, known_until = where.none, self._known_until(where)
+        for counter in chain.from_iterable(self._groups(kind)):
+            within = within | counter.within_step(where, known_until)
+        return within
 
     def in_silence(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
         """Whether each stretch lies within a silence over which a counter of the kind counted: one that is left open
@@ -193,6 +198,75 @@ class EnergyCounters:
             for group in self._counters.get(signal, []):
                 yield from ((counter, ~read) for counter in group)
                 read = read | _all_read(group, where)
+
+
+class MeterCounters:
+    """The counters of energy of the meters over some days. Where several of them measure a part of a kind of energy
+    each, what they say is added, and not known where one of them says nothing.
+
+    Args:
+        counters, states, framed, increments: as of `EnergyCounters`.
+        added: by kind of energy of which there are such meters the sources of each part.
+    """
+
+    def __init__(
+        self,
+        counters: pl.DataFrame,
+        states: pl.DataFrame,
+        framed: pl.Series,
+        increments: IncrementsOf,
+        added: Mapping[str, Sequence[Sequence[str]]],
+    ) -> None:
+        def of(rows: pl.DataFrame, stood: pl.DataFrame) -> EnergyCounters:
+            return EnergyCounters(rows, stood, True, framed, increments)
+
+        whole = of(counters, states)
+        self._parts = {kind: [whole] for kind in COUNTERS}
+        for kind, parts in added.items():
+            read = [pl.col("source").is_in(list(sources)) for sources in parts]
+            self._parts[kind] = [of(counters.filter(own), states.filter(own)) for own in read]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return all(part.is_empty for part in chain.from_iterable(self._parts.values()))
+
+    def counts_whole(self, kind: str) -> bool:
+        """As of `EnergyCounters`, of every part."""
+        return all(part.counts_whole(kind) for part in self._parts[kind])
+
+    def counted(self, kind: str, where: Stretches) -> pl.Series | None:
+        """As of `EnergyCounters`."""
+        return _added(part.counted(kind, where) for part in self._parts[kind])
+
+    def counted_in_holes(self, kind: str, where: Stretches, besides: pl.Series | None = None) -> pl.Series | None:
+        """As of `EnergyCounters`: a part that stood still while another counted counted nothing."""
+        parts = self._parts[kind]
+        if len(parts) > 1:
+            for part in parts:
+                within = part.within_steps(kind, where)
+                besides = within if besides is None else besides | within
+        return _added(part.counted_in_holes(kind, where, besides) for part in parts)
+
+    def in_silence(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
+        """As of `EnergyCounters`, of any part."""
+        is_open = is_shared = where.none
+        for part in self._parts[kind]:
+            opened, shared = part.in_silence(kind, where)
+            is_open, is_shared = is_open | opened, is_shared | shared
+        return is_open, is_shared
+
+    def open_at(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
+        """As of `EnergyCounters`."""
+        begins, ends = zip(*(part.open_at(kind, where) for part in self._parts[kind]), strict=True)
+        return _sum(begins), _sum(ends)
+
+
+def _added(parts: Iterable[pl.Series | None]) -> pl.Series | None:
+    """The sum where every part is known; None where one of them has no counter."""
+    told = list(parts)
+    known = [part for part in told if part is not None]
+    return _sum(known) if len(known) == len(told) else None
 
 
 class _Counter:

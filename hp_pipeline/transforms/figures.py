@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from hp_pipeline.transforms.boundaries import spf_columns
+from hp_pipeline.transforms.boundaries import ImmersionHeater, immersion_heater, spf_columns
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.energy import WAYS_OF, first_of, integral
+from hp_pipeline.transforms.energy import WAYS_OF, first_of
 from hp_pipeline.transforms.floors import (
     ABOVE_CARNOT,
     ABSORBED_SHARE,
@@ -63,8 +63,7 @@ _US_PER_S = 1_000_000
 
 FRAME_COLUMNS = [
     *("heat_pump", "start", "end", "states_read", "changed_after"),
-    *("three_way_valve", "immersion_heater_power", "backup_heater_power"),
-    *(f"{part}_power" for part in METERED_PARTS),
+    "three_way_valve",
     *summary_signals(),
 ]
 """What the figures read of the frames."""
@@ -111,7 +110,6 @@ def pieces(
             **heat,
             least=_least(rules),
             **{name: error.cast(pl.Int64) for name, error in errors.items()},
-            **{part: integral(pl.col(f"{part}_power"), pl.col("span")) for part in METERED_PARTS},
         )
         .group_by("piece", maintain_order=True)
         .agg(
@@ -426,12 +424,12 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
             is_told &= pl.col("impossible").is_null()
         return pl.when(is_told & is_borne(heat, power, least[use], rules)).then(heat / power)
 
-    immersion = pl.col("electrical_energy_immersion_kwh").fill_null(0)
-    if "immersion_heater" in rules.metering.apart:
-        immersion = pl.when(_apart_reason("immersion", covered, rules).is_null()).then(immersion)
+    rod = immersion_heater(rules.metering)
+    rod_heat, rod_power = _immersion(rod, covered, rules)
     dhw_heat, dhw_power = parts["_dhw"]
     used_heat, used_power = (parts["_heating"][side] + parts["_dhw"][side] for side in (0, 1))
     gross = thermal + pl.col("heat_taken_kwh").fill_null(0)
+    dhw_with_rod = ratio(dhw_heat + rod_heat, dhw_power + rod_power, "_dhw")
     boundaries, why = spf_columns(rules.metering)
     banded = {f"cop{use}": sides for use, sides in uses.items()}
     banded["cop_without_standby"] = _Sides.of(
@@ -439,7 +437,9 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     )
     banded["cop_gross"] = _Sides.of(gross, electrical, least[""]).without_surplus()
     banded["cop_with_immersion"] = (
-        uses[""].with_apart({"immersion": (1, 1)}, rules).giving(thermal + immersion, electrical + immersion)
+        uses[""]
+        .with_apart({"immersion": (int(rod.thermal), int(rod.electrical))}, rules)
+        .giving(thermal + rod_heat, electrical + rod_power)
     )
     for name, terms in boundaries.items():
         banded[name] = uses[""].with_apart(terms.apart, rules).giving(terms.heat, terms.electricity)
@@ -459,8 +459,9 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         cop_without_standby=ratio(used_heat, used_power),
         cop_gross=ratio(gross, electrical),
         **_boundaries(rules, {name: (banded[name], terms.apart) for name, terms in boundaries.items()}, why, covered),
-        cop_with_immersion=ratio(thermal + immersion, electrical + immersion),
-        cop_dhw_with_immersion=ratio(dhw_heat + immersion, dhw_power + immersion, "_dhw"),
+        cop_with_immersion=ratio(thermal + rod_heat, electrical + rod_power),
+        # Of what a meter of the heat pump includes of it nobody tells how much lies in the mode dhw already.
+        cop_dhw_with_immersion=dhw_with_rod if rod.electrical and rod.thermal else pl.lit(None, pl.Float64),
     )
     return _with_bands(shown, rules, banded).drop(
         "elapsed", "lack", "least", "impossible", *(f"blurred{use}" for use in uses)
@@ -515,6 +516,16 @@ class _Sides:
 
 
 _CONSUMER_OF = {column: consumer for consumer, (_, column) in METERED_APART.items()}
+
+
+def _immersion(rod: ImmersionHeater, covered: Mapping[str, pl.Expr], rules: Rules) -> tuple[pl.Expr, pl.Expr]:
+    """The heat and the electricity (kWh) that the immersion heater adds to the heat pump's; null where not known."""
+    amount = pl.col("electrical_energy_immersion_kwh").fill_null(0)
+    if rod.is_metered:
+        amount = pl.when(_apart_reason("immersion", covered, rules).is_null()).then(amount)
+    elif not rod.is_known:
+        amount = pl.lit(None, pl.Float64)
+    return (amount if rod.thermal else pl.lit(0.0)), (amount if rod.electrical else pl.lit(0.0))
 
 
 def _is_blurred(sides: _Sides, rules: Rules) -> pl.Expr:

@@ -8,17 +8,17 @@ most its maximum age, that of a gauge not over a silence of everything longer th
 
 What a meter tells of an energy holds while it is known; else what the machine tells of itself does. Where the machine
 tells of it at all, a meter is not held over a silence of its own that is longer than `session_gap`. A frame is cut
-where the one begins and the other ends.
+where the one begins and the other ends. Meters that measure a part of an energy each are known while all of them are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import polars as pl
 
-from hp_pipeline.transforms.decode import Decoded, all_times
+from hp_pipeline.transforms.decode import Decoded, Metered, all_times
 from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.energies import SIGNALS
 from hp_pipeline.vocabulary.profiles import SignalMapping
@@ -44,16 +44,14 @@ def build_frames(
     end: datetime,
     rules: Rules,
     more_follows: bool,
-    metered: Mapping[str, SignalMapping] | None = None,
 ) -> pl.DataFrame:
     """The frames of one heat pump that start within [start, end) (whole UTC days).
 
     Args:
         decoded: its signals, from far enough before `start` (the greatest maximum age) to `hold` after `end`.
-        mappings: how long each signal may be held (`max_age`).
+        mappings: how long each signal that is no meter's may be held (`max_age`).
         more_follows: whether anything was read on the days after the newest reading before `end`; if not, the newest
             frame is as long as the frame interval, because nothing says that it lasted longer.
-        metered: the mappings of what meters tell; `mappings` where they are the same.
 
     Returns:
         Table `frames`, sorted by start.
@@ -64,11 +62,11 @@ def build_frames(
     ticks = _with_back_since(ticks, decoded.times, rules)
     for name, series in decoded.signals.items():
         ticks = _held(ticks, series, name, mappings[name].max_age)
-    for name, meter in decoded.meters.items():
-        ends = _silences(meter.read, decoded.times, rules.session_gap)
+    for name, parts in decoded.meters.items():
+        ends = [_silences(part.read, decoded.times, rules.session_gap) for part in parts]
         if not _tells_otherwise(name, mappings):
-            ends = ends.clear()
-        ticks = _metered(ticks, meter.series, ends, name, (metered or mappings)[name].max_age)
+            ends = [times.clear() for times in ends]
+        ticks = _metered(ticks, parts, ends, name)
     ticks = _with_changes(_with_states_read(ticks, decoded, rules), decoded)
     ticks = _derive(ticks, rules).filter(pl.col("time") >= start, pl.col("time") < end)
     frames = _coarsen(ticks, rules.frame_interval)
@@ -143,15 +141,19 @@ def _tells_otherwise(name: str, mappings: Mapping[str, SignalMapping]) -> bool:
     return not others.isdisjoint(mappings)
 
 
-def _metered(ticks: pl.DataFrame, series: pl.DataFrame, ends: pl.Series, name: str, max_age: timedelta) -> pl.DataFrame:
-    """Put what a meter tells of a signal in the place of what the machine tells of it, wherever the meter is known.
+def _metered(ticks: pl.DataFrame, parts: Sequence[Metered], ends: Sequence[pl.Series], name: str) -> pl.DataFrame:
+    """Put what meters tell of a signal in the place of what the machine tells of it, wherever they are known: the sum
+    of their parts, where each of them is.
 
-    A gauge read before a silence of the meter (`ends`) says nothing of what follows.
+    A gauge read before a silence of its meter (`ends`) says nothing of what follows.
     """
-    if signals()[name].kind == "gauge":
-        unknown = pl.DataFrame({"time": ends}).with_columns(value=pl.lit(None, pl.Float64))
-        series = pl.concat([unknown, series]).unique("time", keep="first", maintain_order=True).sort("time")
-    told = _held(ticks.select("time", "back_since"), series, name, max_age)[name]
+    told = pl.zeros(ticks.height, eager=True)
+    for part, silent_since in zip(parts, ends, strict=True):
+        series = part.series
+        if signals()[name].kind == "gauge":
+            unknown = pl.DataFrame({"time": silent_since}).with_columns(value=pl.lit(None, pl.Float64))
+            series = pl.concat([unknown, series]).unique("time", keep="first", maintain_order=True).sort("time")
+        told = told + _held(ticks.select("time", "back_since"), series, name, part.max_age)[name]
     known = told.is_not_null()
     if name in ticks.columns:
         told = pl.select(pl.coalesce(told, ticks[name])).to_series()

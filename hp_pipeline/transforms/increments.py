@@ -206,7 +206,7 @@ def _weights(rows: pl.DataFrame, kind: str, purpose: str | None) -> tuple[list[p
     runs = pl.col("compressor_running").fill_null(False) | (pl.col("backup_integral") > 0).fill_null(False)
     running = pl.when(runs).then(span).otherwise(0)
     unmetered = {0: runs & integral_of_power.is_null()}
-    if kind in {"immersion", "backup"}:
+    if kind not in {"electrical", "thermal"}:
         chosen = [power, span]
         unmetered = {}
     elif purpose is None:

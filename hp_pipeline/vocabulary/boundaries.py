@@ -43,10 +43,10 @@ METERED_APART: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
         ("immersion_heater_power", "immersion_heater_energy_total"),
         "electrical_energy_immersion_kwh",
     ),
-    "circulation_pump": (("circulation_pump_power",), "electrical_energy_circulation_pump_kwh"),
-    "brine_pump": (("brine_pump_power",), "electrical_energy_brine_pump_kwh"),
-    "fan": (("fan_power",), "electrical_energy_fan_kwh"),
-    "crankcase_heater": (("crankcase_heater_power",), "electrical_energy_crankcase_heater_kwh"),
+    **{
+        part: ((f"{part}_power", f"{part}_energy_total"), f"electrical_energy_{part}_kwh")
+        for part in ("circulation_pump", "brine_pump", "fan", "crankcase_heater")
+    },
 }
 """Consumers that may have a meter of their own: the signals of it, and the column of the figures with its energy."""
 
@@ -66,6 +66,7 @@ class Metering:
         net_counters: the ways whose heat counter counts what defrosts take; all others only count up.
         quanta_kwh: by kind of energy and way the step of its counters, where one is known.
         apart_errors: how far the meter of a consumer of its own may be from the truth, where the settings say it.
+        added: by kind of energy of which several meters measure a part each the sources of each part.
     """
 
     electrical: tuple[str, ...] | None = None
@@ -86,6 +87,8 @@ class Metering:
         own: what it says without them is known."""
         included = (self.electrical if kind == "electrical" else self.thermal) or ()
         return tuple(name for name in HEATERS if name in included and name in self.apart)
+
+    added: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
 
     def errors_of(self, kind: str) -> Mapping[str, MeterError]:
         """How far each way to a kind of energy may be from the truth, the best way first."""

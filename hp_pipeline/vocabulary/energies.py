@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-KINDS: Final = ("electrical", "thermal", "immersion", "backup")
+KINDS: Final = (
+    *("electrical", "thermal"),
+    *("immersion", "backup", "circulation_pump", "brine_pump", "fan", "crankcase_heater"),
+)
+"""What goes in and out of the heat pump, and what single consumers use."""
 
 COUNTERS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "electrical": (
@@ -26,6 +30,10 @@ COUNTERS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     ),
     "immersion": ("immersion_heater_energy_total", {}),
     "backup": ("backup_heater_energy_total", {}),
+    "circulation_pump": ("circulation_pump_energy_total", {}),
+    "brine_pump": ("brine_pump_energy_total", {}),
+    "fan": ("fan_energy_total", {}),
+    "crankcase_heater": ("crankcase_heater_energy_total", {}),
 }
 """By kind of energy its counter, and those of its purposes, which count where there is none of the whole. Heat that is
 taken from the house while cooling is negative."""
@@ -35,6 +43,10 @@ POWERS: Final[Mapping[str, str]] = {
     "thermal": "thermal_power",
     "immersion": "immersion_heater_power",
     "backup": "backup_heater_power",
+    "circulation_pump": "circulation_pump_power",
+    "brine_pump": "brine_pump_power",
+    "fan": "fan_power",
+    "crankcase_heater": "crankcase_heater_power",
 }
 
 SIGNALS: Final[Mapping[str, frozenset[str]]] = {

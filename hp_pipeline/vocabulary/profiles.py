@@ -12,7 +12,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -139,6 +139,11 @@ def _without_zeros(word: str) -> str:
     return word.removesuffix(".0")
 
 
+Teller = tuple[str, bool, str]
+"""A signal, whether a meter tells it, and of several meters that are added the part that one measures: readings of one
+teller stand in for each other."""
+
+
 @dataclass(frozen=True)
 class Profile:
     """The mappings of one device, by signal.
@@ -147,6 +152,8 @@ class Profile:
         tells_events: its points `event/…` are faults and switch-offs.
         is_meter: the device is a meter and no machine that tells of itself.
         metered: the signals of energy that are a meter's in the heat pump that it is read for.
+        added: of these the ones of which several meters measure a part each, with the part that is read here: the parts
+            are added.
     """
 
     name: str
@@ -155,6 +162,11 @@ class Profile:
     tells_events: bool = False
     is_meter: bool = False
     metered: frozenset[str] = frozenset()
+    added: Mapping[str, str] = field(default_factory=dict)
+
+    def teller(self, signal: str) -> Teller:
+        """As whose its readings of a signal count."""
+        return signal, signal in self.metered, self.added.get(signal, "")
 
     def selectors(self) -> list[Selector]:
         """Every selector of the profile, each once."""
@@ -163,7 +175,8 @@ class Profile:
     def fingerprint_data(self) -> list[str]:
         """Everything that decides what a reading becomes, in a stable order, for a hash."""
         metered = [f"metered: {' '.join(sorted(self.metered))}"] if self.metered else []
-        return [repr(self.mappings[name]) for name in sorted(self.mappings)] + metered
+        added = [f"added: {sorted(self.added.items())}"] if self.added else []
+        return [repr(self.mappings[name]) for name in sorted(self.mappings)] + metered + added
 
 
 @cache

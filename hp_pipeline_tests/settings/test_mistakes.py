@@ -117,6 +117,47 @@ def test_a_meter_of_a_source_that_tells_no_energy(write: Write) -> None:
     assert mistake.allowed == "a signal of power or energy that the source old_files gives: none"
 
 
+METER = "signal: electrical_power, includes: [fan]}\n"
+TWO_METERS = (
+    "signal: electrical_power, source: influx, includes: [compressor, fan], accuracy: B}}\n"
+    "  - {{id: n, heat_pump: daikin, measures: electrical, signal: {signal}, source: old_files, "
+    "includes: [{includes}], accuracy: {accuracy}}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("signal", "includes", "accuracy", "said"),
+    [
+        ("electrical_power", "backup_heater, circulation_pump", "A", None),
+        ("electrical_power", "fan, compressor", "A", None),
+        ("electrical_power", "compressor, backup_heater", "device", None),
+        (
+            "electrical_power",
+            "backup_heater, fan",
+            "A",
+            "includes[1]: found 'fan', allowed: what meters[0], 'm', does not",
+        ),
+        ("electrical_energy_total", "backup_heater", "A", "source: found 'old_files', allowed: a source that gives"),
+    ],
+)
+def test_meters_of_one_energy_measure_a_part_each_or_the_same(
+    write: Write, signal: str, includes: str, accuracy: str, said: str | None
+) -> None:
+    """And what a machine tells itself of what a meter with a class includes is no meter beside it."""
+    path = write(
+        (PROFILE, f"{PROFILE}\n      - {{source: old_files, profile: meter.yaml}}"),
+        (METER, TWO_METERS.format(signal=signal, includes=includes, accuracy=accuracy)),
+    )
+    (path.parent / "meter.yaml").write_text(f"signals: {{{signal}: {{select: a}}}}", encoding="utf-8")
+    found = check_settings(path, ENVIRONMENT)
+    if said is None:
+        assert found == []
+    else:
+        (mistake,) = found
+        assert f"{mistake.key}: found {mistake.found}, allowed: {mistake.allowed}".startswith(f"meters[1].{said}")
+        assert "'m'" in mistake.allowed, "both are named"
+
+
 def test_every_tab_that_indents_is_told(write: Write) -> None:
     path = write(("    org: home\n    bucket", "\torg: home\n  \tbucket"))
     assert [str(mistake) for mistake in check_settings(path, ENVIRONMENT)] == [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hp_pipeline.transforms.boundaries import spf_columns, terms
+from hp_pipeline.transforms.boundaries import immersion_heater, spf_columns, terms
 from hp_pipeline.vocabulary.boundaries import BOUNDARY_OF, HEATERS, Metering
 
 COLUMNS = {
@@ -147,3 +147,22 @@ def test_every_boundary_that_is_told_is_the_true_one(others: frozenset[str], dat
     ordered = [found[name] for name in sorted(found)]
     if not installed & {*HEATERS}:
         assert ordered == sorted(ordered, reverse=True), "a wider boundary has the same heat and more electricity"
+
+
+@given(parts, st.data())
+def test_the_immersion_heater_is_added_to_what_does_not_include_it(others: frozenset[str], data: st.DataObject) -> None:
+    """Each energy with it is the same, whatever the meters include; where it has no meter, it is not known."""
+    installed = others | {"compressor"}
+    chosen = st.frozensets(st.sampled_from(sorted(installed)))
+    electrical, thermal = (data.draw(chosen) | {"compressor"} for _ in range(2))
+    apart = {name: COLUMNS[name] for name in data.draw(chosen)}
+    metering = Metering(tuple(sorted(electrical)), tuple(sorted(thermal)), apart, tuple(sorted(installed)))
+    rod = immersion_heater(metering)
+    is_there = "immersion_heater" in installed
+    for included, is_added in ((electrical, rod.electrical), (thermal, rod.thermal)):
+        own = USED["immersion_heater"] if "immersion_heater" in included else 0.0
+        more = USED["immersion_heater"] if is_added and rod.is_metered else 0.0
+        if rod.is_known:
+            assert own + more == (USED["immersion_heater"] if is_there else 0.0)
+    if is_there and rod.is_metered:
+        assert rod.is_known

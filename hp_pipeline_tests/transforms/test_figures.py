@@ -19,6 +19,7 @@ from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import UTC as UTC_TIME
 from hp_pipeline.transforms.schema import empty
 from hp_pipeline.vocabulary.boundaries import Metering
+from hp_pipeline.vocabulary.energies import KINDS
 from hp_pipeline.vocabulary.meters import MeterError
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables import BANDED_RATIOS, RATIO_COLUMNS
@@ -262,7 +263,8 @@ def hour_of_minutes(
                for kind in of_kind for what in ("counter", "residual")},
             **{f"{kind}_way": pl.Series([BITS[DEVICE_POWER]] * 60) for kind in of_kind},
             **{f"{kind}_open_{edge}": pl.Series([0] * 60) for kind in of_kind for edge in ("begin", "end")},
-            "thermal_taken": pl.Series([0] * 60), "immersion": pl.Series([None] * 60, dtype=pl.Int64),
+            "thermal_taken": pl.Series([0] * 60),
+            **{consumer: pl.Series([None] * 60, dtype=pl.Int64) for consumer in KINDS[2:]},
             "backup": millijoules(dict.fromkeys(set(minutes) - {"standby"}, backup_kw)),
         }
     )  # fmt: skip

@@ -329,9 +329,7 @@ def test_where_nothing_else_tells_it_a_meter_is_held_up_to_its_maximum_age() -> 
     both = decode([(said("power", (0, 1000.0), (3000, 1000.0)), METER), (beats, profile(electrical_power=None))])
     own = dict(profile(electrical_power=None, electrical_energy_total=None).mappings)
     end, rules = DAY + timedelta(days=1), Rules(session_gap=timedelta(minutes=10))
-    known = build_frames(both, own, "hp", DAY, end, rules, False, METER.mappings).filter(
-        pl.col("electrical_way") == "meter power"
-    )
+    known = build_frames(both, own, "hp", DAY, end, rules, False).filter(pl.col("electrical_way") == "meter power")
     assert seconds(known["start"]) == [*(60.0 * i for i in range(11)), *(3000 + 60.0 * i for i in range(10))]
 
 

@@ -60,7 +60,7 @@ class CostsDailyStage(DailyStage):
 
     tables = ("costs_daily",)
     stretch_factor = 4
-    version = 3
+    version = 4
     within = "quarter_hourly"
     whole = 96
 
@@ -142,7 +142,7 @@ def _by_first_day(rows: pl.DataFrame, time_zone: str) -> dict[str, pl.DataFrame]
 class CostsPeriodStage(PeriodStage):
     """Costs of shorter periods → those of a longer one."""
 
-    version = 3
+    version = 4
     family = "costs_"
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:

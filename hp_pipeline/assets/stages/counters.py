@@ -34,7 +34,7 @@ from hp_pipeline.transforms import counters, told
 from hp_pipeline.transforms.counters import Counted, View
 from hp_pipeline.transforms.schema import conform
 from hp_pipeline.vocabulary.counters import OwnersWord
-from hp_pipeline.vocabulary.profiles import Profile
+from hp_pipeline.vocabulary.profiles import Profile, Teller
 from hp_pipeline.vocabulary.tables.counters import FIRST_OF_METERS
 
 _STATES = "counter_states"
@@ -186,20 +186,20 @@ class CountersStage(Stage):
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         states = self._states(keys[0])
-        taken: dict[tuple[str, bool], int] = {}
+        taken: dict[Teller, int] = {}
         parts = []
         done: set[tuple[str, str, str]] = set()
         # A point that two inputs of one source read is the meter's.
         for source, profile in sorted(self.plant.inputs, key=lambda entry: not entry[1].metered):
             own = states.filter(pl.col("source") == source)
             before = {
-                name: taken.get((name, name in profile.metered), FIRST_OF_METERS if name in profile.metered else 0)
+                name: taken.get(profile.teller(name), FIRST_OF_METERS if name in profile.metered else 0)
                 for name in profile.mappings
             }
             parts.append(self._counted(source, profile, keys, own, before, done))
             for name, mapping in profile.mappings.items():
                 places = 1 if mapping.summed else len(mapping.selectors)
-                taken[name, name in profile.metered] = before[name] + places
+                taken[profile.teller(name)] = before[name] + places
         increments, ledger, ends = (
             pl.concat([getattr(part, name) for part in parts]).with_columns(heat_pump=pl.lit(self.plant.id))
             for name in ("increments", "ledger", "states")

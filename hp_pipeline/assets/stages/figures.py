@@ -134,7 +134,8 @@ class FiguresStage(Stage):
             seen = standstill.zeroed(seen, modes, offsets, self.plant.rules)
         if self.plant.reckoned:
             seen = reckoned.with_heat(seen, modes, self.plant.reckoned, self.plant.rules)
-        energies = energy.Energies(seen, modes, *self._counted(keys), self.plant.rules.metering.net_counters)
+        metering = self.plant.rules.metering
+        energies = energy.Energies(seen, modes, *self._counted(keys), metering.net_counters, metering.added)
         zone, own = self.plant.time_zone, self.plant.id
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
         hours_end = end + timedelta(hours=1) if len(self._days(keys[-1])) > 1 else end

@@ -27,7 +27,7 @@ class FramesStage(Stage):
     """Readings of all inputs → table `frames`."""
 
     tables = ("frames",)
-    version = 5
+    version = 6
 
     @cached_property
     def _newest_key(self) -> str:
@@ -67,7 +67,6 @@ class FramesStage(Stage):
             end,
             self.plant.rules,
             isinstance(newest, datetime) and self._more_follows(newest.date().isoformat()),
-            self.plant.meter_mappings,
         )
         outcome.doubts += decoded.doubts
         outcome.ambiguous |= decoded.ambiguous
@@ -85,9 +84,9 @@ class FramesStage(Stage):
                 columns=["point", "time", "value", "text", "origin"],
                 where=pl.col("time") < beyond,
             )
-            if rows is not None:
+            if rows is not None or profile.added:
                 inputs.append((told.full_series(conform(rows, "readings"), _known_to(profile)), profile))
-                polls.append(told.polled(rows))
+                polls.append(told.polled(conform(rows, "readings")))
         return decode(inputs, polls)
 
     @property

@@ -7,7 +7,7 @@ from functools import cache
 from hp_pipeline.vocabulary.tables.table import INTERVAL, PERIOD, Column, Table
 
 PRICED_USES = ("", "heating", "dhw", "cooling", "standby", "immersion")
-"""What electricity is for; the first is all of the heat pump, without the immersion heater, which is metered apart."""
+"""What electricity is for; the first is all that the heat pump's meter includes, which may be the immersion heater."""
 
 _USES = {
     "": "in all modes",
@@ -74,6 +74,13 @@ def cost_sum_columns() -> tuple[Column, ...]:
 COST_RATIOS = (
     Column("electrical_coverage", "DOUBLE", None, "Share of the time for which the electricity is known, 0…1"),
     Column("thermal_coverage", "DOUBLE", None, "Share of the time for which the heat is known, 0…1"),
+    Column(
+        "cost_with_immersion",
+        "DOUBLE",
+        "currency",
+        "Electricity of the heat pump and the immersion heater, each kWh once",
+    ),
+    Column("co2_with_immersion_kg", "DOUBLE", "kg", "CO2 of the electricity of both, each kWh once"),
     Column("price_per_kwh", "DOUBLE", "currency/kWh", "Price paid: `cost` ÷ `priced_kwh`"),
     Column(
         "cost_per_kwh_heat", "DOUBLE", "currency/kWh", "`cost` without cooling ÷ heat, standby and defrosts included"

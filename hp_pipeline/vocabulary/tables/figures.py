@@ -76,7 +76,7 @@ def energy_columns() -> tuple[Column, ...]:
             "electrical_energy_immersion_kwh",
             "DOUBLE",
             "kWh",
-            "Electricity of the immersion heater, metered apart from the heat pump; its heat is equal to it",
+            "Electricity of the immersion heater by a meter of its own; its heat is equal to it",
         ),
         Column(
             "electrical_energy_backup_heater_kwh", "DOUBLE", "kWh", "Electricity of the backup heater, where metered"
@@ -243,7 +243,10 @@ RATIO_COLUMNS = (
         for end, words in (("low", "Lower"), ("high", "Upper"))
     ),
     Column(
-        "cop_with_immersion", "DOUBLE", None, "As `cop`, the immersion heater added to the heat and to the electricity"
+        "cop_with_immersion",
+        "DOUBLE",
+        None,
+        "As `cop`, the immersion heater once in the heat and once in the electricity",
     ),
     Column("cop_dhw_with_immersion", "DOUBLE", None, "As `cop_dhw`, the immersion heater added to both"),
 )

@@ -92,7 +92,7 @@ _AS_USE = (
     "more than Carnot allows"
 )
 _NO_BAND = "it has no band of its own: its meters are off by the shares that they are off by in that of `{0}`"
-_APART_KNOWN = "the immersion heater has a meter that is known for too little of the time, or for another time"
+_APART_KNOWN = "the immersion heater has no meter, or one that is known for too little of the time, or for another time"
 _PLANT = "what the meter of `electrical_power` includes (`meters:` in the settings), without cooling"
 _WATER = "heat into the water at the machine, what defrosts took subtracted, without cooling"
 _HEAT_AND_POWER = f"electricity: {_PLANT}; heat: {_WATER}"
@@ -148,9 +148,9 @@ MEANINGS: Final = (
     ),
     Meaning(
         "cop_with_immersion", _FIGURES, "cop",
-        "(thermal_energy_kwh + coalesce(electrical_energy_immersion_kwh, 0))"
-        f" / ({_USED} + coalesce(electrical_energy_immersion_kwh, 0))",
-        boundary="as `cop`, and the immersion heater, whose heat is its electricity",
+        method="heat ÷ electricity; `electrical_energy_immersion_kwh` is added to whichever of the two does not "
+        "include the immersion heater by `meters:`; as `cop` where there is none",
+        boundary="as `cop`, and the immersion heater, whose heat is its electricity, once in each",
         null_when=f"{_AS_COP}; {_APART_KNOWN}",
     ),
     Meaning(
@@ -158,13 +158,17 @@ MEANINGS: Final = (
         "(thermal_energy_dhw_kwh + coalesce(electrical_energy_immersion_kwh, 0))"
         " / (electrical_energy_dhw_kwh + coalesce(electrical_energy_immersion_kwh, 0))",
         method=f"{_NO_BAND.format('cop_dhw')}, and that of the immersion heater by its own",
-        boundary="as `cop_dhw`, and the immersion heater", null_when=f"{_AS_USE}; {_APART_KNOWN}",
+        boundary="as `cop_dhw`, and the immersion heater",
+        null_when=f"{_AS_USE}; {_APART_KNOWN}; a meter of the heat pump includes it: how much of that lies in mode dhw "
+        "is not told",
     ),
     Meaning(
         "spf_h([1-4])", _FIGURES, "cop",
         method="heat ÷ electricity; a consumer that the main meter includes and the boundary does not is subtracted, "
         "one that the boundary includes and the main meter does not is added, each by its own meter",
-        boundary="H{0} of SEPEMO; consumers of the house: `meters:` and `consumers:` in the settings",
+        boundary="H{0} of SEPEMO; consumers of the house: those of `meters:` and `consumers:` in the settings, and "
+        "those with a power or counter of their own among the signals of the inputs (of one that is not there the "
+        "input says so: `signals: {immersion_heater_power: null}`)",
         null_when="`spf_reason` says why: `cop_reason`, or a consumer between two boundaries has no meter of its own, "
         "or its meter is known for too little of the time, or for another time, or what is left of heat or electricity "
         "within the boundary is less than the steps of the counters and the errors of the meters may hide, or is above "
@@ -175,7 +179,7 @@ MEANINGS: Final = (
         "electrical_energy_kwh", f"{_FIGURES}|quarter_hourly", "energies",
         method="of each moment by the best way that is known (`electrical_method`, see the ways above); a counter's "
         "increments are spread over the time in which it ran",
-        boundary="what the meter of `electrical_power` includes, cooling too; the immersion heater is apart",
+        boundary="what the meter of `electrical_power` includes, cooling too; the immersion heater where that does",
         null_when=_NOTHING_KNOWN,
     ),
     Meaning(
@@ -214,7 +218,8 @@ MEANINGS: Final = (
     ),
     Meaning(
         "electrical_energy_(immersion|backup_heater|circulation_pump|brine_pump|fan|crankcase_heater)_kwh",
-        f"{_FIGURES}|quarter_hourly", "energies", method="its own counter or integral", null_when=_NOT_TOLD,
+        f"{_FIGURES}|quarter_hourly", "energies", method="its own counter, else the integral of its power",
+        null_when=_NOT_TOLD,
     ),
     Meaning(
         "electrical_energy_least(_heating|_dhw)?_kwh", _FIGURES, "energies",
@@ -304,7 +309,14 @@ MEANINGS: Final = (
     Meaning(
         "cost(?:_(heating|dhw|cooling|standby|immersion))?", _COSTS, "costs",
         method="sum over the quarters of an hour of energy × price",
-        boundary="the energy price; the standing charge is apart", null_when="no price or no electricity is known",
+        boundary="the energy price; the standing charge is apart; `cost` holds `cost_immersion` where the heat pump's "
+        "meter includes the immersion heater", null_when="no price or no electricity is known",
+    ),
+    Meaning(
+        "(cost|co2)_with_immersion(_kg)?", _COSTS, "costs",
+        method="`{0}{1}` of the heat pump, and of the immersion heater where the heat pump's meter does not include "
+        "it by `meters:`",
+        null_when="either is not known; the immersion heater has no meter",
     ),
     Meaning("standing_charge", _COSTS, "costs",
             method="charge per day × days of the calendar, from the heat pump's first reading to the newest of the "
