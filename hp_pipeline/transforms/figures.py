@@ -366,7 +366,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     coverages = pl.col("electrical_coverage"), pl.col("thermal_coverage")
     told = [pl.when(pl.col("electrical_s") > 0).then(electrical), pl.when(pl.col("thermal_s") > 0).then(thermal)]
     lack = pl.coalesce(silence, unknown(told[0], told[1], *coverages, rules))
-    unused = pl.when(pl.col("heating_s") + pl.col("dhw_s") <= 0).then(pl.lit("neither heating nor hot water in it"))
+    unused = pl.when(_is_idle(rules)).then(pl.lit("neither heating nor hot water in it"))
     # What was counted over a silence was given at temperatures that nobody knows.
     silent = divided(pl.col("thermal_energy_unobserved_kwh").fill_null(0).clip(0), rules.maximum_cop)
     least = {part: pl.col(f"electrical_energy_least{part}_kwh").fill_null(0) for part in ("", "_heating", "_dhw")}
@@ -416,6 +416,16 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     banded = {f"cop{use}": energies for use, energies in uses.items()}
     banded |= {name: (terms.heat, terms.electricity) for name, terms in boundaries.items()}
     return _with_bands(shown, rules, banded).drop("elapsed", "lack", "least", *(f"blurred{use}" for use in uses))
+
+
+def _is_idle(rules: Rules) -> pl.Expr:
+    """Whether what is known of the modes says that there was neither heating nor hot water: nor is most of the heat
+    given in a mode that nobody knows, which may have been either."""
+    standby = pl.col("thermal_energy_standby_kwh").fill_null(0)
+    known = [standby, *(pl.col(f"thermal_energy_{part}_kwh").fill_null(0) for part in ("heating", "dhw", "unobserved"))]
+    unknown_kwh = pl.col("thermal_energy_kwh").fill_null(0) - pl.sum_horizontal(known)
+    enough = pl.max_horizontal(standby, rules.minimum_electrical_energy_kwh)
+    return (pl.col("heating_s") + pl.col("dhw_s") <= 0) & (unknown_kwh <= enough)
 
 
 def _is_blurred(heat: pl.Expr, power: pl.Expr, rules: Rules) -> pl.Expr:
