@@ -390,7 +390,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     coverages = pl.col("electrical_coverage"), pl.col("thermal_coverage")
     told = [pl.when(pl.col("electrical_s") > 0).then(electrical), pl.when(pl.col("thermal_s") > 0).then(thermal)]
     lack = pl.coalesce(silence, unknown(told[0], told[1], *coverages, rules))
-    unused = pl.when(pl.col("heating_s") + pl.col("dhw_s") <= 0).then(pl.lit("neither heating nor hot water in it"))
+    unused = pl.when(_is_idle(rules)).then(pl.lit("neither heating nor hot water in it"))
     # What was counted over a silence was given at temperatures that nobody knows.
     silent = divided(pl.col("thermal_energy_unobserved_kwh").fill_null(0).clip(0), rules.maximum_cop)
     least = {part: pl.col(f"electrical_energy_least{part}_kwh").fill_null(0) for part in ("", "_heating", "_dhw")}
@@ -528,6 +528,19 @@ def _immersion(rod: ImmersionHeater, covered: Mapping[str, pl.Expr], rules: Rule
     return (amount if rod.thermal else pl.lit(0.0)), (amount if rod.electrical else pl.lit(0.0))
 
 
+def _is_idle(rules: Rules) -> pl.Expr:
+    """Whether what is known of the modes says that there was neither heating nor hot water."""
+    return (pl.col("heating_s") + pl.col("dhw_s") <= 0) & ~_is_of_unknown_mode(rules)
+
+
+def _is_of_unknown_mode(rules: Rules) -> pl.Expr:
+    """Whether most of the heat was given in a mode that nobody knows, which may have been heating or hot water."""
+    standby = pl.col("thermal_energy_standby_kwh").fill_null(0)
+    known = [standby, *(pl.col(f"thermal_energy_{part}_kwh").fill_null(0) for part in ("heating", "dhw", "unobserved"))]
+    unknown_kwh = pl.col("thermal_energy_kwh").fill_null(0) - pl.sum_horizontal(known)
+    return unknown_kwh > pl.max_horizontal(standby, rules.minimum_electrical_energy_kwh)
+
+
 def _is_blurred(sides: _Sides, rules: Rules) -> pl.Expr:
     """Whether the band around a ratio reaches down to 0: it says nothing then, whatever it is."""
     there = (sides.heat.energy > 0) & (sides.electricity.energy >= rules.minimum_electrical_energy_kwh)
@@ -542,7 +555,14 @@ def _reason_of_use(use: str, sides: _Sides, rules: Rules) -> pl.Expr:
         not_borne(sides.heat.energy, sides.electricity.energy, sides.least, rules),
     )
     is_absent = reason.is_not_null() & (pl.col(f"{use.removeprefix('_')}_s") <= 0)
-    return pl.when(is_absent).then(pl.lit("not in it")).otherwise(reason)
+    is_unknown = is_absent & _is_of_unknown_mode(rules)
+    return (
+        pl.when(is_unknown)
+        .then(pl.lit("the mode of its heat is not known"))
+        .when(is_absent)
+        .then(pl.lit("not in it"))
+        .otherwise(reason)
+    )
 
 
 def _absorbed(use: str, sides: _Sides, whole: pl.Expr, rules: Rules) -> pl.Expr:

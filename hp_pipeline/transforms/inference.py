@@ -7,6 +7,14 @@ or against hot water (log-odds: +3 is about 20 to 1 for it), and they are added:
 * flow temperature against the set-point of heating: hot water needs more than any heating curve asks for;
 * temperature of the tank: it rises only when something heats it, and it does not while hotter water flows elsewhere.
 
+A house with two meters (electricity and heat) has none of these. There the flow speaks for itself:
+
+* flow temperature against the outdoor temperature: no heating curve asks for so hot a flow in such weather;
+* flow temperature against the level it kept in the hours around: hot water needs more than the house takes;
+* flow rate against its level, where the pump of the heating keeps one speed: hot water has another.
+
+Where none of it speaks for hot water, that is heating, at a low confidence.
+
 Between the thresholds the verdict before it in the same run is held, then the one after it. A charge begins before it
 shows: its begin is the last step of the flow rate before the first evidence, else the start of the run.
 
@@ -21,15 +29,18 @@ import polars as pl
 
 from hp_pipeline.vocabulary.rules import Rules
 
-REACH = timedelta(hours=2)
+REACH = timedelta(hours=12)
 """How many frames before and after a frame its verdict may depend on."""
 
 SETTLES = timedelta(minutes=75)
 """So long after a frame, later readings may still change its verdict."""
 
+SETTLES_BY_LEVEL = timedelta(minutes=210)
+"""The same of a verdict that is made of the flow temperatures around it (`by_level`)."""
+
 FRAME_COLUMNS = [
     *("operating_mode", "three_way_valve", "defrost", "flow_rate", "delta_t", "flow_temperature", "flow_setpoint"),
-    *("dhw_temperature", "immersion_heater_power", "immersion_heater_on"),
+    *("outdoor_temperature", "dhw_temperature", "immersion_heater_power", "immersion_heater_on"),
 ]
 """What inference reads of the frames, with `start`, `end` and `compressor_running`."""
 
@@ -49,6 +60,19 @@ _WARMS_UP = timedelta(minutes=3)
 """So long after its start a run may meet water warmer than what stood in the machine."""
 _BEFORE_DEFROST, _AFTER_DEFROST = timedelta(minutes=3), timedelta(minutes=10)
 """So near to a defrost, temperatures and steps of the flow rate are its own and speak for nothing else."""
+_LEVEL_BEFORE, _LEVEL_AFTER = timedelta(hours=10), timedelta(hours=2)
+"""The levels of flow temperature and flow rate are those of so long before and after a frame …"""
+_LEVEL_STEP = timedelta(minutes=5)
+"""… the greatest in each stretch of the clock of such a length …"""
+_LEVEL_QUANTILE = 0.75
+"""… as three quarters of these are no higher: charges take less of the time than the rest while there is heating."""
+_CHARGES_FROM_C = 40.0
+_ABOVE_LEVEL_K, _AT_LEVEL_K = 5.0, 3.0
+_STEEPEST_CURVE_C, _STEEPEST_CURVE_K_PER_K = 25.0, 1.5
+"""No heating curve asks for a hotter flow: the first at an outdoor temperature of 20 °C, and the second more for each
+kelvin less (old radiators)."""
+_OTHER_SPEED = 0.03
+"""By this share flow rates of two speeds of a pump differ, and those of one do not."""
 _FLOWS_L_PER_H = 30.0
 _STEP = 0.02
 """A change of the flow rate by this share may be the pump's other speed."""
@@ -71,7 +95,7 @@ def _by_valve() -> pl.Expr:
 
 
 def with_modes(frames: pl.DataFrame, rules: Rules, tells_dhw: bool) -> pl.DataFrame:
-    """Add `raw_mode`, `mode_source`, `mode_confidence`, `defrost_source`, and complete `defrost`.
+    """Add `raw_mode`, `mode_source`, `mode_confidence`, `by_level`, `defrost_source`, and complete `defrost`.
 
     Args:
         frames: `FRAME_COLUMNS`, `start`, `end`, `compressor_running`, sorted by `start`.
@@ -83,6 +107,7 @@ def with_modes(frames: pl.DataFrame, rules: Rules, tells_dhw: bool) -> pl.DataFr
         mode_source=pl.when(_by_valve()).then(pl.lit(VALVE)).when(told.is_not_null()).then(pl.lit(TOLD)),
         mode_confidence=pl.when(_by_valve()).then(_CONFIDENCE[VALVE]).when(told.is_not_null()).then(1.0),
         defrost_source=pl.when(pl.col("defrost").is_not_null()).then(pl.lit(TOLD)),
+        by_level=pl.lit(False),
     )
     if not rules.infer_modes:
         return frames
@@ -90,6 +115,8 @@ def with_modes(frames: pl.DataFrame, rules: Rules, tells_dhw: bool) -> pl.DataFr
     if not tells_dhw:
         asks |= (told == "heating").fill_null(False) & _silent(frames, "three_way_valve")
     frames = frames.with_columns(asks=asks, asks_defrost=_silent(frames, "defrost"))
+    if frames["asks"].any():
+        frames = frames.with_columns(by_level=_by_level(frames, rules))
     if frames["asks"].any() or frames["asks_defrost"].any():
         frames = _with_negative_heat(_with_activity(frames), rules)
         if frames["asks"].any():
@@ -116,6 +143,14 @@ def _silent(frames: pl.DataFrame, name: str) -> pl.Expr:
     before = pl.col("start") - pl.when(known).then("end").forward_fill()
     after = pl.when(known).then("start").backward_fill() - pl.col("end")
     return pl.col(name).is_null() & (before > _SILENT).fill_null(True) & (after > _SILENT).fill_null(True)
+
+
+def _by_level(frames: pl.DataFrame, rules: Rules) -> pl.Expr:
+    """Whether nothing but the flow temperature itself can tell heating from hot water."""
+    if rules.dhw_flow_rate_l_per_min:
+        return pl.lit(False)
+    silent = (_silent(frames, name) for name in ("operating_mode", "flow_setpoint", "dhw_temperature"))
+    return pl.all_horizontal("asks", pl.col("flow_temperature").is_not_null(), *silent)
 
 
 def _us(duration: timedelta) -> int:
@@ -159,7 +194,7 @@ def _with_negative_heat(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
 def _with_evidence(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Add `evidence`: log-odds of hot water against heating; null when nothing speaks for either."""
-    frames = frames.with_columns(rise=_rise(frames))
+    frames, scratch = frames.with_columns(rise=_rise(frames)), ["rise"]
     excess = pl.col("flow_temperature") - pl.col("flow_setpoint")
     by_setpoint = (
         pl.when(excess >= rules.dhw_above_setpoint_k)
@@ -183,7 +218,7 @@ def _with_evidence(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         .when(pl.col("rise").is_not_null())
         .then(0.0)
     )
-    parts = [by_setpoint, by_tank]
+    parts: list[pl.Expr] = [by_setpoint, by_tank]
     if rules.dhw_flow_rate_l_per_min:
         rate, from_rate = pl.col("flow_rate"), 60 * rules.dhw_flow_rate_l_per_min
         parts.append(
@@ -194,11 +229,54 @@ def _with_evidence(frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
             .when(rate.is_not_null())
             .then(0.0)
         )
+    if frames["by_level"].any():
+        frames = _with_levels(frames)
+        parts.append(pl.when("by_level").then(_by_the_flow_itself()))
+        scratch += _LEVELS
     known = pl.any_horizontal(part.is_not_null() for part in parts)
     total = pl.sum_horizontal(part.fill_null(0.0) for part in parts)
     return frames.with_columns(evidence=pl.when(pl.col("active") & known & ~pl.col("wake")).then(total - 0.5)).drop(
-        "rise"
+        scratch
     )
+
+
+def _with_levels(frames: pl.DataFrame) -> pl.DataFrame:
+    """Add `level` (°C), which the flow temperature around a frame seldom exceeds while the machine is active, and
+    `least_rate` and `most_rate` (l/h), between which the flow rate mostly lies."""
+    step = pl.col("start").dt.truncate(_LEVEL_STEP)
+    seen = (
+        frames.filter(pl.col("active"), ~pl.col("wake"), pl.col("flow_temperature").is_not_null())
+        .group_by(step.alias("step"), maintain_order=True)
+        .agg(flow=pl.col("flow_temperature").max(), rate=pl.col("flow_rate").max())
+    )
+    # From the begin of the first of the stretches to the end of the last.
+    reach = _LEVEL_BEFORE + _LEVEL_AFTER + _LEVEL_STEP
+    levels = seen.rolling("step", period=reach, offset=-_LEVEL_BEFORE - _LEVEL_STEP).agg(
+        level=pl.col("flow").quantile(_LEVEL_QUANTILE, "lower"),
+        least_rate=pl.col("rate").quantile(1 - _LEVEL_QUANTILE, "lower"),
+        most_rate=pl.col("rate").quantile(_LEVEL_QUANTILE, "lower"),
+    )
+    return frames.with_columns(step=step).join(levels, on="step", how="left", maintain_order="left").drop("step")
+
+
+_LEVELS = ("level", "least_rate", "most_rate")
+
+
+def _by_the_flow_itself() -> pl.Expr:
+    """What the flow says of hot water: against the weather, against its own level, and by another speed of the pump.
+    It is one flow, so all of it together is no surer than a machine's set-point and tank."""
+    flow, rate, outdoor = pl.col("flow_temperature"), pl.col("flow_rate"), pl.col("outdoor_temperature")
+    charges = flow >= _CHARGES_FROM_C
+    curve = _STEEPEST_CURVE_C + _STEEPEST_CURVE_K_PER_K * (20 - outdoor).clip(0)
+    above = flow - pl.col("level")
+    one_speed = pl.col("most_rate") <= (1 + _OTHER_SPEED) * pl.col("least_rate")
+    other = (rate > (1 + _OTHER_SPEED) * pl.col("most_rate")) | ((1 + _OTHER_SPEED) * rate < pl.col("least_rate"))
+    said = pl.sum_horizontal(
+        pl.when(charges & (flow >= curve)).then(3.0),
+        pl.when(charges & (above >= _ABOVE_LEVEL_K)).then(2.5).when(above < _AT_LEVEL_K).then(-1.0),
+        pl.when(charges & one_speed & other).then(2.5),
+    )
+    return said.clip(upper_bound=4.5)
 
 
 def _rise(frames: pl.DataFrame) -> pl.Series:
@@ -239,6 +317,8 @@ def _with_steps(frames: pl.DataFrame) -> pl.DataFrame:
     rate = pl.col("flow_rate")
     step = (rate / rate.shift(1) - 1).abs()
     steps = step.is_finite() & (step >= _STEP) & pl.col("active") & ~pl.col("wake")
+    # A pump that has just begun to turn is no other speed of it.
+    steps &= ~pl.col("by_level") | (pl.col("from_us") - pl.col("run_us") > _us(_WARMS_UP))
     return frames.with_columns(step_us=pl.when(steps).then("from_us"))
 
 
@@ -298,7 +378,8 @@ def _decided(frames: pl.DataFrame) -> pl.DataFrame:
     """Fill in mode, source and confidence where they were asked for."""
     valve, active, told = pl.col("three_way_valve"), pl.col("active"), pl.col("operating_mode")
     asks, heats = pl.col("asks"), pl.col("active") | (pl.col("operating_mode") == "heating")
-    verdict = pl.when(pl.col("held")).then(pl.lit("dhw")).when(~pl.col("held")).then(pl.lit("heating"))
+    is_heating = ~pl.col("held") | (pl.col("held").is_null() & pl.col("by_level"))
+    verdict = pl.when(pl.col("held")).then(pl.lit("dhw")).when(is_heating).then(pl.lit("heating"))
     of_valve = pl.when(valve == "dhw").then(pl.lit("dhw")).when(valve == "space").then(pl.lit("heating"))
     mode = (
         pl.when(pl.col("cools"))

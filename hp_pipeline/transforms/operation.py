@@ -39,9 +39,16 @@ WIDE_MARGIN = MARGIN + inference.REACH
 FRAME_COLUMNS = [
     *("heat_pump", "start", "end", "last_read", "states_read", "changed_after", "thermostat", *inference.FRAME_COLUMNS),
     *("backup_heater_power", "backup_heater_step1", "backup_heater_step2"),
-    *("compressor_on", "compressor_frequency", "compressor_current", "compressor_modulation", "electrical_power"),
+    *("compressor_on", "compressor_frequency", "compressor_current", "compressor_modulation"),
+    *("electrical_power", "thermal_power"),
 ]
 """What the rule reads of the frames."""
+
+
+_RUNS_W, _RESTS_W = 800.0, 400.0
+"""No heat pump for a house gives less heat than the first; sensors of flow and return that differ by 0.2 K show less
+than the second in standing heat."""
+_COOLS_DOWN = timedelta(minutes=10)
 
 
 def operation(
@@ -89,9 +96,10 @@ def _settled(frames: pl.DataFrame, rules: Rules) -> datetime:
     of_late = pl.col("start") > newest - rules.max_defrost
     longest: timedelta | None = frames.select(unseen.filter(of_late).max()).item()
     before = max(rules.provisional_after, rules.max_defrost + min(longest or timedelta(), rules.hold))
-    recent = pl.col("start") > newest - inference.SETTLES
-    if frames.filter(recent, pl.col("mode_source") == inference.INFERRED).height:
-        before = max(before, inference.SETTLES)
+    inferred = frames.filter(pl.col("mode_source") == inference.INFERRED)
+    for settles, rows in ((inference.SETTLES, inferred), (inference.SETTLES_BY_LEVEL, inferred.filter("by_level"))):
+        if rows.filter(pl.col("start") > newest - settles).height:
+            before = max(before, settles)
     return newest - before
 
 
@@ -139,7 +147,18 @@ def compressor_running(rules: Rules) -> pl.Expr:
         pl.col("compressor_modulation") > 0,
         pl.col("electrical_power") > rules.compressor_power_w,
         pl.col("thermostat"),
+        _heat_says(),
     )
+
+
+def _heat_says() -> pl.Expr:
+    """Whether the heat given (or taken, in a defrost) says that the compressor runs: from `_RUNS_W` on it does, up to
+    `_RESTS_W` it does not, and between them it does what it did, for as long as water may still cool down."""
+    heat, start = pl.col("thermal_power").abs(), pl.col("start")
+    said = pl.when(heat >= _RUNS_W).then(True).when(heat <= _RESTS_W).then(False)
+    before, since = said.forward_fill(), pl.when(said.is_not_null()).then(start).forward_fill()
+    held = (start - since <= _COOLS_DOWN) & heat.is_not_null()
+    return pl.coalesce(said, pl.when(held).then(before), heat >= (_RUNS_W + _RESTS_W) / 2)
 
 
 def _us(duration: timedelta) -> int:

@@ -98,6 +98,13 @@ def test_cop_is_heat_by_electricity() -> None:
     assert (found["electrical_coverage"], found["thermal_coverage"]) == (1.0, 1.0)
 
 
+_IDLE = {
+    "heating_s": 0.0, "electrical_energy_heating_kwh": 0.0, "thermal_energy_heating_kwh": 0.0,
+    "standby_s": 3600.0, "electrical_energy_standby_kwh": 1.0, "thermal_energy_standby_kwh": 3.0,
+}  # fmt: skip
+"""Heat and electricity of standby, as of a pump that runs on."""
+
+
 @pytest.mark.parametrize(
     ("amounts", "reason"),
     [
@@ -105,7 +112,8 @@ def test_cop_is_heat_by_electricity() -> None:
         ({"thermal_s": 0.0, "thermal_energy_kwh": None}, "no heat known"),
         ({"electrical_s": 1620.0, "thermal_s": 1620.0}, "known for only 45 % of the time"),
         ({"thermal_s": 3240.0}, "electricity and heat are known for different times"),
-        ({"heating_s": 0.0, "standby_s": 3600.0}, "neither heating nor hot water in it"),
+        (_IDLE, "neither heating nor hot water in it"),
+        (_IDLE | {"standby_s": 1800.0, "thermal_energy_standby_kwh": 1.6}, "neither heating nor hot water in it"),
         ({"electrical_energy_kwh": 0.049}, "less than 0.05 kWh of electricity"),
         ({"thermal_energy_kwh": 0.0}, "no heat given"),
         ({"thermal_energy_kwh": -0.7}, "no heat given"),
@@ -116,6 +124,13 @@ def test_there_is_no_cop_and_it_is_said_why(amounts: dict[str, Any], reason: str
     found = shown(**amounts)
     assert found["cop"] is None
     assert found["cop_reason"] == reason
+
+
+@pytest.mark.parametrize("known_s", [0.0, 3000.0])
+def test_energy_of_an_unknown_mode_counts_for_the_whole(known_s: float) -> None:
+    found = shown(**_IDLE | {"standby_s": known_s, "thermal_energy_standby_kwh": 0.0})
+    assert found["cop"] == 3.0 and found["cop_reason"] is None
+    assert found["cop_heating"] is None and found["cop_dhw"] is None
 
 
 def test_the_reason_follows_the_owners_rules() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hp_pipeline.simulation.scoring import score_events
+from hp_pipeline.simulation.sensors import NUMBER_POINTS, TEXT_POINTS
 from hp_pipeline.simulation.truth import run_bounds, truth_events
 from hp_pipeline.transforms import inference
 from hp_pipeline.transforms.operation import compressor_running, operation
@@ -153,8 +154,52 @@ def test_the_flow_rate_tells_with_a_hysteresis() -> None:
     assert sure.mean() > 0.95  # type: ignore[operator]
 
 
-def test_without_any_evidence_it_is_unknown() -> None:
-    rows = judged("novelan_helox", "humid_defrost", 30.0, (*FLAGS, "dhw_temperature", "flow_setpoint"))
+TWO_METERS = tuple(
+    {*NUMBER_POINTS, *TEXT_POINTS}
+    - {"electrical_power", "flow_rate", "flow_temperature", "return_temperature", "outdoor_temperature"}
+)
+"""All signals but those of a meter of electricity and one of heat, and the outdoor temperature."""
+METERED_CASES = [*CASES, ("daikin_altherma", "summer_dhw", 60.0), ("novelan_helox", "summer_dhw", 30.0)]
+
+
+@pytest.mark.parametrize(("preset", "scenario", "interval_s"), METERED_CASES)
+def test_two_meters_tell_heating_from_hot_water(preset: str, scenario: str, interval_s: float) -> None:
+    rows = judged(preset, scenario, interval_s, TWO_METERS)
+    assert set(rows["mode_source"].drop_nulls()) == {"inferred"}
+    # Where nothing at all has changed for half an hour, the power is not known before it changes.
+    assert rows.filter(pl.col("mode").is_null())["hours"].sum() <= 0.06 * rows["hours"].sum()
+    true, found = pl.col("true_mode") == "dhw", pl.col("mode") == "dhw"
+    of_tank = heat(rows, true)
+    assert of_tank > 15
+    assert heat(rows, found, ~true) <= 0.04 * of_tank, "taken from heating"
+    assert heat(rows, ~found, true) <= 0.09 * of_tank, "given to heating"
+
+
+def test_a_radiator_of_the_deep_frost_is_not_taken_for_hot_water() -> None:
+    """Its flow is as hot as that of a charge, and its pump has no speed of its own: nobody can tell them apart."""
+    rows = judged("daikin_altherma", "deep_frost", 30.0, TWO_METERS)
+    wrong = heat(rows, pl.col("mode") == "dhw", pl.col("true_mode") == "heating")
+    assert wrong <= 0.005 * heat(rows, pl.col("true_mode") == "heating")
+    assert rows.filter(pl.col("true_mode") == "dhw", pl.col("mode") == "heating")["mode_confidence"].median() < 0.85  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("scenario", ["humid_defrost", "april_cycling"])
+def test_heat_alone_tells_that_the_compressor_runs(scenario: str) -> None:
+    """A meter of heat beside a counter of electricity, which tells no power. It sees a stop some minutes late, and a
+    start where warm water is turned over: both give heat."""
+    rows = judged("novelan_helox", scenario, 30.0, (*TWO_METERS, "electrical_power"))
+    runs = (pl.col("true_state") != "off").fill_null(False)
+    assert rows["compressor_running"].null_count() == 0
+    assert rows.filter(pl.col("compressor_running") != runs)["hours"].sum() <= 0.04 * rows["hours"].sum()
+    starts = truth_events(days_of("novelan_helox", scenario, DAYS)).filter(kind="compressor_run").height
+    assert abs(rows["compressor_start"].sum() - starts) <= starts / 3
+    of_tank = heat(rows, pl.col("true_mode") == "dhw")
+    assert heat(rows, pl.col("mode") == "dhw") == pytest.approx(of_tank, rel=0.08)
+
+
+def test_without_a_flow_temperature_it_is_unknown() -> None:
+    """What a meter of electricity alone tells is that the machine runs, never what for."""
+    rows = judged("novelan_helox", "humid_defrost", 30.0, (*TWO_METERS, "flow_temperature"))
     assert set(rows["raw_mode"].unique()) == {None, "standby"}
     assert rows.filter(pl.col("raw_mode").is_null())["mode_source"].null_count() > 0
 
@@ -176,13 +221,17 @@ def test_water_that_is_cooled_for_long_is_cooling() -> None:
     assert short["defrost"].any()
 
 
-@settings(max_examples=12, deadline=None)
-@given(st.integers(0, DAYS * 24 * 60 - 1), st.integers(1, 12 * 60), st.sampled_from(CASES))
+@settings(max_examples=16, deadline=None)
+@given(
+    st.integers(0, DAYS * 24 * 60 - 1),
+    st.integers(1, 12 * 60),
+    st.sampled_from(CASES),
+    st.sampled_from([FLAGS, TWO_METERS]),
+)
 def test_a_window_with_its_reach_gives_what_the_whole_gives(
-    first_minute: int, minutes: int, case: tuple[str, str, float]
+    first_minute: int, minutes: int, case: tuple[str, str, float], without: tuple[str, ...]
 ) -> None:
-    preset, scenario, interval_s = case
-    whole, frames = _whole(preset, scenario, interval_s)
+    whole, frames = _whole(*case, without)
     first: datetime = frames["start"].min() + timedelta(minutes=first_minute)  # type: ignore[operator]
     last = first + timedelta(minutes=minutes)
     inside = (pl.col("start") >= first) & (pl.col("start") < last)
@@ -191,8 +240,21 @@ def test_a_window_with_its_reach_gives_what_the_whole_gives(
     assert cut.filter(inside).equals(whole.filter(inside))
 
 
+@settings(max_examples=12, deadline=None)
+@given(st.integers(1, DAYS * 24 * 60 - 1), st.sampled_from(CASES))
+def test_what_later_readings_change_was_provisional(minute: int, case: tuple[str, str, float]) -> None:
+    _, frames = _whole(*case, TWO_METERS)
+    start, end = run_bounds(days_of(case[0], case[1], DAYS))
+    known = frames.filter(pl.col("start") < start + timedelta(minutes=minute))
+    whole, early = (operation(rows, start, end, RULES, False, False) for rows in (frames, known))
+    told = early.filter(~pl.col("provisional")).select("start", "mode", "defrost")
+    assert told.equals(whole.head(told.height).select(told.columns))
+
+
 @cache
-def _whole(preset: str, scenario: str, interval_s: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    frames = frames_of(days_of(preset, scenario, DAYS), RULES, interval_s, FLAGS)
+def _whole(
+    preset: str, scenario: str, interval_s: float, without: tuple[str, ...]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    frames = frames_of(days_of(preset, scenario, DAYS), RULES, interval_s, without)
     frames = frames.with_columns(compressor_running=compressor_running(RULES))
     return inference.with_modes(frames, RULES, False), frames

@@ -110,7 +110,7 @@ class OperationStage(Stage):
     """Table `frames` → `operation`: modes by the session rule; and `standstills`."""
 
     tables = ("operation", "standstills")
-    version = 5
+    version = 6
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with frames."""

@@ -105,7 +105,7 @@ MEANINGS: Final = (
     Meaning(
         "cop", _FIGURES, "cop", f"thermal_energy_kwh / {_USED}",
         method="a ratio of sums; the year's is the JAZ",
-        boundary=f"{_HEAT_AND_POWER}; standby and defrosts are in both",
+        boundary=f"{_HEAT_AND_POWER}; standby, defrosts and what was used and given in an unknown mode are in both",
         null_when="`cop_reason` says why",
     ),
     Meaning(
