@@ -10,7 +10,7 @@ from hp_pipeline.vocabulary.ways import WAYS
 
 _PARTS: dict[str, str] = {
     "": "in all modes",
-    "heating": "in mode heating",
+    "heating": "in mode heating (a swimming pool that the machine heats is in it)",
     "dhw": "in mode dhw (domestic hot water)",
     "cooling": "in mode cooling",
     "standby": "in mode standby",
