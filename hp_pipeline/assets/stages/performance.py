@@ -19,6 +19,7 @@ class PerformanceStage(Stage):
     """Tables `frames` and `operation` → `performance_5min`."""
 
     tables = ("performance_5min",)
+    version = 2
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Days with operation, where there is a method."""

@@ -216,7 +216,8 @@ MEANINGS: Final = (
     ),
     Meaning(
         "cop_(modulation|delta_t)", "performance_5min", "cop",
-        method="heat of this method ÷ electricity of the same time", null_when="`cop_{0}_reason` says why",
+        method="heat of this method ÷ electricity of the same time; by modulation, while heating or making hot water",
+        null_when="`cop_{0}_reason` says why",
         boundary="five minutes in which the compressor ran; no other figure is made of it",
     ),
     # ---- coverage and uncertainty
@@ -470,7 +471,8 @@ MEANINGS: Final = (
             boundary="hours of that mean outdoor temperature, without cooling", null_when=_NOTHING_KNOWN),
     Meaning("thermal_power_(modulation|delta_t)_mean", "performance_5min", "energies",
             boundary="five minutes in which the compressor ran; no other figure is made of it",
-            null_when="it is not known together with the electrical power"),
+            null_when="it is not known together with the electrical power; by modulation, also while "
+            "cooling or defrosting"),
     Meaning("(running_)?hours|(running_)?(electrical|thermal)_energy_kwh", _EFFICIENCY, "house",
             boundary="moments for which electricity and heat are both known; without cooling"),
     Meaning("(flow|return)_(temperature|setpoint)_running", "temperature_bins", "house",

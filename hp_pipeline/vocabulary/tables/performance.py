@@ -6,7 +6,7 @@ from hp_pipeline.vocabulary.tables.table import INTERVAL, Column, Table
 
 _METHODS = {
     "modulation": "compressor modulation × rated thermal power (`rated_power_kw`), which takes part load for "
-    "proportional: over a year it may be off by a third",
+    "proportional: over a year it may be off by a third; not known while cooling or defrosting",
     "delta_t": "flow rate × density × specific heat (1.163 Wh/(l·K) for water) × spread, as the sensors read",
 }
 """The methods by name."""
