@@ -148,3 +148,31 @@ def test_heat_of_which_only_heating_is_counted(tmp_path: Path, has_power: bool) 
     assert _table(house, "sessions")["thermal_energy_kwh"].sum() == pytest.approx(
         _table(house, "hourly")["thermal_energy_kwh"].sum()
     )
+
+
+@pytest.mark.parametrize(("step", "is_fine"), [(0.01, True), (0.1, False)])
+def test_five_minutes_by_a_counter_of_electricity(tmp_path: Path, step: float, is_fine: bool) -> None:
+    """2 kW, of which a counter of the whole alone tells, and half of 12 kW by modulation: a COP of 3."""
+    said: Said = []
+    for number in range(30 * 120):
+        now = START + number * timedelta(seconds=30)
+        counted = number * 2.0 / 120
+        said += [
+            ("mode", now, "heating"), ("runs", now, "on"), ("modulation", now, 50.0),
+            ("electricity", now, round(counted // step * step, 2)),
+        ]  # fmt: skip
+    profile = """
+signals:
+  operating_mode: {select: mode}
+  compressor_on: {select: runs}
+  compressor_modulation: {select: modulation, unit: "%"}
+  electrical_energy_total: {select: electricity, unit: kWh}
+"""
+    inputs = "[{source: device, profile: own.yaml}], rated_power_kw: 12"
+    rows = _table(_made(tmp_path, inputs, {"device": said}, {"own.yaml": profile}), "performance_5min")
+    if is_fine:
+        assert rows.height >= 29 * 12 and rows["cop_modulation"].null_count() == 0
+        assert rows["cop_modulation"].mean() == pytest.approx(3.0, rel=0.02)
+        assert rows["cop_modulation"].is_between(2.6, 3.4).all()
+    else:
+        assert rows.is_empty()

@@ -472,7 +472,8 @@ MEANINGS: Final = (
     Meaning("thermal_power_(modulation|delta_t)_mean", "performance_5min", "energies",
             boundary="five minutes in which the compressor ran; no other figure is made of it",
             null_when="it is not known together with the electrical power; by modulation, also while "
-            "cooling or defrosting"),
+            "cooling or defrosting. A counter tells that power where no increment is more than a fifth of five "
+            "minutes' electricity"),
     Meaning("(running_)?hours|(running_)?(electrical|thermal)_energy_kwh", _EFFICIENCY, "house",
             boundary="moments for which electricity and heat are both known; without cooling"),
     Meaning("(flow|return)_(temperature|setpoint)_running", "temperature_bins", "house",

@@ -37,7 +37,12 @@ def performance_tables() -> tuple[Table, ...]:
                 *INTERVAL,
                 Column("mode", "VARCHAR", None, "Mode while the compressor ran; null when it changed or is unknown"),
                 Column("running_s", "DOUBLE", "s", "Time the compressor ran"),
-                Column("electrical_power_mean", "DOUBLE", "W", "Electrical power, time-weighted mean"),
+                Column(
+                    "electrical_power_mean",
+                    "DOUBLE",
+                    "W",
+                    "Electrical power, time-weighted mean; where no power is told, as the electricity counter tells it",
+                ),
                 Column("compressor_modulation_mean", "DOUBLE", "%", "Compressor modulation, time-weighted mean"),
                 Column("flow_rate_mean", "DOUBLE", "l/h", "Volume flow, time-weighted mean"),
                 Column("flow_temperature_mean", "DOUBLE", "°C", "Flow temperature, time-weighted mean"),
