@@ -2,9 +2,9 @@
 
 Of a kind of energy there may be a counter of the whole and some of its purposes, each by several sources: the whole
 comes before its purposes, and a lower `precedence` before a higher one; counters that share theirs are summed. That of
-a purpose tells the energy of its own mode; when the purposes are the whole, `EnergyCounters` says. Each is known
-between its readings, and over a silence by what it counted over it: not over one in which it fell back, was exchanged
-or began again at 0, so that it tells nothing of what it counted meanwhile.
+a purpose tells the energy of its own mode, that of cold before any whole; when the purposes are the whole,
+`EnergyCounters` says. Each is known between its readings, and over a silence by what it counted over it: not over one
+in which it fell back, was exchanged or began again at 0, so that it tells nothing of what it counted meanwhile.
 
 What readings of a counter say is made of them in `counters`; how an increment is spread over its time in `increments`;
 whether a counter or a power is believed, a meter's or the machine's, in `energy`.
@@ -27,8 +27,9 @@ from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS, COUNTERS, counted_a
 IncrementsOf = Callable[[str, str | None, pl.DataFrame], Increments]
 """The increments of a counter of a kind of energy and a purpose, by its steps."""
 
-_COOLS: Final = ("thermal", "cooling")
-"""Heat that is taken from the house is negative."""
+_COOLED: Final = ("thermal", "thermal_energy_cooling_total")
+"""The kind and the counter of heat that is taken from the house: it is negative. A counter of the whole counts what is
+given, or both upwards, so that it does not tell it."""
 
 
 @dataclass(frozen=True)
@@ -166,13 +167,16 @@ class EnergyCounters:
 
         ways = by_rank(total)
         parts = {
-            signal: (-1 if (kind, purpose) == _COOLS else 1) * _first_known(of_purpose)
-            for signal, purpose in purposes.items()
+            signal: (-1 if (kind, signal) == _COOLED else 1) * _first_known(of_purpose)
+            for signal in purposes
             if (of_purpose := by_rank(signal))
         }
         if parts:
             are_whole = self._over_silence(kind, parts, where) if over_silences else self._are_whole(kind, parts, where)
             ways.append(pl.select(pl.when(are_whole).then(_sum_of_known(list(parts.values())))).to_series())
+        if kind == _COOLED[0] and _COOLED[1] in parts:
+            cold = pl.when(where.modes == "cooling").then(parts[_COOLED[1]])
+            ways.insert(0, pl.select(cold).to_series())
         return _first_known(ways) if ways else None
 
     def _are_whole(self, kind: str, parts: Mapping[str, pl.Series], where: Stretches) -> pl.Series:

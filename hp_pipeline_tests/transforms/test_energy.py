@@ -283,6 +283,10 @@ def test_each_mode_has_what_its_counter_counted_or_what_the_power_tells(
 def test_heat_that_cooling_takes_is_negative() -> None:
     states: list[State] = [("cooling", True, None, True), ("dhw", True, None, True)]
     assert thermal(states, tick(at(0), at(10), 2.0, COOLING), tick(at(0), at(10), 1.0, DHW)) == [-2 * MJ, MJ]
+    whole = tick(at(0), at(5), 2.0), tick(at(5), at(10), 1.0)
+    assert thermal(states, tick(at(0), at(10), 2.0, COOLING), *whole) == [-2 * MJ, MJ], (
+        "whether the whole has it or not"
+    )
 
 
 def test_the_least_precedence_counts_and_those_that_share_it_are_summed() -> None:
