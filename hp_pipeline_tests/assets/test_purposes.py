@@ -176,3 +176,30 @@ signals:
         assert rows["cop_modulation"].is_between(2.6, 3.4).all()
     else:
         assert rows.is_empty()
+
+
+def test_what_cooling_takes_is_not_asked_of_a_cop(tmp_path: Path) -> None:
+    """Two of twelve hours of hot water with a COP of 3, six of cooling of which nobody tells what it takes."""
+    said: Said = []
+    electricity, heat = 100.0, 300.0
+    for step in range(30 * 30):
+        now, minute = START + step * EVERY, step * 2 % 720
+        mode = "dhw" if minute < 120 else "cooling" if minute >= 360 else "standby"
+        said += [
+            ("mode", now, mode), ("runs", now, "off" if mode == "standby" else "on"),
+            ("electricity", now, round(electricity, 3)), ("hot water", now, round(heat, 2)), ("heating", now, 900.0),
+        ]  # fmt: skip
+        electricity += {"dhw": 2000.0, "cooling": 1000.0, "standby": 0.0}[mode] / 30_000
+        heat += 6000.0 / 30_000 * (mode == "dhw")
+    profile = """
+signals:
+  operating_mode: {select: mode}
+  compressor_on: {select: runs}
+  electrical_energy_total: {select: electricity, unit: kWh, resolution: 0.001}
+  thermal_energy_heating_total: {select: heating, unit: kWh, resolution: 0.01}
+  thermal_energy_dhw_total: {select: hot water, unit: kWh, resolution: 0.01}
+"""
+    day = _day(_made(tmp_path, "[{source: device, profile: own.yaml}]", {"device": said}, {"own.yaml": profile}))
+    assert day["electrical_energy_cooling_kwh"] == pytest.approx(12.0, abs=0.1)
+    assert day["thermal_energy_cooling_kwh"] is None and day["thermal_coverage"] == pytest.approx(0.5)
+    assert day["cop"] == pytest.approx(3.0, rel=0.02) and day["cop_reason"] is None

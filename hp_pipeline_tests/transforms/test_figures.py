@@ -261,7 +261,9 @@ def test_heat_of_a_short_charge_is_held_against_the_temperatures_of_the_charge()
 
 
 def test_cooling_is_no_part_of_the_cop() -> None:
-    found = shown(electrical_energy_kwh=1.5, electrical_energy_cooling_kwh=0.5, cooling_s=600.0)
+    found = shown(
+        electrical_energy_kwh=1.5, electrical_energy_cooling_kwh=0.5, cooling_s=600.0, electrical_cooling_s=600.0
+    )
     assert found["cop"] == 3.0
 
 

@@ -103,7 +103,8 @@ MEANINGS: Final = (
         boundary=f"{_HEAT_AND_POWER}; standby and defrosts are in both",
         null_when="`cop_reason` says why",
     ),
-    Meaning("(cop|spf)_reason", _FIGURES, "cop", method="the first that applies", null_when="there is nothing to say"),
+    Meaning("(cop|spf)_reason", _FIGURES, "cop", method="the first that applies, of the time without cooling",
+            null_when="there is nothing to say"),
     Meaning(
         "cop_(heating|dhw)", _FIGURES, "cop", "thermal_energy_{0}_kwh / electrical_energy_{0}_kwh",
         boundary="as `cop`, in mode {0} alone: no standby", null_when=_AS_COP,
@@ -258,6 +259,7 @@ MEANINGS: Final = (
     ),
     Meaning("edge_uncertainty_s2", _FIGURES, "coverage", null_when="no cycle begins in the row"),
     # ---- time and temperatures
+    Meaning("(electrical|thermal)_cooling_s", _FIGURES, "time"),
     Meaning("(observed|electrical|thermal|heating|dhw|cooling|standby|defrost|compressor)_s", _FIGURES, "time"),
     Meaning(
         "defrost_unmeasured_s", _FIGURES, "time",
