@@ -127,7 +127,7 @@ def heat_pump_assets(plant: Plant, days: dg.DailyPartitionsDefinition) -> list[d
                     "performance_5min",
                     own,
                     about("performance_5min"),
-                    deps=[after("frames"), after("operation")],
+                    deps=[after("frames"), after("operation"), after("counters", 0, 1)],
                     partitions=days,
                 )
             ],

@@ -66,6 +66,8 @@ class Energies:
         counters: table `counters`, all rows whose increment reaches into these frames.
         states: table `counter_states` with a column `day`, of these days and the days beside them.
         net_counters: the ways whose heat counter counts what defrosts take.
+        own_signals: the signals that the machine tells by its profiles, read or not.
+        metered_signals: those that meters tell.
         added: by kind of energy of which several meters measure a part each the sources of each part.
     """
 
@@ -76,6 +78,8 @@ class Energies:
         counters: pl.DataFrame,
         states: pl.DataFrame,
         net_counters: Iterable[str] = (),
+        own_signals: Iterable[str] = (),
+        metered_signals: Iterable[str] = (),
         added: Mapping[str, Sequence[Sequence[str]]] = MappingProxyType({}),
     ) -> None:
         self._net = [BITS[way] for way in net_counters]
@@ -92,13 +96,13 @@ class Energies:
             by_flow=integral(pl.coalesce("thermal_power_by_flow", by_spread), span),
             **{f"{kind}_integral": integral(pl.col(power), span) for kind, power in POWERS.items()},
         )
-        machine = _Machine(self._rows, counters, states)
+        machine = _Machine(self._rows, counters, states, own_signals)
         self._device = machine.counters
 
         def of_a_meter(kind: str, purpose: str | None, steps: pl.DataFrame) -> Increments:
             return Increments(steps, machine.weights(kind, purpose), partial(machine.words, kind, purpose))
 
-        self._meters = MeterCounters(counters, states, _days_of(self._rows), of_a_meter, added)
+        self._meters = MeterCounters(counters, states, _days_of(self._rows), of_a_meter, metered_signals, added)
 
     def of_frames(self) -> pl.DataFrame:
         """What each frame used and gave, whole millijoules, null where it is not known.
@@ -111,7 +115,7 @@ class Energies:
             or behind it where that is less (0 elsewhere). Heat is net: `thermal_taken` is what a defrost took of it
             (negative; null while one is on and nothing shows it).
         """
-        where = Stretches(self._rows["start"], self._rows["end"])
+        where = Stretches(self._rows["start"], self._rows["end"], self._rows["mode"])
         rows = self._rows.select(
             *("start", "end", "mode", "defrost", "unseen_s", "by_flow"),
             *(f"{kind}_integral" for kind in KINDS),
@@ -167,7 +171,7 @@ class Energies:
         """
         uncounted = self._meters.is_empty and self._device.is_empty
         holes = pl.DataFrame(schema=_UNOBSERVED) if uncounted else _holes(self._rows, start, end)
-        where = Stretches(holes["start"], holes["end"])
+        where = Stretches.unread(holes["start"], holes["end"])
         unknown = pl.lit(None, pl.Int64)
         for kind in WAYS_OF:
             device = self._device.counted_in_holes(kind, where)
@@ -207,13 +211,15 @@ class _Machine:
 
     Args:
         rows: frames with their integrals (`Energies`).
-        counters, states: as of `Energies`; those of meters do not matter.
+        counters, states, signals: as of `Energies`; those of meters do not matter.
     """
 
-    def __init__(self, rows: pl.DataFrame, counters: pl.DataFrame, states: pl.DataFrame) -> None:
-        self._read = rows, counters, states
+    def __init__(
+        self, rows: pl.DataFrame, counters: pl.DataFrame, states: pl.DataFrame, signals: Iterable[str]
+    ) -> None:
+        self._read, self._signals = (rows, counters, states), signals
         self.weights = cache(partial(Weights, rows))
-        self.counters = EnergyCounters(counters, states, False, _days_of(rows), self._increments)
+        self.counters = EnergyCounters(counters, states, False, _days_of(rows), self._increments, signals)
         self._told: dict[tuple[str, date | None], pl.DataFrame] = {}
 
     def _increments(self, kind: str, purpose: str | None, steps: pl.DataFrame) -> Increments:
@@ -240,16 +246,17 @@ class _Machine:
             rows.filter(pl.col("start").is_between(*within, closed="left")),
             counters.filter(pl.col("end").is_between(*within, closed="left")),
             states.filter(pl.col("day").is_between(first, first + timedelta(days=1))),
+            self._signals,
         )
 
     def _tells(self, kind: str) -> pl.DataFrame:
         """What it tells of an energy, frame by frame, and its counter where there is no frame: see `MachinesWord`."""
         rows = self._read[0].select("start", "end", "mode", power=_not_of_a_meter(kind))
-        device = self.counters.counted(kind, Stretches(rows["start"], rows["end"]))
+        device = self.counters.counted(kind, Stretches(rows["start"], rows["end"], rows["mode"]))
         told = rows["power"] if device is None else pl.select(pl.coalesce(device, rows["power"])).to_series()
         parts = [rows.select("start", "end", "mode", told=told)]
         holes = rows.select(start=pl.col("end").shift(1), end="start").filter(pl.col("start") < pl.col("end"))
-        silent = self.counters.counted_over_silences(kind, Stretches(holes["start"], holes["end"]))
+        silent = self.counters.counted_over_silences(kind, Stretches.unread(holes["start"], holes["end"]))
         if silent is not None:
             parts.append(holes.select("start", "end", mode=pl.lit(None, pl.String), told=silent))
         return (

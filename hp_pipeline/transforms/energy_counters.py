@@ -1,9 +1,10 @@
 """What the counters of energy say of a stretch of time: which of them is believed there, and where none is.
 
 Of a kind of energy there may be a counter of the whole and some of its purposes, each by several sources: the whole
-comes before its purposes, and a lower `precedence` before a higher one; counters that share theirs are summed. Each is
-known between its readings, and over a silence by what it counted over it: not over one in which it fell back, was
-exchanged or began again at 0, so that it tells nothing of what it counted meanwhile.
+comes before its purposes, and a lower `precedence` before a higher one; counters that share theirs are summed. That of
+a purpose tells the energy of its own mode, that of cold before any whole; when the purposes are the whole,
+`EnergyCounters` says. Each is known between its readings, and over a silence by what it counted over it: not over one
+in which it fell back, was exchanged or began again at 0, so that it tells nothing of what it counted meanwhile.
 
 What readings of a counter say is made of them in `counters`; how an increment is spread over its time in `increments`;
 whether a counter or a power is believed, a meter's or the machine's, in `energy`.
@@ -21,21 +22,32 @@ from typing import Final
 import polars as pl
 
 from hp_pipeline.transforms.increments import Increments, steps_of
-from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS, COUNTERS
+from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS, COUNTERS, counted_apart
 
 IncrementsOf = Callable[[str, str | None, pl.DataFrame], Increments]
 """The increments of a counter of a kind of energy and a purpose, by its steps."""
 
-_COOLS: Final = ("thermal", "cooling")
-"""Heat that is taken from the house is negative."""
+_COOLED: Final = ("thermal", "thermal_energy_cooling_total")
+"""The kind and the counter of heat that is taken from the house: it is negative. A counter of the whole counts what is
+given, or both upwards, so that it does not tell it."""
 
 
 @dataclass(frozen=True)
 class Stretches:
-    """Stretches of time that are asked about, one a row."""
+    """Stretches of time that are asked about, one a row.
+
+    Attributes:
+        modes: what was done in each, null where it is not known.
+    """
 
     starts: pl.Series
     ends: pl.Series
+    modes: pl.Series
+
+    @classmethod
+    def unread(cls, starts: pl.Series, ends: pl.Series) -> Stretches:
+        """Those in which nothing was read, and so no mode is known."""
+        return cls(starts, ends, pl.Series([None], dtype=pl.String).new_from_index(0, len(starts)))
 
     @property
     def none(self) -> pl.Series:
@@ -46,12 +58,18 @@ class Stretches:
 class EnergyCounters:
     """The counters of energy of the meters, or those of the machine, over some days.
 
+    Where none counts the whole, what the purposes counted is it: in the mode of one of them, where that one is known;
+    at rest, and where the mode is not known, if the device counts heating and hot water apart, and all that have ever
+    been read are known. At rest no heat is given, so of heat one of them is enough there. Of a mode that none of them
+    is for they tell nothing.
+
     Args:
         counters: table `counters`, all rows whose increment reaches into these days.
         states: table `counter_states` with a column `day`, of these days and the days beside them.
         of_meters: whether those of meters are meant (their `precedence` is negative), or those of the machine.
         framed: the days on which there are frames, ascending.
         increments: how what they counted is spread over time.
+        mapped: the signals that the profiles say they tell, read or not.
     """
 
     def __init__(
@@ -61,8 +79,10 @@ class EnergyCounters:
         of_meters: bool,
         framed: pl.Series,
         increments: IncrementsOf,
+        mapped: Iterable[str],
     ) -> None:
         self._framed = framed
+        self._apart = counted_apart(mapped)
         read = {*counters["signal"].unique(), *states["signal"].unique()} & COUNTER_SIGNALS
         found = {}
         for kind, (total, purposes) in COUNTERS.items():
@@ -151,16 +171,41 @@ class EnergyCounters:
             ]
 
         ways = by_rank(total)
-        parts, lost = [], where.none
-        for signal, purpose in purposes.items():
-            if of_purpose := by_rank(signal):
-                part = (-1 if (kind, purpose) == _COOLS else 1) * _first_known(of_purpose)
-                parts.append(part)
-                lost = lost | (part.is_null() & self._is_lost(signal, where))
+        parts = {
+            signal: (-1 if (kind, signal) == _COOLED else 1) * _first_known(of_purpose)
+            for signal in purposes
+            if (of_purpose := by_rank(signal))
+        }
         if parts:
-            whole = _sum_of_known(parts) if over_silences else _sum(parts)
-            ways.append(pl.select(pl.when(~lost).then(whole)).to_series())
+            are_whole = self._over_silence(kind, parts, where) if over_silences else self._are_whole(kind, parts, where)
+            ways.append(pl.select(pl.when(are_whole).then(_sum_of_known(list(parts.values())))).to_series())
+        if kind == _COOLED[0] and _COOLED[1] in parts:
+            cold = pl.when(where.modes == "cooling").then(parts[_COOLED[1]])
+            ways.insert(0, pl.select(cold).to_series())
         return _first_known(ways) if ways else None
+
+    def _are_whole(self, kind: str, parts: Mapping[str, pl.Series], where: Stretches) -> pl.Series:
+        """Whether what the purposes of a kind counted is the whole of each stretch."""
+        purposes = COUNTERS[kind][1]
+        own, all_known = where.none, ~where.none
+        for signal, part in parts.items():
+            own = own | ((where.modes == purposes[signal]).fill_null(False) & part.is_not_null())
+            all_known = all_known & (part.is_not_null() | ~self._has_begun(signal, where))
+        rests = where.modes == "standby"
+        undivided = rests.fill_null(True) if kind in self._apart else rests.fill_null(False) & (kind == "thermal")
+        return own | (undivided & all_known)
+
+    def _over_silence(self, kind: str, parts: Mapping[str, pl.Series], where: Stretches) -> pl.Series:
+        """As `_are_whole`, of stretches in which nothing was read, so that nobody knows what was done: one that stood
+        still beside another that counted is not known, and counted nothing."""
+        lost = where.none
+        for signal, part in parts.items():
+            lost = lost | (part.is_null() & self._is_lost(signal, where))
+        return ~lost if kind in self._apart else where.none
+
+    def _has_begun(self, signal: str, where: Stretches) -> pl.Series:
+        """Whether a counter of a signal had been read before each stretch."""
+        return where.starts >= min(counter.since for counter in chain.from_iterable(self._counters[signal]))
 
     def _is_lost(self, signal: str, where: Stretches) -> pl.Series:
         """Whether each stretch lies within a silence of which one of a signal's counters tells nothing."""
@@ -205,7 +250,7 @@ class MeterCounters:
     each, what they say is added, and not known where one of them says nothing.
 
     Args:
-        counters, states, framed, increments: as of `EnergyCounters`.
+        counters, states, framed, increments, mapped: as of `EnergyCounters`.
         added: by kind of energy of which there are such meters the sources of each part.
     """
 
@@ -215,10 +260,13 @@ class MeterCounters:
         states: pl.DataFrame,
         framed: pl.Series,
         increments: IncrementsOf,
+        mapped: Iterable[str],
         added: Mapping[str, Sequence[Sequence[str]]],
     ) -> None:
+        told = frozenset(mapped)
+
         def of(rows: pl.DataFrame, stood: pl.DataFrame) -> EnergyCounters:
-            return EnergyCounters(rows, stood, True, framed, increments)
+            return EnergyCounters(rows, stood, True, framed, increments, told)
 
         whole = of(counters, states)
         self._parts = {kind: [whole] for kind in COUNTERS}
@@ -287,7 +335,7 @@ class _Counter:
         steps: pl.DataFrame,
         increments: Callable[[pl.DataFrame], Increments],
     ) -> None:
-        self._since, self._until, self._steps, self._increments = since, until, steps, increments
+        self.since, self._until, self._steps, self._increments = since, until, steps, increments
         self._lost = steps.filter("lost")
 
     @cached_property
@@ -307,7 +355,7 @@ class _Counter:
             return days.is_null()
         place = self._until["day"].search_sorted(days, side="left").clip(upper_bound=self._until.height - 1)
         same_day = self._until["day"].gather(place) == days
-        between = same_day & (where.ends <= self._until["time"].gather(place)) & (where.starts >= self._since)
+        between = same_day & (where.ends <= self._until["time"].gather(place)) & (where.starts >= self.since)
         return between & ~_within(self._lost, where)
 
     def over_silence(self, where: Stretches, known_until: pl.Series) -> pl.Series:
@@ -372,8 +420,7 @@ def _sum(parts: Sequence[pl.Series]) -> pl.Series:
 
 
 def _sum_of_known(parts: Sequence[pl.Series]) -> pl.Series:
-    """The sum where one of them is known: over a silence a counter is known by what it counted, and one beside it that
-    stood still counted nothing."""
+    """The sum of those that are known, where one of them is."""
     known = pl.any_horizontal(part.is_not_null() for part in parts)
     return pl.select(pl.when(known).then(_sum([part.fill_null(0) for part in parts]))).to_series()
 

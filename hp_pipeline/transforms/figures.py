@@ -271,6 +271,8 @@ def _by_mode(rows: pl.DataFrame) -> pl.DataFrame:
         books[f"thermal_energy_{name}_defrost_kwh"] = where((mode == name) & defrost, thermal)
     for name in ("heating", "dhw", "cooling", "standby"):
         books[f"{name}_s"] = where(mode == name, pl.col("span"))
+    for kind in _BOTH:
+        books[f"{kind}_cooling_s"] = where(mode == "cooling", pl.col(f"{kind}_s"))
     booked = rows.with_columns(
         **{name: amount.cast(pl.Int64) for name, amount in books.items()},
         **{f"{kind}_energy_unobserved_kwh": pl.lit(None, pl.Int64) for kind in _BOTH},
@@ -371,6 +373,8 @@ _HEATERS = {"backup_heater": "backup", "immersion_heater": "immersion"}
 def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.DataFrame:
     """Add coverages and COPs. A ratio is made of sums, never of ratios, and only where the data bear it.
 
+    What cooling used or took is null where nothing is known of it.
+
     `cop_reason` says why there is none: no electricity or heat known, coverage too low or unlike for both, too little
     electricity, no heat, a band that reaches down to 0, or more heat than Carnot allows, also of one use alone
     (`ABSORBED_SHARE`). `cop_uses_reason` says it of each use. The other COPs are null for the same reasons.
@@ -379,17 +383,27 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         part: (pl.col(f"{part}_s") / pl.col("elapsed")).clip(0, 1)
         for part in ("electrical", "thermal", *METERED_APART_PARTS)
     }
+    unknown_cold = {kind: (pl.col("cooling_s") > 0) & (pl.col(f"{kind}_cooling_s") <= 0) for kind in _BOTH}
     rows = rows.with_columns(elapsed=elapsed_s).with_columns(
-        electrical_coverage=covered["electrical"], thermal_coverage=covered["thermal"]
+        *(
+            pl.when(~unknown_cold[kind]).then(f"{kind}_energy_cooling_kwh").alias(f"{kind}_energy_cooling_kwh")
+            for kind in _BOTH
+        ),
+        electrical_coverage=covered["electrical"],
+        thermal_coverage=covered["thermal"],
     )
     electrical = pl.col("electrical_energy_kwh") - pl.col("electrical_energy_cooling_kwh").fill_null(0)
     thermal = pl.col("thermal_energy_kwh")
     silence = pl.when(pl.col("observed_s") <= 0, pl.any_horizontal(pl.col(f"{kind}_s") > 0 for kind in _BOTH)).then(
         pl.lit("only counted, over a silence")
     )
-    coverages = pl.col("electrical_coverage"), pl.col("thermal_coverage")
+    # No COP is asked of the time of cooling, whether anything is known of it or not.
+    uncooled = pl.when(pl.col("elapsed") > pl.col("cooling_s")).then(pl.col("elapsed") - pl.col("cooling_s"))
+    electrical_share, thermal_share = (
+        ((pl.col(f"{kind}_s") - pl.col(f"{kind}_cooling_s")) / uncooled).clip(0, 1) for kind in _BOTH
+    )
     told = [pl.when(pl.col("electrical_s") > 0).then(electrical), pl.when(pl.col("thermal_s") > 0).then(thermal)]
-    lack = pl.coalesce(silence, unknown(told[0], told[1], *coverages, rules))
+    lack = pl.coalesce(silence, unknown(told[0], told[1], electrical_share, thermal_share, rules))
     unused = pl.when(_is_idle(rules)).then(pl.lit("neither heating nor hot water in it"))
     # What was counted over a silence was given at temperatures that nobody knows.
     silent = divided(pl.col("thermal_energy_unobserved_kwh").fill_null(0).clip(0), rules.maximum_cop)

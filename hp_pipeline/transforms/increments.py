@@ -2,8 +2,8 @@
 
 A counter tells exactly how much, but only in steps, and not when within a step. So its increment is spread over the
 time since the step before it in proportion to a weight (`Weights`): the integral of a power where there is one for all
-that ran, else the time for which the machine ran (for a counter of one purpose: ran for that purpose), else time. What
-a counter counted while its source was silent belongs to the silence, and is spread over it by time.
+that ran, else the time for which the machine ran, else time; for a counter of one purpose all of these first within its
+mode. What a counter counted while its source was silent belongs to the silence, and is spread over it by time.
 
 What a meter counted over a silence is spread in proportion to what the machine tells of the silence (`MachinesWord`);
 of time of which it tells nothing, as much as of the rest; and where it tells of no energy at all, by time. So it is
@@ -213,8 +213,9 @@ def _weights(rows: pl.DataFrame, kind: str, purpose: str | None) -> tuple[list[p
         chosen = [power, running, span]
     else:
         for_it = (pl.col("mode") == purpose).fill_null(False)
-        chosen = [*(pl.when(for_it).then(amount).otherwise(0) for amount in (power, running)), power, running, span]
-        unmetered = {0: unmetered[0] & for_it, 2: unmetered[0]}
+        amounts = [power, running, span]
+        chosen = [*(pl.when(for_it).then(amount).otherwise(0) for amount in amounts), *amounts]
+        unmetered = {0: unmetered[0] & for_it, len(amounts): unmetered[0]}
     weights = [rows.select(weight.cast(pl.Int64).alias("weight")).to_series() for weight in chosen]
     return weights, {number: rows.select(blind).to_series() for number, blind in unmetered.items()}
 

@@ -1,9 +1,10 @@
 """Heat by two named methods in stretches of five minutes while the compressor runs, for machines without a heat meter.
 
-A: modulation × rated power. B: flow rate × density × specific heat × spread. Each is set against the electricity of the
-same time, averaged over the five minutes. They are estimates: what they are worth is seen where they stand side by side
-(or beside the device's own heat). No figure of another table is made of this one; where a heat pump tells nothing
-better at all, its heat is calculated frame by frame (`reckoned`).
+A: modulation × rated power, which is what a machine gives to heating and hot water: while it cools or defrosts it tells
+nothing. B: flow rate × density × specific heat × spread. Each is set against the electricity of the same time, averaged
+over the five minutes. They are estimates: what they are worth is seen where they stand side by side (or beside the
+device's own heat). No figure of another table is made of this one; where a heat pump tells nothing better at all, its
+heat is calculated frame by frame (`reckoned`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _MEANS: Final = (
 FRAME_COLUMNS: Final = ("heat_pump", "start", "end", "delta_t", *_MEANS)
 """What is read of the frames."""
 
-OPERATION_COLUMNS: Final = ("start", "mode", "compressor_running")
+OPERATION_COLUMNS: Final = ("start", "mode", "defrost", "compressor_running")
 """What is read of the operation."""
 
 METHODS: Final = ("modulation", "delta_t")
@@ -53,10 +54,9 @@ def performance_5min(
         operation: `OPERATION_COLUMNS` of the same frames.
         rated_power_kw: rated thermal power; None when it is not known, and the modulation tells no heat.
     """
-    rated_w = pl.lit(None if rated_power_kw is None else rated_power_kw * 1000, pl.Float64)
     watts_per_l_per_h_and_k = rules.density_kg_per_l * rules.specific_heat_kj_per_kg_k / 3.6
     heat = {
-        "modulation": divided(pl.col("compressor_modulation"), 100) * rated_w,
+        "modulation": _by_modulation(rated_power_kw),
         "delta_t": pl.col("flow_rate") * pl.col("delta_t") * watts_per_l_per_h_and_k,
     }
     rows = (
@@ -95,6 +95,22 @@ def performance_5min(
     )
     cops = (pl.when(pl.col(f"cop_{name}_reason").is_null()).then(_cop(name)).alias(f"cop_{name}") for name in METHODS)
     return conform(shown.with_columns(cops), "performance_5min")
+
+
+def _by_modulation(rated_power_kw: float | None) -> pl.Expr:
+    """Heat of a frame (W) by modulation × rated power: 0 while the compressor rests; while it runs, known in the modes
+    that the rated power is of, and where the mode is not known, but not in a defrost."""
+    modulation, runs = pl.col("compressor_modulation"), pl.col("compressor_running")
+    rated_w = pl.lit(None if rated_power_kw is None else rated_power_kw * 1000, pl.Float64)
+    heats = pl.col("mode").is_in(["heating", "dhw"])
+    gives = pl.when(pl.col("mode").is_null()).then(runs).otherwise(heats) & ~pl.col("defrost").fill_null(False)
+    rests = ~runs & pl.col("mode").ne_missing("cooling")
+    return (
+        pl.when(rests & modulation.is_not_null())
+        .then(0.0 * rated_w)
+        .when(gives)
+        .then(divided(modulation, 100) * rated_w)
+    )
 
 
 def _mean(name: str) -> pl.Expr:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 KINDS: Final = (
@@ -35,8 +35,8 @@ COUNTERS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "fan": ("fan_energy_total", {}),
     "crankcase_heater": ("crankcase_heater_energy_total", {}),
 }
-"""By kind of energy its counter, and those of its purposes, which count where there is none of the whole. Heat that is
-taken from the house while cooling is negative."""
+"""By kind of energy its counter, and those of its purposes, which count where there is none of the whole: each the mode
+of its name. Heat that is taken from the house while cooling is negative."""
 
 POWERS: Final[Mapping[str, str]] = {
     "electrical": "electrical_power",
@@ -56,3 +56,14 @@ SIGNALS: Final[Mapping[str, frozenset[str]]] = {
 
 COUNTER_SIGNALS: Final = frozenset(name for total, purposes in COUNTERS.values() for name in (total, *purposes))
 """Every counter of energy that figures are made of."""
+
+
+def counted_apart(signals: Iterable[str]) -> frozenset[str]:
+    """The kinds of energy of which these signals count heating and hot water apart: together all that a heat pump uses
+    or gives while it does not cool."""
+    told = set(signals)
+    return frozenset(
+        kind
+        for kind, (_, purposes) in COUNTERS.items()
+        if {"heating", "dhw"} <= {purpose for signal, purpose in purposes.items() if signal in told}
+    )

@@ -81,14 +81,21 @@ def energies(
     ticks: Sequence[dict[str, Any]],
     states: pl.DataFrame | None = None,
     net_counters: Sequence[str] = (),
+    signals: Sequence[str] | None = None,
 ) -> Energies:
+    """Of a house whose profiles tell `signals`, else the counters that there are."""
     defrosts = [name for name in ("defrost",) if name in rows.columns]
     modes = rows.select("start", "mode", "compressor_running", *defrosts, unseen_s=pl.lit(FRAME.total_seconds()))
     if not defrosts:
         modes = modes.with_columns(defrost=pl.lit(False))
     counters = conform(pl.DataFrame(ticks, infer_schema_length=None) if ticks else None, "counters")
     stood = read_through(ticks) if states is None else states
-    return Energies(conform(rows, "frames"), modes, counters, stood, net_counters)
+    read = pl.concat([table.select("signal", "precedence") for table in (counters, stood)]).unique()
+    own, metered = (
+        signals or read.filter((pl.col("precedence") < 0) == of_meters)["signal"].to_list()
+        for of_meters in (False, True)
+    )
+    return Energies(conform(rows, "frames"), modes, counters, stood, net_counters, own, metered)
 
 
 def silent(found: Energies, start: datetime = DAY, end: datetime = END) -> pl.DataFrame:
@@ -185,9 +192,101 @@ def test_a_purpose_gets_its_own_counter_and_the_others_nothing() -> None:
     assert thermal(states, *ticks) == [MJ // 4, MJ * 3 // 2, MJ // 4]
 
 
+def test_the_only_purpose_that_is_counted_is_not_the_whole() -> None:
+    """Hot water that no counter tells of is what the power tells, or not known; at rest no heat is given."""
+    rows = told_by_machine([RAN, WATER, RESTED, UNTOLD_WATER, UNTOLD_REST])
+    found = energies(rows, [tick(at(0), at(25), 0.4, HEATING)]).of_frames()
+    assert found["thermal"].to_list() == [MJ * 4 // 10, MJ // 2, 0, None, 0]
+    assert found["thermal_counter"].to_list() == [MJ * 4 // 10, None, 0, None, 0]
+    counter, power = BITS[DEVICE_COUNTER], BITS[DEVICE_POWER]
+    assert found["thermal_way"].to_list() == [counter, power, counter, None, counter]
+
+
+def test_electricity_at_rest_is_not_told_by_one_purpose_alone() -> None:
+    rows = told_by_machine([RAN, RESTED]).with_columns(electrical_power=pl.Series([1500.0, 12.0]))
+    heating, dhw = (f"electrical_energy_{name}_total" for name in ("heating", "dhw"))
+    step = tick(at(0), at(10), 0.1, heating)
+    assert energies(rows, [step]).of_frames()["electrical"].to_list() == [MJ // 10, 12 * 300_000]
+    both = energies(rows, [step], signals=[heating, dhw]).of_frames()
+    assert both["electrical"].to_list() == [MJ // 10, 0], "a device of heating and hot water counts all in one of them"
+
+
+def test_a_purpose_is_known_in_its_own_mode_whatever_is_read_of_the_others() -> None:
+    rows = told_by_machine([RAN, WATER, RESTED, RAN])
+    ticks = [tick(at(0), at(20), 0.8, HEATING), tick(at(15), at(20), 0.2, DHW)]
+    unread = read_through(ticks).with_columns(
+        since=pl.when(pl.col("signal") == DHW).then(pl.lit(at(15), pl.Datetime("us", "UTC"))).otherwise("since")
+    )
+    found = energies(rows, ticks, unread).of_frames()
+    assert found["thermal"].to_list() == [MJ * 4 // 10, MJ // 2, 0, MJ * 6 // 10]
+
+
+def test_where_the_mode_is_not_known_purposes_are_the_whole_if_heating_and_hot_water_are_counted() -> None:
+    unknown: State = (None, True, 6000.0, True)
+    rows = told_by_machine([RAN, unknown, UNREAD, UNREAD, RAN])
+    ticks = [
+        *(tick(at(5 * i), at(5 * i + 5), 0.4, HEATING) for i in range(2)),
+        tick(at(10), at(20), 0.7, HEATING, last_unchanged=at(10), over_gap=True),
+        tick(at(20), at(25), 0.4, HEATING),
+    ]
+    alone = energies(rows, ticks)
+    assert alone.of_frames()["thermal"].to_list() == [MJ * 4 // 10, MJ // 2, MJ * 4 // 10]
+    assert silent(alone).is_empty(), "who knows whether the tank was charged too"
+    apart = energies(rows, ticks, signals=[HEATING, DHW])
+    assert apart.of_frames()["thermal"].to_list() == [MJ * 4 // 10] * 3, "a device without a tank tells no hot water"
+    assert silent(apart)["thermal"].sum() == MJ * 7 // 10
+
+
+def test_without_power_and_compressor_a_purpose_goes_to_the_time_of_its_mode() -> None:
+    states: list[State] = [
+        ("heating", None, None, True), ("dhw", None, None, True), ("standby", None, None, True)
+    ]  # fmt: skip
+    ticks = tick(at(0), at(15), 0.5, HEATING), tick(at(0), at(15), 1.5, DHW)
+    assert thermal(states, *ticks) == [MJ // 2, MJ * 3 // 2, 0]
+    assert thermal(states, ticks[0]) == [MJ // 2, None, 0]
+
+
+PURPOSES = {"heating": HEATING, "dhw": DHW, "cooling": COOLING}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["standby", *PURPOSES]), st.integers(1, 40)), min_size=1, max_size=12),
+    st.sets(st.sampled_from(sorted(PURPOSES)), min_size=1),
+    st.integers(1, 9),
+)
+def test_each_mode_has_what_its_counter_counted_or_what_the_power_tells(
+    pattern: list[tuple[str, int]], counted: set[str], every: int
+) -> None:
+    """Whichever purposes are counted, and however seldom the counters step before a run ends, none takes another's mode
+    or loses its own."""
+    modes = [mode for mode, count in pattern for _ in range(count)]
+    truth = {"standby": 0.0, "heating": 6000.0, "dhw": 4000.0, "cooling": -3000.0}
+    rows = told_by_machine([(mode, mode != "standby", 0.9 * truth[mode], True) for mode in modes])
+    ticks = []
+    for purpose in counted:
+        since, watts = 0, 0.0
+        for place, mode in enumerate(modes):
+            watts += abs(truth[mode]) * (mode == purpose)
+            if mode == purpose and (place % every == 0 or modes[place + 1 : place + 2] != [purpose]):
+                ticks.append(tick(at(5 * since), at(5 * place + 5), watts / 12_000, PURPOSES[purpose]))
+                since, watts = place + 1, 0.0
+    read = read_through([*ticks, *(tick(DAY, END, 0.0, PURPOSES[purpose]) for purpose in counted)])
+    found = energies(rows, ticks, read).of_frames()
+    for mode, watts in truth.items():
+        factor = 1.0 if mode in counted else 0.9
+        told = found.filter(pl.col("mode") == mode)["thermal"]
+        assert told.null_count() == 0
+        assert told.sum() == pytest.approx(watts * factor * 300_000 * modes.count(mode), abs=len(ticks) + len(modes))
+
+
 def test_heat_that_cooling_takes_is_negative() -> None:
     states: list[State] = [("cooling", True, None, True), ("dhw", True, None, True)]
     assert thermal(states, tick(at(0), at(10), 2.0, COOLING), tick(at(0), at(10), 1.0, DHW)) == [-2 * MJ, MJ]
+    whole = tick(at(0), at(5), 2.0), tick(at(5), at(10), 1.0)
+    assert thermal(states, tick(at(0), at(10), 2.0, COOLING), *whole) == [-2 * MJ, MJ], (
+        "whether the whole has it or not"
+    )
 
 
 def test_the_least_precedence_counts_and_those_that_share_it_are_summed() -> None:
@@ -252,6 +351,9 @@ RAN: State = ("heating", True, 6000.0, True)
 HALF: State = ("heating", True, 3000.0, True)
 RESTED: State = ("standby", False, 0.0, True)
 UNTOLD: State = ("heating", True, None, True)
+WATER: State = ("dhw", True, 6000.0, True)
+UNTOLD_WATER: State = ("dhw", True, None, True)
+UNTOLD_REST: State = ("standby", False, None, True)
 UNREAD: State = ("heating", True, None, False)
 
 
@@ -375,8 +477,8 @@ def test_a_purpose_of_a_silent_meter_goes_to_when_the_machine_ran_for_it() -> No
     ticks = [gap(0, 20, 0.9, HEATING), gap(0, 20, 0.5, DHW)]
     found = energies(told_by_machine([RAN, HALF, dhw, RESTED]), ticks).of_frames()
     assert found["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.6, 0.3, 0.5, 0.0)]
-    alone = energies(told_by_machine([RAN, HALF, RESTED]), [gap(0, 15, 0.9, DHW)]).of_frames()
-    assert alone["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.6, 0.3, 0.0)], "better than by time"
+    late = energies(told_by_machine([RAN, HALF, RESTED]), [gap(0, 15, 0.3, HEATING), gap(0, 15, 0.9, DHW)]).of_frames()
+    assert late["thermal"].to_list() == [round(kwh * MJ) for kwh in (0.8, 0.4, 0.0)], "better than by time"
 
 
 def test_what_a_meter_counted_before_another_mode_was_seen_is_of_both_modes() -> None:
@@ -400,7 +502,7 @@ def test_a_silence_while_cooling_is_shared_by_the_cold_that_the_machine_tells_of
     cold: State = ("cooling", True, -4000.0, True)
     less: State = ("cooling", True, -2000.0, True)
     found = energies(told_by_machine([cold, less, RAN]), [gap(0, 15, 0.9, COOLING)]).of_frames()
-    assert found["thermal"].to_list() == [-round(0.6 * MJ), -round(0.3 * MJ), 0]
+    assert found["thermal"].to_list() == [-round(0.6 * MJ), -round(0.3 * MJ), MJ // 2], "what it heats it tells itself"
 
 
 def test_a_meter_that_is_read_is_not_shared_by_the_machine_for_another_meters_silence() -> None:
@@ -474,9 +576,15 @@ def test_what_is_counted_is_all_there_is(history: tuple[pl.DataFrame, list[dict[
 @st.composite
 def silences(draw: st.DrawFn) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """A history in which the machine tells of itself, by a power or a counter of any step or both, while a meter is now
-    and then silent, for minutes or for all of two days, whatever else is read meanwhile."""
+    and then silent, for minutes or for all of two days, whatever else is read meanwhile. A house whose meter counts
+    heating and hot water apart does not cool."""
+    signals = draw(st.sampled_from([[TOTAL], [HEATING, DHW]]))
     pattern = draw(st.lists(st.tuples(state, st.sampled_from([1, 3, 7, 40, 120])), min_size=2, max_size=20))
-    once = [one for one, count in pattern for _ in range(count)]
+    once = [
+        ("heating", *one[1:]) if one[0] == "cooling" and signals != [TOTAL] else one
+        for one, count in pattern
+        for _ in range(count)
+    ]
     states = [RESTED, *([*once] * 1152)[:1150], RESTED]
     always = [20, 556, 600, 1140]
     rows = told_by_machine([RESTED if place in always else one for place, one in enumerate(states)])
@@ -487,7 +595,6 @@ def silences(draw: st.DrawFn) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
             last = reads[now - 1]
             amount, over = draw(st.integers(0, 10**7)) / 1e6, reads[now] - last > SESSION_GAP
             ticks.append(tick(reads[before], reads[now], amount, last_unchanged=last, over_gap=over))
-    signals = draw(st.sampled_from([[TOTAL], [HEATING, DHW]]))
     quiet = draw(st.lists(st.tuples(st.sampled_from([1, 20, 100]), st.sampled_from([2, 8, 30, 150, 500])), min_size=1))
     own, place = [reads[0]], 0
     for heard, unheard in quiet * 200:

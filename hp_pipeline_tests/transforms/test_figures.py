@@ -399,7 +399,9 @@ def test_gross_heat_lacks_nothing_that_unmeasured_defrosts_took() -> None:
 
 
 def test_cooling_is_no_part_of_the_cop() -> None:
-    found = shown(electrical_energy_kwh=1.5, electrical_energy_cooling_kwh=0.5, cooling_s=600.0)
+    found = shown(
+        electrical_energy_kwh=1.5, electrical_energy_cooling_kwh=0.5, cooling_s=600.0, electrical_cooling_s=600.0
+    )
     assert found["cop"] == 3.0
 
 

@@ -29,6 +29,7 @@ def windows(
             "end": START + timedelta(seconds=seconds * (i + 1)),
             "mode": "heating",
             "compressor_running": True,
+            "defrost": False,
             **frame,
         }
         for i, frame in enumerate(frames)
@@ -45,6 +46,24 @@ def test_full_modulation_is_the_rated_power() -> None:
     assert found["cop_modulation"] == pytest.approx(4.8) and found["cop_modulation_reason"] is None
     assert found["cop_delta_t"] is None and found["cop_delta_t_reason"] == "heat or electricity is not known"
     assert found["thermal_power_delta_t_mean"] is None
+
+
+@pytest.mark.parametrize("other", [{"mode": "cooling"}, {"defrost": True}, {"mode": "standby"}])
+def test_the_rated_power_says_nothing_of_what_is_no_heating(other: dict[str, Any]) -> None:
+    told = {"compressor_modulation": 50.0, "electrical_power": 1000.0, "flow_rate": 900.0, "delta_t": -5.0}
+    (found,) = windows([{**told, **other}] * 5, 8.0)
+    assert found["thermal_power_modulation_mean"] is None and found["cop_modulation"] is None
+    assert found["cop_modulation_reason"] == "heat or electricity is not known"
+    assert found["thermal_power_delta_t_mean"] < 0 and found["cop_delta_t_reason"] == "no heat given"
+    (partly,) = windows([{**told, "delta_t": 5.0}] * 4 + [{**told, **other}], 8.0)
+    assert partly["modulation_s"] == 240 and partly["delta_t_s"] == 300
+    assert partly["cop_modulation"] == pytest.approx(4.0), "of the time in which it heats"
+
+
+@pytest.mark.parametrize("mode", ["heating", "dhw", None])
+def test_a_compressor_that_runs_for_nobody_knows_what_heats(mode: str | None) -> None:
+    (found,) = windows([{"compressor_modulation": 50.0, "electrical_power": 1000.0, "mode": mode}] * 5, 8.0)
+    assert found["cop_modulation"] == pytest.approx(4.0)
 
 
 def test_flow_rate_and_spread_make_heat() -> None:

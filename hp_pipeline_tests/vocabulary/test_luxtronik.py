@@ -112,7 +112,7 @@ def test_states_of_the_mode_of_operation() -> None:
     mode, defrost = profile.mappings["operating_mode"], profile.mappings["defrost"]
     table = TABLE.register(Group.calculation, 80)
     assert {code: mode.state_of(f"{code}.0") for code in table.words} == {
-        0: "heating", 1: "dhw", 2: "standby", 3: "standby", 4: "heating", 5: "standby", 6: "heating", 7: "cooling"
+        0: "heating", 1: "dhw", 2: "heating", 3: "standby", 4: "heating", 5: "standby", 6: "heating", 7: "cooling"
     }  # fmt: skip
     assert [code for code in table.words if defrost.state_of(f"{code}.0") == "on"] == [4]
 

@@ -34,6 +34,19 @@ def test_no_two_signals_of_a_shipped_profile_want_the_same_series(name: str) -> 
             assert owners.setdefault(key, signal) == signal, key
 
 
+def test_a_pool_is_the_same_to_every_luxtronik() -> None:
+    """The machine runs for it, so it is no standby; and its counters are parts of those of its mode, or of a total."""
+    own, interface = (load_profile(name).mappings for name in ("luxtronik", "luxtronik_shi"))
+    assert own["operating_mode"].state_of("2") == interface["operating_mode"].state_of("pool or solar") == "heating"
+    for kind, points in (
+        ("electrical", {"parameter/1136", "parameter/1138"}),
+        ("thermal", {"parameter/854", "parameter/879"}),
+    ):
+        counter = own[f"{kind}_energy_heating_total"]
+        assert counter.summed and {selector.point for selector in counter.selectors} == points
+        assert f"{kind}_energy_total" in interface
+
+
 def test_the_measures_of_an_espaltherma() -> None:
     profile = load_profile(ESPALTHERMA)
     assert len(profile.mappings) == 25

@@ -15,7 +15,7 @@ from hp_pipeline.lake import DamagedPartitionError
 from hp_pipeline.transforms import calendar, costs, efficiency, energy, events, figures, periods, reckoned, standstill
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.schema import conform
-from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS
+from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS, counted_apart
 
 _COUNTERS, _STATES = "counters", "counter_states"
 
@@ -115,7 +115,10 @@ class FiguresStage(Stage):
             yield from ((self.asset(_STATES), shifted(key, days)) for days in (-1, 0, 1))
 
     def shape(self, key: str) -> str:
-        return repr((self.plant.rules, self.plant.time_zone, self._zeroes, self.plant.reckoned, self._known(key)))
+        apart = [sorted(counted_apart(mappings)) for mappings in (self.plant.own_mappings, self.plant.meter_mappings)]
+        return repr(
+            (self.plant.rules, self.plant.time_zone, self._zeroes, self.plant.reckoned, apart, self._known(key))
+        )
 
     @property
     def _zeroes(self) -> bool:
@@ -135,7 +138,15 @@ class FiguresStage(Stage):
         if self.plant.reckoned:
             seen = reckoned.with_heat(seen, modes, self.plant.reckoned, self.plant.rules)
         metering = self.plant.rules.metering
-        energies = energy.Energies(seen, modes, *self._counted(keys), metering.net_counters, metering.added)
+        energies = energy.Energies(
+            seen,
+            modes,
+            *self._counted(keys),
+            metering.net_counters,
+            self.plant.own_mappings,
+            self.plant.meter_mappings,
+            metering.added,
+        )
         zone, own = self.plant.time_zone, self.plant.id
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
         hours_end = end + timedelta(hours=1) if len(self._days(keys[-1])) > 1 else end

@@ -10,7 +10,7 @@ from hp_pipeline.vocabulary.ways import WAYS
 
 _PARTS: dict[str, str] = {
     "": "in all modes",
-    "heating": "in mode heating",
+    "heating": "in mode heating (a swimming pool that the machine heats is in it)",
     "dhw": "in mode dhw (domestic hot water)",
     "cooling": "in mode cooling",
     "standby": "in mode standby",
@@ -137,6 +137,10 @@ DURATION_COLUMNS = (
     Column("observed_s", "DOUBLE", "s", "Time covered by frames: something was read"),
     Column("electrical_s", "DOUBLE", "s", "Time for which the electrical power is known"),
     Column("thermal_s", "DOUBLE", "s", "Time for which the thermal power is known"),
+    Column(
+        "electrical_cooling_s", "DOUBLE", "s", "Of `electrical_s` what is in mode cooling, which no COP is asked of"
+    ),
+    Column("thermal_cooling_s", "DOUBLE", "s", "Of `thermal_s` what is in mode cooling, which no COP is asked of"),
     *(
         Column(f"{part}_s", "DOUBLE", "s", f"Time for which the electricity of the {words} is known")
         for part, words in METERED_APART_PARTS.items()

@@ -110,7 +110,8 @@ MEANINGS: Final = (
     ),
     Meaning(
         "cop_reason", _FIGURES, "cop", null_when="there is nothing to say",
-        method="the first that applies; the last is that one use has more heat than Carnot allows, and at least 5 % of "
+        method="the first that applies, of the time without cooling; the last is that one "
+        "use has more heat than Carnot allows, and at least 5 % of "
         "all heat: the whole would hide it",
     ),
     Meaning(
@@ -118,7 +119,8 @@ MEANINGS: Final = (
         method="a lack of data, or of each use the first that applies: not in the row, a band down to 0, less than "
         "`minimum_electrical_energy_kwh`, no heat, above Carnot (`electrical_energy_least_kwh` of its mode)",
     ),
-    Meaning("spf_reason", _FIGURES, "cop", method="the first that applies", null_when="there is nothing to say"),
+    Meaning("spf_reason", _FIGURES, "cop", method="the first that applies, of the time without cooling",
+            null_when="there is nothing to say"),
     Meaning(
         "cop_(heating|dhw)", _FIGURES, "cop", "thermal_energy_{0}_kwh / electrical_energy_{0}_kwh",
         boundary="as `cop`, in mode {0} alone: no standby", null_when="`cop_uses_reason` says why",
@@ -242,7 +244,8 @@ MEANINGS: Final = (
     ),
     Meaning(
         "cop_(modulation|delta_t)", "performance_5min", "cop",
-        method="heat of this method ÷ electricity of the same time", null_when="`cop_{0}_reason` says why",
+        method="heat of this method ÷ electricity of the same time; by modulation, while heating or making hot water",
+        null_when="`cop_{0}_reason` says why",
         boundary="five minutes in which the compressor ran; no other figure is made of it",
     ),
     # ---- coverage and uncertainty
@@ -286,6 +289,7 @@ MEANINGS: Final = (
     ),
     Meaning("edge_uncertainty_s2", _FIGURES, "coverage", null_when="no cycle begins in the row"),
     # ---- time and temperatures
+    Meaning("(electrical|thermal)_cooling_s", _FIGURES, "time"),
     Meaning("(observed|electrical|thermal|heating|dhw|cooling|standby|defrost|compressor)_s", _FIGURES, "time"),
     Meaning(
         "defrost_unmeasured_s", _FIGURES, "time",
@@ -529,7 +533,9 @@ MEANINGS: Final = (
             boundary="hours of that mean outdoor temperature, without cooling", null_when=_NOTHING_KNOWN),
     Meaning("thermal_power_(modulation|delta_t)_mean", "performance_5min", "energies",
             boundary="five minutes in which the compressor ran; no other figure is made of it",
-            null_when="it is not known together with the electrical power"),
+            null_when="it is not known together with the electrical power; by modulation, also while "
+            "cooling or defrosting. A counter tells that power where no increment is more than a fifth of five "
+            "minutes' electricity"),
     Meaning("(running_)?hours|(running_)?(electrical|thermal)_energy_kwh", _EFFICIENCY, "house",
             boundary="moments for which electricity and heat are both known; without cooling"),
     Meaning("(flow|return)_(temperature|setpoint)_running", "temperature_bins", "house",

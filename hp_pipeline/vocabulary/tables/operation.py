@@ -9,7 +9,7 @@ from hp_pipeline.vocabulary.tables.table import INTERVAL, PROVISIONAL, TIME, Col
 from hp_pipeline.vocabulary.ways import DEVICE_POWER, FLOW, METER_POWER
 
 MODES = ("standby", "heating", "dhw", "cooling")
-"""What a heat pump does for the house; a defrost is an overlay."""
+"""What a heat pump does for the house; a defrost is an overlay. Heating a swimming pool is heating."""
 
 CYCLE_STATES = ("on", "off", "defrost")
 

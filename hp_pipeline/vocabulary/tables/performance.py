@@ -6,7 +6,7 @@ from hp_pipeline.vocabulary.tables.table import INTERVAL, Column, Table
 
 _METHODS = {
     "modulation": "compressor modulation × rated thermal power (`rated_power_kw`), which takes part load for "
-    "proportional: over a year it may be off by a third",
+    "proportional: over a year it may be off by a third; not known while cooling or defrosting",
     "delta_t": "flow rate × density × specific heat (1.163 Wh/(l·K) for water) × spread, as the sensors read",
 }
 """The methods by name."""
@@ -37,7 +37,12 @@ def performance_tables() -> tuple[Table, ...]:
                 *INTERVAL,
                 Column("mode", "VARCHAR", None, "Mode while the compressor ran; null when it changed or is unknown"),
                 Column("running_s", "DOUBLE", "s", "Time the compressor ran"),
-                Column("electrical_power_mean", "DOUBLE", "W", "Electrical power, time-weighted mean"),
+                Column(
+                    "electrical_power_mean",
+                    "DOUBLE",
+                    "W",
+                    "Electrical power, time-weighted mean; where no power is told, as the electricity counter tells it",
+                ),
                 Column("compressor_modulation_mean", "DOUBLE", "%", "Compressor modulation, time-weighted mean"),
                 Column("flow_rate_mean", "DOUBLE", "l/h", "Volume flow, time-weighted mean"),
                 Column("flow_temperature_mean", "DOUBLE", "°C", "Flow temperature, time-weighted mean"),

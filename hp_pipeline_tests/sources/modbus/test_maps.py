@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hp_pipeline.simulation.devices.modbus import SimulatedModbus, Unit
+from hp_pipeline.vocabulary.energies import COUNTERS
 from hp_pipeline.vocabulary.profiles import load_profile
 from hp_pipeline.vocabulary.registers import (
     Register,
@@ -133,6 +134,13 @@ def test_no_two_registers_of_one_model_are_one_signal(name: str) -> None:
         signals += [signal for r in shipped.registers_of(model) for signal in (*r.bit_signals.values(), *r.also)]
         signals += [item.signal for item in (*shipped.meters, *shipped.sums, *shipped.operations) if item.signal]
         assert len(signals) == len(set(signals))
+
+
+@pytest.mark.parametrize("name", shipped_maps())
+def test_no_map_adds_up_some_purposes_and_calls_it_the_whole(name: str) -> None:
+    """A sum of heating and hot water had nothing of what it cools, and hid what tells of that."""
+    totals = {total for total, purposes in COUNTERS.values() if purposes}
+    assert totals.isdisjoint(item.signal for item in load_map(name).sums)
 
 
 def test_facts_of_the_wpm_map_that_others_have_wrong() -> None:
