@@ -46,6 +46,9 @@ FRAME_COLUMNS: Final = ("start", "end", *POWERS.values(), "thermal_power_by_flow
 """What is read of the frames."""
 
 _OPEN_AT: Final = ("open_begin", "open_end")
+_BY_TIME_AT: Final = ("by_time_begin", "by_time_end")
+
+_OF_FRAMES: Final = ("counter", "integral", "residual", "way", *_OPEN_AT, *_BY_TIME_AT)
 
 _BOTH_COUNTERS: Final = BITS[METER_COUNTER] | BITS[DEVICE_COUNTER]
 
@@ -105,8 +108,9 @@ class Energies:
             `thermal` also `…_counter`, `…_integral`, their difference `…_residual`, and in `…_way` the bit of the way
             that was chosen (`vocabulary.ways.BITS`); where a meter's increment is spread by another way, the bits of
             both, and in `…_open_begin`, `…_open_end` how much of such increments lies before the frame's begin and end,
-            or behind it where that is less (0 elsewhere). Heat is net: `thermal_taken` is what a defrost took of it
-            (negative; null while one is on and nothing shows it).
+            or behind it where that is less (0 elsewhere); in `…_by_time_begin`, `…_by_time_end` the same of the
+            increments over a silence that nothing but time spreads. Heat is net: `thermal_taken` is what a defrost took
+            of it (negative; null while one is on and nothing shows it).
         """
         where = Stretches(self._rows["start"], self._rows["end"])
         rows = self._rows.select(
@@ -126,8 +130,8 @@ class Energies:
             chosen += _chosen(kind, meter is not None, device is not None)
             if kind in WAYS_OF and self._meters.counts_whole(kind):
                 metered.append(kind)
-        named = (f"{kind}_{what}" for kind in WAYS_OF for what in ("counter", "integral", "residual", "way", *_OPEN_AT))
-        rows = rows.with_columns(*chosen, *self._open(where))
+        named = (f"{kind}_{what}" for kind in WAYS_OF for what in _OF_FRAMES)
+        rows = self._with_open(rows.with_columns(*chosen), where)
         for kind in metered:
             counted = (first_of(pl.col(WAYS_OF[kind])) == BITS[METER_COUNTER]) & ~pl.col(f"{kind} silent")
             rows = divided_at_changes(rows, (kind, f"{kind}_counter"), counted & ~pl.col(f"{kind} shared"))
@@ -160,7 +164,8 @@ class Energies:
         Returns:
             `heat_pump`, `start`, `end` (within a quarter of an hour), `cut` (begin of its local hour), `electrical`,
             `thermal` (mJ, null where no counter tells), `electrical_way`, `thermal_way` (bits) and `…_open_begin`,
-            `…_open_end` as in `of_frames`, only where a counter tells.
+            `…_by_time_begin` and so on as in `of_frames`, only where a counter tells. Within it nobody says when: what
+            the machine's own counter has there is spread by time too.
         """
         uncounted = self._meters.is_empty and self._device.is_empty
         holes = pl.DataFrame(schema=_UNOBSERVED) if uncounted else _holes(self._rows, start, end)
@@ -183,20 +188,37 @@ class Energies:
                     *(pl.when(series.is_not_null()).then(bits[word]) for word, series in known.items()), unknown
                 ).alias(WAYS_OF[kind]),
             )
-        holes = holes.with_columns(self._open(where))
+        by_time = (
+            pl.col(f"{kind}_{name}") + pl.col(f"{kind}_{opened}")
+            for kind in WAYS_OF
+            for name, opened in zip(_BY_TIME_AT, _OPEN_AT, strict=True)
+        )
+        none = (pl.lit(0, pl.Int64).alias(f"{kind}_{opened}") for kind in WAYS_OF for opened in _OPEN_AT)
         return (
-            holes.filter(pl.col("electrical").is_not_null() | pl.col("thermal").is_not_null())
+            self._with_open(holes, where)
+            .with_columns(*by_time, *none)
+            .filter(pl.col("electrical").is_not_null() | pl.col("thermal").is_not_null())
             .with_columns(heat_pump=pl.lit(heat_pump), cut=hour_start("start", time_zone))
             .select(_UNOBSERVED.names())
         )
 
-    def _open(self, where: Stretches) -> list[pl.Series]:
-        """For `WAYS_OF`, how much of what counters of meters counted over a silence is open at each begin and end."""
-        return [
-            series.alias(f"{kind}_{name}")
-            for kind in WAYS_OF
-            for name, series in zip(_OPEN_AT, self._meters.open_at(kind, where), strict=True)
-        ]
+    def _with_open(self, rows: pl.DataFrame, where: Stretches) -> pl.DataFrame:
+        """Rows with their `…_way`, and for `WAYS_OF` how much of what counters counted over a silence is open at each
+        begin and end: of the counter that says how much."""
+        for kind, way in WAYS_OF.items():
+            says = first_of(pl.col(way))
+            meter, device = (counters.open_at(kind, where) for counters in (self._meters, self._device))
+            for edge, (shared, by_time) in enumerate(meter):
+                rows = rows.with_columns(
+                    shared.alias(f"{kind}_{_OPEN_AT[edge]}"),
+                    pl.when(says == BITS[METER_COUNTER])
+                    .then(by_time)
+                    .when(says == BITS[DEVICE_COUNTER])
+                    .then(device[edge][1])
+                    .otherwise(0)
+                    .alias(f"{kind}_{_BY_TIME_AT[edge]}"),
+                )
+        return rows
 
 
 class _Machine:
@@ -316,7 +338,7 @@ _UNOBSERVED = pl.Schema(
         "electrical": pl.Int64(),
         "thermal": pl.Int64(),
         **{way: pl.Int64() for way in WAYS_OF.values()},
-        **{f"{kind}_{name}": pl.Int64() for kind in WAYS_OF for name in _OPEN_AT},
+        **{f"{kind}_{name}": pl.Int64() for kind in WAYS_OF for name in (*_OPEN_AT, *_BY_TIME_AT)},
     }
 )
 

@@ -125,15 +125,19 @@ class EnergyCounters:
             is_open = is_open | (lost & counted.is_null())
         return is_open, is_shared
 
-    def open_at(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
-        """How much of what they counted over a silence is open at the begin and at the end of each stretch
-        (`Increments.open_at`)."""
-        begin = end = pl.zeros(len(where.starts), dtype=pl.Int64, eager=True)
+    def open_at(self, kind: str, where: Stretches) -> tuple[tuple[pl.Series, pl.Series], tuple[pl.Series, pl.Series]]:
+        """How much of what they counted over a silence is open at the begin and at the end of each stretch: of each
+        first where the machine tells when, then where it is spread by time (`Increments.open_at`)."""
+        nothing = pl.zeros(len(where.starts), dtype=pl.Int64, eager=True)
+        found = [[nothing, nothing], [nothing, nothing]]
         for counter, counts in self._that_count(kind, where):
-            if counter.increments.shares:
-                begin = begin + counter.increments.open_at(where.starts) * counts.cast(pl.Int64)
-                end = end + counter.increments.open_at(where.ends) * counts.cast(pl.Int64)
-        return begin, end
+            if not counter.increments.has_silences:
+                continue
+            for edge, moments in enumerate((where.starts, where.ends)):
+                for how, amount in enumerate(counter.increments.open_at(moments)):
+                    found[edge][how] = found[edge][how] + amount * counts.cast(pl.Int64)
+        (begin, begin_by_time), (end, end_by_time) = found
+        return (begin, begin_by_time), (end, end_by_time)
 
     def _counted(self, kind: str, where: Stretches, over_silences: bool) -> pl.Series | None:
         total, purposes = COUNTERS[kind]

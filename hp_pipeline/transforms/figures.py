@@ -38,9 +38,11 @@ KNOWN = [f"{name}_s" for name in summary_signals()]
 DURATIONS = [*(column.name for column in DURATION_COLUMNS), *KNOWN]
 MEANS = [f"{name}_mean" for name in summary_signals()]
 EDGE_ERRORS = {
-    f"{kind}_{edge}_error_kwh": f"{kind}_open_{edge}" for edge in ("begin", "end") for kind in ("electrical", "thermal")
+    f"{kind}_{edge}_error_kwh": (f"{kind}_open_{edge}", f"{kind}_by_time_{edge}")
+    for edge in ("begin", "end")
+    for kind in ("electrical", "thermal")
 }
-"""What each energy may be off by at the edges of a row, with the column of `energy.Energies` that it comes from."""
+"""What each energy may be off by at the edges of a row, with the columns of `energy.Energies` that it comes from."""
 _BEGINS, _ENDS = ([name for name in EDGE_ERRORS if edge in name] for edge in ("_begin_", "_end_"))
 
 METHODS = {f"{kind}_method": way for kind, way in WAYS_OF.items()}
@@ -136,17 +138,18 @@ def pieces(
 
 
 def _edge_errors(rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
-    """`EDGE_ERRORS` of rows of `energy.Energies`, mJ. Where the machine tells nothing, it is no better than its
-    counter."""
+    """`EDGE_ERRORS` of rows of `energy.Energies`, mJ: of what the machine shares out its permissible error (where it
+    tells nothing, it is no better than its counter), of what is spread by time all."""
     found = {}
-    for name, opened in EDGE_ERRORS.items():
+    for name, (opened, by_time) in EDGE_ERRORS.items():
         kind = name.partition("_")[0]
         if not (rows[opened] != 0).any():
-            found[name] = pl.lit(0, pl.Int64)
+            found[name] = pl.col(by_time)
             continue
         when = pl.col(WAYS_OF[kind]) - first_of(pl.col(WAYS_OF[kind]))
         told = pl.when(when > 0).then(first_of(when)).otherwise(BITS[DEVICE_COUNTER])
-        found[name] = (pl.col(opened) * _permissible(kind, rows, rules, told)).round().cast(pl.Int64)
+        shared = (pl.col(opened) * _permissible(kind, rows, rules, told)).round().cast(pl.Int64)
+        found[name] = shared + pl.col(by_time)
     return found
 
 
@@ -347,9 +350,10 @@ def _least(rules: Rules) -> pl.Expr:
 def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.DataFrame:
     """Add coverages and COPs. A ratio is made of sums, never of ratios, and only where the data bear it.
 
-    `cop_reason` says why there is none: no electricity or heat known, coverage too low or unlike for both, too little
-    electricity, no heat, a band that reaches down to 0, or more heat than Carnot allows. The other COPs are null for
-    the same reasons.
+    `cop_reason` says why there is none: no electricity or heat known, coverage too low or unlike for both, mostly
+    counted over a silence that goes on beyond the row, too little electricity, no heat, a band that reaches down to 0,
+    or more heat than Carnot allows. The other COPs are null for the same reasons; those of one mode have nothing that
+    was counted over silences.
     """
     covered = {
         part: (pl.col(f"{part}_s") / pl.col("elapsed")).clip(0, 1)
@@ -370,7 +374,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     # What was counted over a silence was given at temperatures that nobody knows.
     silent = divided(pl.col("thermal_energy_unobserved_kwh").fill_null(0).clip(0), rules.maximum_cop)
     least = {part: pl.col(f"electrical_energy_least{part}_kwh").fill_null(0) for part in ("", "_heating", "_dhw")}
-    rows = rows.with_columns(lack=lack, least=least[""] + silent)
+    rows = rows.with_columns(lack=lack, unplaced=_unplaced(rows, rules), least=least[""] + silent)
     least[""] = pl.col("least")
     parts = {
         name: (pl.col(f"thermal_energy{name}_kwh"), pl.col(f"electrical_energy{name}_kwh"))
@@ -381,12 +385,14 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     rows = rows.with_columns(_is_blurred(*uses[use], rules).alias(f"blurred{use}") for use in uses)
     rows = rows.with_columns(
         cop_reason=pl.coalesce(
-            "lack", unused, _too_coarse(pl.col("blurred")), not_borne(thermal, electrical, least[""], rules)
+            "lack", unused, "unplaced", _too_coarse(pl.col("blurred")), not_borne(thermal, electrical, least[""], rules)
         )
     )
 
     def ratio(heat: pl.Expr, power: pl.Expr, use: str = "") -> pl.Expr:
         is_told = pl.col("lack").is_null() & ~pl.col(f"blurred{use}")
+        if not use:
+            is_told &= pl.col("unplaced").is_null()
         return pl.when(is_told & is_borne(heat, power, least[use], rules)).then(heat / power)
 
     immersion = pl.col("electrical_energy_immersion_kwh").fill_null(0)
@@ -415,7 +421,9 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     )
     banded = {f"cop{use}": energies for use, energies in uses.items()}
     banded |= {name: (terms.heat, terms.electricity) for name, terms in boundaries.items()}
-    return _with_bands(shown, rules, banded).drop("elapsed", "lack", "least", *(f"blurred{use}" for use in uses))
+    return _with_bands(shown, rules, banded).drop(
+        "elapsed", "lack", "unplaced", "least", *(f"blurred{use}" for use in uses)
+    )
 
 
 def _is_blurred(heat: pl.Expr, power: pl.Expr, rules: Rules) -> pl.Expr:
@@ -423,6 +431,19 @@ def _is_blurred(heat: pl.Expr, power: pl.Expr, rules: Rules) -> pl.Expr:
     there = (heat > 0) & (power >= rules.minimum_electrical_energy_kwh)
     low, _ = ratio_band(_error("thermal", heat), _error("electrical", power))
     return (there & (low <= 0)).fill_null(False)
+
+
+def _unplaced(rows: pl.DataFrame, rules: Rules) -> pl.Expr:
+    """Why there is no `cop` where a silence goes on beyond a row, and more than `maximum_unplaced_share` of its
+    electricity or heat was counted over silences or may lie beyond its edges; null where there is no such silence."""
+    found = pl.lit(False)
+    for kind in _BOTH:
+        edges = [pl.col(name).fill_null(0) for name in EDGE_ERRORS if name.startswith(kind) and name in rows.columns]
+        beyond = pl.sum_horizontal(pl.lit(0.0), *edges)
+        counted = pl.max_horizontal(beyond, pl.col(f"{kind}_energy_unobserved_kwh").fill_null(0).abs())
+        most = rules.maximum_unplaced_share * pl.col(f"{kind}_energy_kwh").abs()
+        found |= ((beyond > 0) & (counted > most)).fill_null(False)
+    return pl.when(found).then(pl.lit("mostly counted over a silence that goes on beyond it"))
 
 
 def _too_coarse(is_blurred: pl.Expr) -> pl.Expr:

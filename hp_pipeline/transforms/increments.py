@@ -108,9 +108,9 @@ class Increments:
         return what
 
     @property
-    def shares(self) -> bool:
-        """Whether the machine tells of any increment how it is spread."""
-        return bool(self._words)
+    def has_silences(self) -> bool:
+        """Whether it counted over any silence."""
+        return bool((self._what != _STEP).any())
 
     def is_open(self, moments: pl.Series) -> pl.Series:
         """Whether the increment in which each moment lies, or the one before it, is left open."""
@@ -126,18 +126,22 @@ class Increments:
         place = self._lo.search_sorted(moments, side="right").cast(pl.Int64) - 1
         return self._what.gather(place.clip(0))
 
-    def open_at(self, moments: pl.Series) -> pl.Series:
-        """Of an increment that the machine tells of, how much lies before each moment within it, or behind it where
-        that is less; 0 at other moments."""
+    def open_at(self, moments: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """Of an increment over a silence, how much lies before each moment within it, or behind it where that is less;
+        0 at other moments. First of those that are spread as the machine tells, then of those spread by time."""
         nothing = pl.zeros(len(moments), dtype=pl.Int64, eager=True)
         if self._lo.is_empty() or moments.is_empty():
-            return nothing
+            return nothing, nothing
         place = self._lo.search_sorted(moments, side="right").cast(pl.Int64) - 1
         inside = place.clip(0)
-        within = (place >= 0) & (moments < self._hi.gather(inside)) & (self._what.gather(inside) == _SHARED)
+        within, what = (place >= 0) & (moments < self._hi.gather(inside)), self._what.gather(inside)
         before = self.until(moments) - self._before.gather(inside)
         lesser = pl.select(pl.min_horizontal(before, self._amounts.gather(inside) - before)).to_series()
-        return pl.select(pl.when(within).then(lesser).otherwise(nothing)).to_series()
+        shared, by_time = (
+            pl.select(pl.when(within & what.is_in(kinds)).then(lesser).otherwise(nothing)).to_series()
+            for kinds in ([_SHARED], [_BY_TIME, _OPEN])
+        )
+        return shared, by_time
 
     def until(self, moments: pl.Series) -> pl.Series:
         """How much was counted up to each moment, mJ, from the first step on."""

@@ -276,8 +276,26 @@ def test_what_of_a_meters_silence_may_be_on_the_wrong_side_is_told_of_its_edges_
     begins = [round(kwh * MJ) for kwh in (0, 0, 0.6, 0.3, 0.3, 0)]
     assert frames["thermal_open_begin"].to_list() == begins
     assert frames["thermal_open_end"].to_list() == [*begins[1:], 0]
+    assert frames["thermal_by_time_begin"].sum() == 0
     unshared = energies(told_by_machine([UNTOLD] * 3), [gap(0, 15, 1.2)]).of_frames()
-    assert unshared["thermal_open_begin"].sum() == 0, "by time alone, as any step of a counter"
+    assert unshared["thermal_open_begin"].sum() == 0
+    begins = [round(kwh * MJ) for kwh in (0, 0.4, 0.4)]
+    assert unshared["thermal_by_time_begin"].to_list() == begins, "spread by time alone: all of it may be wrong"
+    assert unshared["thermal_by_time_end"].to_list() == [*begins[1:], 0]
+
+
+def test_what_a_machine_counted_over_a_silence_is_spread_by_time_too() -> None:
+    found = energies(told_by_machine([UNTOLD] * 3), [tick(at(0), at(15), 1.2, over_gap=True, kind="outage")])
+    begins = [round(kwh * MJ) for kwh in (0, 0.4, 0.4)]
+    assert found.of_frames()["thermal_by_time_begin"].to_list() == begins
+
+
+def test_what_is_by_time_is_open_only_where_it_is_what_counts() -> None:
+    """Of a silence that is left open, another way tells first: its edges are its own."""
+    long = gap(0, 15, 1.2, kind="reset")
+    found = energies(told_by_machine([RAN] * 3), [long]).of_frames()
+    assert not any(bits & BITS[METER_COUNTER] for bits in found["thermal_way"])
+    assert found.select(pl.col("^thermal_(open|by_time)_.*$").sum()).row(0) == (0, 0, 0, 0)
 
 
 def test_the_machines_counter_comes_before_its_power_as_to_when() -> None:

@@ -242,8 +242,8 @@ def test_heat_of_a_short_charge_is_held_against_the_temperatures_of_the_charge()
                    for name in ("immersion", "backup", *(f"{kind}_{what}" for kind in ("electrical", "thermal")
                                                          for what in ("counter", "residual")))},
                 **{f"{kind}_way": pl.Series([BITS[DEVICE_POWER]] * 60) for kind in ("electrical", "thermal")},
-                **{f"{kind}_open_{edge}": pl.Series([0] * 60)
-                   for kind in ("electrical", "thermal") for edge in ("begin", "end")},
+                **{f"{kind}_{how}_{edge}": pl.Series([0] * 60)
+                   for kind in ("electrical", "thermal") for how in ("open", "by_time") for edge in ("begin", "end")},
                 "thermal_taken": pl.Series([0] * 60),
             }
         )  # fmt: skip

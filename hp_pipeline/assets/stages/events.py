@@ -31,7 +31,7 @@ class EventsStage(Stage):
     """Table `segments` → `sessions`, `cycles`, `defrosts`, each under the UTC day on which it begins."""
 
     tables = ("sessions", "cycles", "defrosts")
-    version = 4
+    version = 5
     stretch_factor = 4
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:

@@ -28,7 +28,7 @@ class FiguresStage(Stage):
     """
 
     tables = ("segments", "hourly", "quarter_hourly", "heat_by_temperature")
-    version = 9
+    version = 10
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)

@@ -30,7 +30,7 @@ class DailyStage(Stage):
     """Table `hourly` → `daily`: local days, each from the UTC days around it."""
 
     tables = ("daily",)
-    version = 3
+    version = 4
     stretch_factor = 4
     within: ClassVar[str] = "hourly"
     """The table of shorter stretches that days are made from."""
@@ -158,7 +158,7 @@ class WeeklyStage(PeriodStage):
     """Table `daily` → `weekly`."""
 
     tables = ("weekly",)
-    version = 3
+    version = 4
     name = "weekly"
     below = "daily"
 
@@ -167,7 +167,7 @@ class MonthlyStage(PeriodStage):
     """Table `daily` → `monthly`."""
 
     tables = ("monthly",)
-    version = 3
+    version = 4
     name = "monthly"
     below = "daily"
 
@@ -176,7 +176,7 @@ class SeasonalStage(PeriodStage):
     """Table `monthly` → `seasonal`."""
 
     tables = ("seasonal",)
-    version = 3
+    version = 4
     name = "seasonal"
     below = "monthly"
 
@@ -185,7 +185,7 @@ class YearlyStage(PeriodStage):
     """Table `monthly` → `yearly`."""
 
     tables = ("yearly",)
-    version = 3
+    version = 4
     name = "yearly"
     below = "monthly"
 
@@ -194,7 +194,7 @@ class AllTimeStage(Stage):
     """Table `yearly` → `all_time`: one row, one file."""
 
     tables = ("all_time",)
-    version = 3
+    version = 4
     family: ClassVar[str] = ""
     """What the names of the tables begin with."""
 

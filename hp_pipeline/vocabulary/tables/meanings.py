@@ -85,7 +85,8 @@ _EFFICIENCY = "efficiency|efficiency_seasonal|temperature_bins"
 
 _AS_COP = (
     "`cop_reason` names a lack of data; or less than `minimum_electrical_energy_kwh`, no heat, a band down to 0, "
-    "or above Carnot (`electrical_energy_least_kwh`, of its mode)"
+    "mostly counted over a silence that goes on beyond the row (of all modes together), or above Carnot "
+    "(`electrical_energy_least_kwh`, of its mode)"
 )
 _APART_KNOWN = "the immersion heater has a meter that is known for too little of the time, or for another time"
 _PLANT = "what the meter of `electrical_power` includes (`meters:` in the settings), without cooling"
@@ -232,7 +233,7 @@ MEANINGS: Final = (
     Meaning(
         "(electrical|thermal)_energy_(low|high)_kwh", _FIGURES, "coverage",
         method="energy ∓ 1.96 standard deviations: permissible error (`{0}_meter_error_kwh` ÷ √3), counter's step "
-        "(÷ √6), edges between readings and in a silence of the meter (`{0}_begin_error_kwh`, `{0}_end_error_kwh`, "
+        "(÷ √6), edges between readings and in a silence of the counter (`{0}_begin_error_kwh`, `{0}_end_error_kwh`, "
         "÷ √3), as squares; the upper end also holds what the time without readings may have "
         "had (up to twice its share), the lower lacks what unmeasured defrosts may have taken",
         null_when="the energy is not known",
@@ -251,8 +252,9 @@ MEANINGS: Final = (
     ),
     Meaning(
         "(electrical|thermal)_(begin|end)_error_kwh", _FIGURES, "coverage",
-        method="of what a meter's counter counted over the silence in which the {1} lies, the lesser of what is before "
-        "and what is behind it, × the permissible error of the way that says when; 0 where it lies in none",
+        method="of what a counter counted over the silence in which the {1} lies, the lesser of what is before and "
+        "what is behind it; × the permissible error of the way that says when, whole where it is spread by time; 0 "
+        "where it lies in none",
         null_when="nothing is known of the energy",
     ),
     Meaning("edge_uncertainty_s2", _FIGURES, "coverage", null_when="no cycle begins in the row"),
