@@ -219,6 +219,14 @@ def _unaltered(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     return altered.is_empty(), {"altered": altered.height, **kinds, "entries": dg.MetadataValue.md("\n".join(lines))}
 
 
+def _counting(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    found = rows.group_by("source", "signal", "since").agg(pl.col("end").max(), told=pl.col("told_kwh").sum())
+    lines = ["| source | counter | since | until | kWh told beside it |", "|---|---|---|---|---|"]
+    for source, signal, since, until, told in found.sort("since", "source", "signal").head(30).iter_rows():
+        lines.append(f"| {source} | {signal} | {since:%Y-%m-%d %H:%M} | {until:%Y-%m-%d %H:%M} | {told:.1f} |")
+    return found.is_empty(), {"freezes": found.height, "entries": dg.MetadataValue.md("\n".join(lines))}
+
+
 def _sensors_agree(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     """Where the offset is taken off the heat, it harms nobody."""
     off = rows.filter(pl.col("offset_k").abs() >= OFFSET_WANTED_K, ~pl.col("applied"))
@@ -297,6 +305,10 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         "unaltered": Check("Every reading of a counter is that of one that only counts up", _WARN, _unaltered),
     },
     "counter_states": {**_MADE},
+    "counter_freezes": {
+        **_MADE,
+        "counting": Check("No counter stands still while the machine runs", _WARN, _counting),
+    },
     "segments": {**_MADE},
     "performance_5min": {**_MADE},
     "sessions": {

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC as ZONE
 from datetime import date, datetime, time, timedelta
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
@@ -25,9 +26,10 @@ import polars as pl
 from hp_pipeline.transforms.calendar import hour_start
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy_counters import EnergyCounters, Stretches
+from hp_pipeline.transforms.freezes import MJ_PER_KWH, freezes
 from hp_pipeline.transforms.increments import Increments, MachinesWord, Weights
 from hp_pipeline.transforms.mode_changes import divided_at_changes
-from hp_pipeline.transforms.schema import UTC
+from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.energies import KINDS, POWERS
 from hp_pipeline.vocabulary.ways import (
     ASSUMED_FLOW,
@@ -68,6 +70,7 @@ class Energies:
         counters: table `counters`, all rows whose increment reaches into these frames.
         states: table `counter_states` with a column `day`, of these days and the days beside them.
         net_counters: the ways whose heat counter counts what defrosts take.
+        steps_kwh: by kind of energy and way the step of its counters, where one is known.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Energies:
         counters: pl.DataFrame,
         states: pl.DataFrame,
         net_counters: Iterable[str] = (),
+        steps_kwh: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
     ) -> None:
         self._net = [BITS[way] for way in net_counters]
         span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
@@ -92,13 +96,26 @@ class Energies:
             by_flow=integral(pl.coalesce("thermal_power_by_flow", by_spread), span),
             **{f"{kind}_integral": integral(pl.col(power), span) for kind, power in POWERS.items()},
         )
-        machine = _Machine(self._rows, counters, states)
+        machine = _Machine(self._rows, counters, states, steps_kwh)
+        self._frozen = machine.frozen
         self._device = machine.counters
 
         def of_a_meter(kind: str, purpose: str | None, steps: pl.DataFrame) -> Increments:
             return Increments(steps, machine.weights(kind, purpose), partial(machine.words, kind, purpose))
 
-        self._meters = EnergyCounters(counters, states, True, _days_of(self._rows), of_a_meter)
+        self._meters = EnergyCounters(counters, states, True, _days_of(self._rows), self._frozen, of_a_meter)
+
+    def freezes(self, heat_pump: str) -> pl.DataFrame:
+        """Table `counter_freezes` of these days."""
+        parts = self._frozen.filter(pl.col("start") < pl.col("end")).sort("start", "source", "signal", "point")
+        told = divided(pl.col("told"), MJ_PER_KWH).alias("told_kwh")
+        return conform(
+            parts.select(
+                *(pl.lit(heat_pump).alias("heat_pump"), "source", "signal", "point"),
+                *("start", "end", "since", "moved", "verdict", told, pl.col("increment").alias("increment_kwh")),
+            ),
+            "counter_freezes",
+        )
 
     def of_frames(self) -> pl.DataFrame:
         """What each frame used and gave, whole millijoules, null where it is not known.
@@ -226,13 +243,25 @@ class _Machine:
 
     Args:
         rows: frames with their integrals (`Energies`).
-        counters, states: as of `Energies`; those of meters do not matter.
+        counters, states: as of `Energies`; those of meters matter to `frozen` alone.
+        steps_kwh: as of `Energies`.
+
+    Attributes:
+        frozen: where a counter stood still although the machine ran (`freezes.freezes`).
     """
 
-    def __init__(self, rows: pl.DataFrame, counters: pl.DataFrame, states: pl.DataFrame) -> None:
+    def __init__(
+        self,
+        rows: pl.DataFrame,
+        counters: pl.DataFrame,
+        states: pl.DataFrame,
+        steps_kwh: Mapping[str, Mapping[str, float]],
+    ) -> None:
         self._read = rows, counters, states
+        self._steps_kwh = steps_kwh
         self.weights = cache(partial(Weights, rows))
-        self.counters = EnergyCounters(counters, states, False, _days_of(rows), self._increments)
+        self.frozen = freezes(rows, counters, states, steps_kwh)
+        self.counters = EnergyCounters(counters, states, False, _days_of(rows), self.frozen, self._increments)
         self._told: dict[tuple[str, date | None], pl.DataFrame] = {}
 
     def _increments(self, kind: str, purpose: str | None, steps: pl.DataFrame) -> Increments:
@@ -259,6 +288,7 @@ class _Machine:
             rows.filter(pl.col("start").is_between(*within, closed="left")),
             counters.filter(pl.col("end").is_between(*within, closed="left")),
             states.filter(pl.col("day").is_between(first, first + timedelta(days=1))),
+            self._steps_kwh,
         )
 
     def _tells(self, kind: str) -> pl.DataFrame:

@@ -3,7 +3,8 @@
 Of a kind of energy there may be a counter of the whole and some of its purposes, each by several sources: the whole
 comes before its purposes, and a lower `precedence` before a higher one; counters that share theirs are summed. Each is
 known between its readings, and over a silence by what it counted over it: not over one in which it fell back, was
-exchanged or began again at 0, so that it tells nothing of what it counted meanwhile.
+exchanged or began again at 0, so that it tells nothing of what it counted meanwhile; nor while it stood still although
+the machine ran (`freezes`).
 
 What readings of a counter say is made of them in `counters`; how an increment is spread over its time in `increments`;
 whether a counter or a power is believed, a meter's or the machine's, in `energy`.
@@ -22,6 +23,7 @@ import polars as pl
 
 from hp_pipeline.transforms.increments import Increments, steps_of
 from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS, COUNTERS
+from hp_pipeline.vocabulary.tables.counters import UNKNOWN
 
 IncrementsOf = Callable[[str, str | None, pl.DataFrame], Increments]
 """The increments of a counter of a kind of energy and a purpose, by its steps."""
@@ -51,6 +53,7 @@ class EnergyCounters:
         states: table `counter_states` with a column `day`, of these days and the days beside them.
         of_meters: whether those of meters are meant (their `precedence` is negative), or those of the machine.
         framed: the days on which there are frames, ascending.
+        frozen: `freezes.freezes`, of these days.
         increments: how what they counted is spread over time.
     """
 
@@ -60,6 +63,7 @@ class EnergyCounters:
         states: pl.DataFrame,
         of_meters: bool,
         framed: pl.Series,
+        frozen: pl.DataFrame,
         increments: IncrementsOf,
     ) -> None:
         self._framed = framed
@@ -69,7 +73,7 @@ class EnergyCounters:
             for signal, purpose in {total: None, **purposes}.items():
                 if signal in read:
                     found[signal] = _counters_of(
-                        signal, counters, states, of_meters, partial(increments, kind, purpose)
+                        signal, counters, states, of_meters, frozen, partial(increments, kind, purpose)
                     )
         self._counters = {signal: groups for signal, groups in found.items() if groups}
 
@@ -207,6 +211,7 @@ class _Counter:
         until: by `day` (UTC) the last reading that is known of (`time`): up to the end of the next day, or of the day
             itself.
         steps: see `increments.steps_of`.
+        frozen: `lo`, `hi` of the parts of days in which it stood still and was wrong; sorted, apart.
         increments: how they are spread over time.
     """
 
@@ -215,9 +220,11 @@ class _Counter:
         since: datetime,
         until: pl.DataFrame,
         steps: pl.DataFrame,
+        frozen: pl.DataFrame,
         increments: Callable[[pl.DataFrame], Increments],
     ) -> None:
         self._since, self._until, self._steps, self._increments = since, until, steps, increments
+        self._frozen = frozen
         self._lost = steps.filter("lost")
 
     @cached_property
@@ -238,7 +245,7 @@ class _Counter:
         place = self._until["day"].search_sorted(days, side="left").clip(upper_bound=self._until.height - 1)
         same_day = self._until["day"].gather(place) == days
         between = same_day & (where.ends <= self._until["time"].gather(place)) & (where.starts >= self._since)
-        return between & ~_within(self._lost, where)
+        return between & ~_within(self._lost, where) & ~_within(self._frozen, where)
 
     def over_silence(self, where: Stretches, known_until: pl.Series) -> pl.Series:
         """Whether each stretch lies within a silence over which it counted, that ends no later than on a day."""
@@ -268,6 +275,7 @@ def _counters_of(
     counters: pl.DataFrame,
     states: pl.DataFrame,
     of_meters: bool,
+    frozen: pl.DataFrame,
     increments: Callable[[pl.DataFrame], Increments],
 ) -> list[list[_Counter]]:
     """The counters of a signal in order of precedence; those that are summed stand in one list."""
@@ -281,7 +289,16 @@ def _counters_of(
         mine, its = rows.filter(own).sort("end"), stood.filter(own)
         first = [moment for moment in (mine["start"].min(), its["since"].min()) if isinstance(moment, datetime)]
         if first:
-            counter = _Counter(min(first), _until(its), steps_of(mine), increments)
+            still = frozen.filter(own, pl.col("signal") == signal, pl.col("precedence") == precedence).sort("start")
+            moved = still.filter(pl.col("moved").dt.date() == pl.col("start").dt.date())
+            parts = still.filter(pl.col("verdict") == UNKNOWN, pl.col("start") < pl.col("end"))
+            counter = _Counter(
+                min(first),
+                _until(its),
+                steps_of(mine, moved.select("counted_from", end="moved")),
+                parts.select(lo="start", hi="end"),
+                increments,
+            )
             found.setdefault(precedence, []).append(counter)
     return [found[rank] for rank in sorted(found)]
 

@@ -37,19 +37,30 @@ _STEP, _BY_TIME, _SHARED, _OPEN = range(4)
 of it; or over a silence of which it does not say all, or that is too long to be known of each of its days."""
 
 
-def steps_of(counters: pl.DataFrame) -> pl.DataFrame:
+def steps_of(counters: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     """Rows of table `counters` of one counter, sorted → `lo`, `hi` (between which it counted), `millijoules`,
     `over_gap`, whether its increment over a gap says all that was used in it (`exact`), or nothing (`lost`); sorted,
-    apart."""
+    apart.
+
+    Args:
+        judged: `end` of increments behind a stand-still that was none, and since when they were `counted_from`; null
+            leaves them out (`freezes`).
+    """
     earliest = pl.col("end").dt.offset_by(f"-{REACH // timedelta(seconds=1)}s")
-    return counters.select(
-        lo=pl.when("over_gap").then("last_unchanged").otherwise(pl.max_horizontal("start", earliest)),
-        hi="end",
-        millijoules=(pl.col("increment") * _MJ_PER_KWH).round().cast(pl.Int64),
-        over_gap="over_gap",
-        exact=pl.col("over_gap") & pl.col("kind").is_in(EXACT).fill_null(False),
-        lost=pl.col("over_gap") & (pl.col("increment") == 0),
-    ).filter(pl.col("lo") < pl.col("hi"))
+    usual = pl.when("over_gap").then("last_unchanged").otherwise(pl.max_horizontal("start", earliest))
+    known = counters.join(judged.with_columns(judged=True), on="end", how="left", maintain_order="left")
+    return (
+        known.filter(pl.col("judged").is_null() | pl.col("counted_from").is_not_null())
+        .select(
+            lo=pl.coalesce("counted_from", usual),
+            hi="end",
+            millijoules=(pl.col("increment") * _MJ_PER_KWH).round().cast(pl.Int64),
+            over_gap="over_gap",
+            exact=pl.col("over_gap") & pl.col("kind").is_in(EXACT).fill_null(False),
+            lost=pl.col("over_gap") & (pl.col("increment") == 0),
+        )
+        .filter(pl.col("lo") < pl.col("hi"))
+    )
 
 
 class Increments:
@@ -184,7 +195,7 @@ class Weights:
 
     def __init__(self, rows: pl.DataFrame, kind: str, purpose: str | None) -> None:
         weights, unmetered = _weights(rows, kind, purpose)
-        self._sums = [_Sum(rows["start"], rows["span"], weight) for weight in weights]
+        self._sums = [RunningSum(rows["start"], rows["span"], weight) for weight in weights]
         self.time = len(weights)
         self._unmetered = {
             number: (rows["start"].filter(blind), rows["end"].filter(blind)) for number, blind in unmetered.items()
@@ -237,7 +248,7 @@ class MachinesWord:
             told = pl.when(pl.col("mode") == purpose).then(told).when(pl.col("mode").is_not_null()).then(told * 0)
         heard = pl.when(told.is_not_null()).then("span").otherwise(0)
         sums = rows.select("start", "span", told=told.fill_null(0).cast(pl.Int64), heard=heard.cast(pl.Int64))
-        self._told, self._heard = (_Sum(sums["start"], sums["span"], sums[name]) for name in ("told", "heard"))
+        self._told, self._heard = (RunningSum(sums["start"], sums["span"], sums[name]) for name in ("told", "heard"))
 
     def amounts(self, lo: pl.Series, hi: pl.Series) -> pl.Series:
         """What it tells of within each stretch, mJ."""
@@ -255,7 +266,7 @@ class MachinesWord:
         return (amount * whole + unheard) / (hi - lo).dt.total_microseconds()
 
 
-class _Sum:
+class RunningSum:
     """The running sum of an amount over stretches that are sorted and apart; it rests between them."""
 
     def __init__(self, starts: pl.Series, span: pl.Series, amounts: pl.Series) -> None:

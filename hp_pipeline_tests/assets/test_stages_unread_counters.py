@@ -9,7 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from hp_pipeline.assets.stages import stages, store_readings
+from hp_pipeline.assets.checks import CHECKS
+from hp_pipeline.assets.stages import Outcome, stages, store_readings
 from hp_pipeline.assets.workspace import Workspace
 from hp_pipeline.settings import load_settings
 from hp_pipeline.transforms.schema import conform
@@ -56,9 +57,12 @@ def built(folder: Path, profile: str, rows: Iterable[Row]) -> Workspace:
     return workspace
 
 
-def made(workspace: Workspace) -> Workspace:
+def made(workspace: Workspace, until: str | None = None) -> Workspace:
+    """With all tables, or those of the stages up to the one that makes a table."""
     for stage in stages(workspace.plant(PUMP)):
         stage.bring_up_to_date(stage.keys()).raise_failures()
+        if until in stage.tables:
+            break
     return workspace
 
 
@@ -131,3 +135,62 @@ def test_a_day_that_was_mostly_counted_over_a_silence_that_goes_on_beyond_it_has
         rows.filter(pl.col("cop_reason") == beyond).select(pl.col("spf_reason", "cop_gross")).rows()
         == [(beyond, None)] * 2
     )
+
+
+# ---- counters that stood still while the machine ran
+
+_TELLS_POWER = """  electrical_power: {select: power, unit: W}
+  thermal_power: {select: heat_power, unit: W}
+"""
+FREEZES = {"for 40 hours": (20, 60), "over midnight": (14, 32), "to the end": (40, 999)}
+
+
+def stood_still(first: int, last: int) -> list[Row]:
+    """Five days of a machine that runs for 40 of 180 minutes, the counter of whose meter stands still between two hours
+    and then shows all of it."""
+    rows: list[Row] = []
+    shown = 0.0
+    for moment, power, used in ran(5, lambda day: False):
+        if not timedelta(hours=first) <= moment - START < timedelta(hours=last):
+            shown = used
+        counted = ("electricity", moment, round(100 + shown, 2))
+        told = ("power", moment, power), ("heat_power", moment, 3 * power if power > 100 else 0.0)
+        rows += [*states_at(moment, power), counted, *told]
+    return rows
+
+
+@pytest.mark.parametrize("name", FREEZES)
+def test_a_day_on_which_a_counter_stood_still_has_its_truth_and_its_cop(tmp_path: Path, name: str) -> None:
+    house = made(built(tmp_path, _PROFILE + _TELLS_POWER, stood_still(*FREEZES[name])))
+    days, ledger = table(house, "daily").sort("start"), table(house, "counter_freezes").sort("start")
+    for energy, cop, coverage in days.select("electrical_energy_kwh", "cop", "electrical_coverage").iter_rows():
+        assert energy == pytest.approx(8 * 2 * 40 / 60 + 0.01 * 8 * 140 / 60, abs=0.25)
+        assert cop == pytest.approx(3, abs=0.08)
+        assert coverage > 0.99
+    assert set(ledger["verdict"]) == {"caught_up" if name == "over midnight" else "unknown"}
+    first = START + timedelta(hours=FREEZES[name][0])
+    assert abs(ledger["since"].min() - first) < timedelta(hours=2, minutes=30), "from its last movement on"
+    passed, _ = CHECKS["counter_freezes"]["counting"].judge(ledger, Outcome())
+    assert not passed
+
+
+def test_a_counter_that_caught_up_has_the_sum(tmp_path: Path) -> None:
+    """To its last step; when it was used the power says."""
+    house = made(built(tmp_path, _PROFILE + _TELLS_POWER, stood_still(*FREEZES["over midnight"])))
+    assert table(house, "counters")["increment"].sum() == pytest.approx(
+        table(house, "daily")["electrical_energy_counter_kwh"].sum(), abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", FREEZES)
+def test_freezes_are_found_in_whatever_order_the_days_come(tmp_path: Path, name: str) -> None:
+    rows = stood_still(*FREEZES[name])
+    by_day = built(tmp_path, _PROFILE + _TELLS_POWER, [])
+    for day in (3, 1, 4, 0, 2):
+        midnights = START + timedelta(days=day), START + timedelta(days=day + 1)
+        store_readings(by_day, "device", readings(row for row in rows if midnights[0] <= row[1] < midnights[1]))
+        made(by_day, "hourly")
+    (tmp_path / "once").mkdir()
+    at_once = made(built(tmp_path / "once", _PROFILE + _TELLS_POWER, rows), "hourly")
+    for one in ("hourly", "segments", "counter_freezes"):
+        assert table(by_day, one).equals(table(at_once, one)), one

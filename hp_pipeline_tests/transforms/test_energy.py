@@ -65,11 +65,12 @@ def read_through(ticks: Sequence[dict[str, Any]], until: datetime = END, since: 
         for number in range(-1, (until - DAY).days + 1):
             day = DAY + timedelta(days=number)
             time = min(day + timedelta(days=1), until)
+            moved = [one["end"] for one in ticks if one["source"] == source and one["signal"] == signal]
+            last = max((end for end in moved if end <= time), default=since)
             if source == "meter":
-                read = [one["end"] for one in ticks if one["source"] == source and one["signal"] == signal]
-                time = max((end for end in read if end <= time), default=since)
+                time = last
             rows.append(
-                {"source": source, "signal": signal, "point": point, "precedence": precedence, "since": since,
+                {"source": source, "signal": signal, "point": point, "precedence": precedence, "since": last,
                  "time": time, "day": day.date()}
             )  # fmt: skip
     days = pl.DataFrame({"day": [row["day"] for row in rows]}, schema={"day": pl.Date()})
@@ -81,6 +82,7 @@ def energies(
     ticks: Sequence[dict[str, Any]],
     states: pl.DataFrame | None = None,
     net_counters: Sequence[str] = (),
+    step_kwh: float = 0.01,
 ) -> Energies:
     defrosts = [name for name in ("defrost",) if name in rows.columns]
     modes = rows.select("start", "mode", "compressor_running", *defrosts, unseen_s=pl.lit(FRAME.total_seconds()))
@@ -88,7 +90,8 @@ def energies(
         modes = modes.with_columns(defrost=pl.lit(False))
     counters = conform(pl.DataFrame(ticks, infer_schema_length=None) if ticks else None, "counters")
     stood = read_through(ticks) if states is None else states
-    return Energies(conform(rows, "frames"), modes, counters, stood, net_counters)
+    steps = {kind: {METER_COUNTER: step_kwh, DEVICE_COUNTER: step_kwh} for kind in ("electrical", "thermal")}
+    return Energies(conform(rows, "frames"), modes, counters, stood, net_counters, steps)
 
 
 def silent(found: Energies, start: datetime = DAY, end: datetime = END) -> pl.DataFrame:
@@ -209,7 +212,7 @@ def test_where_no_counter_is_read_it_is_the_integral() -> None:
 
 
 def test_a_step_after_weeks_reaches_back_only_so_far() -> None:
-    states: list[State] = [("heating", True, 4000.0, True)] * (48 * 12)
+    states: list[State] = [("heating", True, None, True)] * (48 * 12)
     end = DAY + timedelta(hours=40)
     found = energies(frames_of(states), [tick(DAY - timedelta(days=20), end, 5.0)]).of_frames()
     told = found.filter(pl.col("thermal_counter") > 0)["start"]
@@ -578,7 +581,9 @@ def counter_of(
         read = [one for one in reads if one < 288 * (number + 1)]
         if read:
             day = (DAY + timedelta(days=number)).date()
-            moments = {"since": at(5 * reads[0]), "time": at(5 * read[-1]), "day": day}
+            time = at(5 * read[-1])
+            since_then = max((one["end"] for one in ticks if one["end"] <= time), default=at(5 * reads[0]))
+            moments = {"since": since_then, "time": time, "day": day}
             stood.append({**who, "point": who["signal"], **moments})
     return ticks, stood
 
@@ -631,7 +636,7 @@ def test_of_two_counters_of_the_same_each_with_silences_of_its_own_the_first_has
     """To the millijoule what the first counted, and so never more than was given, whatever the second counted over its
     silences meanwhile."""
     truth, rows, ticks, stood = history
-    found = energies(rows, ticks, states_of(stood))
+    found = energies(rows, ticks, states_of(stood), step_kwh=20.0)
     frames, hidden = found.of_frames()[:-1], silent(found)
     first = min(stood, key=lambda one: (one["precedence"], one["signal"] != TOTAL))
     own = [one for one in ticks if all(one[name] == first[name] for name in ("source", "signal", "precedence"))]
@@ -684,6 +689,7 @@ def assert_alone_as_among_many(
     own = pl.col("start") >= start, pl.col("start") < end
     assert alone.of_frames().filter(*own).equals(whole.of_frames().filter(*own))
     assert silent(alone, start, end).equals(silent(whole, start, end))
+    assert alone.freezes("hp").filter(*own).equals(whole.freezes("hp").filter(*own))
 
 
 @settings(max_examples=20, deadline=None)
