@@ -382,7 +382,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     }
     uses = {"": (thermal, electrical), "_heating": parts["_heating"], "_dhw": parts["_dhw"]}
     rows = rows.with_columns(**_of_kind("electrical", rows, rules), **_of_kind("thermal", rows, rules))
-    rows = rows.with_columns(_is_blurred(*uses[use], rules).alias(f"blurred{use}") for use in uses)
+    rows = rows.with_columns(_is_blurred(*uses[use], rules, bool(use)).alias(f"blurred{use}") for use in uses)
     rows = rows.with_columns(
         cop_reason=pl.coalesce(
             "lack", unused, "unplaced", _too_coarse(pl.col("blurred")), not_borne(thermal, electrical, least[""], rules)
@@ -426,10 +426,11 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     )
 
 
-def _is_blurred(heat: pl.Expr, power: pl.Expr, rules: Rules) -> pl.Expr:
-    """Whether the band around a ratio of these energies reaches down to 0: it says nothing then, whatever it is."""
+def _is_blurred(heat: pl.Expr, power: pl.Expr, rules: Rules, of_mode: bool = False) -> pl.Expr:
+    """Whether the band around a ratio of these energies (of one mode, or of all) reaches down to 0: it says nothing
+    then, whatever it is."""
     there = (heat > 0) & (power >= rules.minimum_electrical_energy_kwh)
-    low, _ = ratio_band(_error("thermal", heat), _error("electrical", power))
+    low, _ = ratio_band(_error("thermal", heat, of_mode), _error("electrical", power, of_mode))
     return (there & (low <= 0)).fill_null(False)
 
 
@@ -496,14 +497,15 @@ def _with_bands(rows: pl.DataFrame, rules: Rules, ratios: Mapping[str, tuple[pl.
     Carnot does. The rows have what `_of_kind` makes for both, which is taken away.
 
     The parts of an energy are off as its whole is: by the same share for the meter and by the same amount for its steps
-    and for the edges.
+    and for the edges; but those of one mode have nothing of a silence in which nothing was read, nor of its edges.
     """
     bands: dict[str, pl.Expr] = {}
     for kind in _BOTH:
         whole = _error(kind, pl.col(f"{kind}_energy_kwh"))
         bands |= {f"{kind}_energy_low_kwh": whole.low, f"{kind}_energy_high_kwh": whole.high}
     for name, (heat, power) in ratios.items():
-        low, high = ratio_band(_error("thermal", heat), _error("electrical", power))
+        of_mode = name in {"cop_heating", "cop_dhw"}
+        low, high = ratio_band(_error("thermal", heat, of_mode), _error("electrical", power, of_mode))
         shown = pl.when(pl.col(name).is_not_null())
         limit = pl.when(pl.col("least") > 0).then(heat / pl.col("least")) if name == "cop" else pl.lit(None, pl.Float64)
         bands[f"{name}_low"] = shown.then(low)
@@ -512,7 +514,7 @@ def _with_bands(rows: pl.DataFrame, rules: Rules, ratios: Mapping[str, tuple[pl.
     return rows.with_columns(**untold | bands).drop(f"{kind} {what}" for kind in _BOTH for what in _OF_KIND)
 
 
-_OF_KIND = ("error", "fixed", "lacking", "most", "surplus")
+_OF_KIND = ("error", "fixed", "fixed_of_mode", "lacking", "most", "surplus")
 
 
 def _of_kind(kind: str, rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
@@ -528,12 +530,17 @@ def _of_kind(kind: str, rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
     power = pl.when(runs_s > 0).then(whole.abs() / runs_s).otherwise(0.0)
     coverage = pl.col(f"{kind}_coverage")
     edges = pl.when(sampled).then(power**2 * _edges(rows)).fill_null(0.0)
+    of_mode, unobserved = edges, pl.col(f"{kind}_energy_unobserved_kwh").fill_null(0.0).abs()
     for name in EDGE_ERRORS:
         if name.startswith(kind) and name in rows.columns:
             edges += pl.col(name).fill_null(0.0) ** 2
+            # What was counted while nothing was read is never less than what of it may lie beyond an edge.
+            of_mode += (pl.col(name).fill_null(0.0) - unobserved).clip(0) ** 2
+    step = pl.max_horizontal(steps).fill_null(0.0)
     made = {
         "error": pl.when(whole != 0).then(pl.col(f"{kind}_meter_error_kwh") / whole.abs()).fill_null(0.0),
-        "fixed": fixed_deviation(pl.max_horizontal(steps).fill_null(0.0), edges),
+        "fixed": fixed_deviation(step, edges),
+        "fixed_of_mode": fixed_deviation(step, of_mode),
         "lacking": pl.when(coverage > 0).then(1 / coverage - 1).fill_null(0.0),
         "most": pl.min_horizontal(2.0, pl.col(f"{kind}_s") / runs_s).clip(1.0),
         "surplus": power * pl.col("defrost_unmeasured_s") if kind == "thermal" else pl.lit(0.0),
@@ -541,6 +548,6 @@ def _of_kind(kind: str, rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
     return {f"{kind} {what}": made[what] for what in _OF_KIND}
 
 
-def _error(kind: str, part: pl.Expr) -> Error:
-    error, fixed, lacking, most, surplus = (pl.col(f"{kind} {what}") for what in _OF_KIND)
-    return Error(part, part.abs() * error, fixed, part.abs() * lacking, most, surplus)
+def _error(kind: str, part: pl.Expr, of_mode: bool = False) -> Error:
+    error, fixed, fixed_of_mode, lacking, most, surplus = (pl.col(f"{kind} {what}") for what in _OF_KIND)
+    return Error(part, part.abs() * error, fixed_of_mode if of_mode else fixed, part.abs() * lacking, most, surplus)

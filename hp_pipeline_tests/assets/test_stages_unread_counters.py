@@ -137,6 +137,14 @@ def test_a_day_that_was_mostly_counted_over_a_silence_that_goes_on_beyond_it_has
     )
 
 
+def test_the_cop_of_heating_is_that_of_the_time_in_which_it_was_read(silent: Workspace) -> None:
+    """Nothing of a silence is in it, nor of what its edges may hide."""
+    rows = table(silent, "daily").sort("start").filter(pl.col("heating_s") > 0)
+    for cop, low, high in rows.select("cop_heating", "cop_heating_low", "cop_heating_high").iter_rows():
+        assert cop == pytest.approx(3, abs=0.1)
+        assert 2.4 < low < cop < high < 3.6
+
+
 # ---- counters that stood still while the machine ran
 
 _TELLS_POWER = """  electrical_power: {select: power, unit: W}

@@ -241,8 +241,8 @@ MEANINGS: Final = (
     Meaning(
         "(cop|cop_heating|cop_dhw|spf_h[1-4])_(low|high)", _FIGURES, "coverage",
         method="relative deviations of heat and electricity added as squares, × 1.96, and half of what lacks; of a "
-        "part of an energy the meter's error is the same share, and that of steps and edges the same amount; its upper "
-        "end is not above Carnot",
+        "part of an energy the meter's error is the same share, and that of steps and edges the same amount (edges in "
+        "time without readings are in no mode); its upper end is not above Carnot",
         null_when="there is no `{0}`",
     ),
     Meaning(
