@@ -31,7 +31,7 @@ from typing import Final
 
 import polars as pl
 
-from hp_pipeline.transforms.increments import REACH, RunningSum
+from hp_pipeline.transforms.increments import EXACT, REACH, RunningSum
 from hp_pipeline.transforms.schema import UTC
 from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS, COUNTERS
 from hp_pipeline.vocabulary.tables.counters import CAUGHT_UP, UNKNOWN
@@ -51,10 +51,9 @@ UNKNOWN_STEP_KWH: Final = 1.0
 BELIEVED: Final = 0.5
 """The share of what a power tells that is true however wrong it is."""
 
-
 _DAY: Final = timedelta(days=1)
 MJ_PER_KWH = 3_600_000_000
-_COUNTS_ON: Final = ("step", "late", "outage")
+_COUNTS_ON: Final = ("step", "late", "owner", *EXACT)
 _WHOSE: Final = ("source", "signal", "point", "precedence")
 _COUNTS: Final[Mapping[str, tuple[str, str | None]]] = {
     signal: (kind, purpose)
@@ -266,8 +265,11 @@ class _Stands:
         return BELIEVED * self._told.amount("beyond", None, begin, end) > counted + self._margin
 
     def _is_of_older_days(self, still: _Still, begin: datetime) -> bool:
-        """Whether it moved, after standing still since before the day before, by what the days known do not explain."""
-        if still.moved is None or still.increment is None or not still.counts_on or still.since >= begin - _DAY:
+        """Whether it moved, after standing still since before the day before, by what the days known do not explain;
+        what it counted over a silence belongs to that."""
+        if still.moved is None or still.increment is None or still.over_gap or not still.counts_on:
+            return False
+        if still.since >= begin - _DAY:
             return False
         heard = self._told.amount("heard", None, still.moved - REACH, still.moved)
         told = self._told.amount("whole", self._purpose, begin - _DAY, still.moved)

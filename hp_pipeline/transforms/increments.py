@@ -25,7 +25,8 @@ import polars as pl
 
 REACH: Final = timedelta(hours=6)
 """An increment is spread over no more than this before the reading that shows it, so that a day's figures follow from
-the days beside it: a coarse counter that last moved in the run of the day before tells of today's run."""
+the days beside it: a coarse counter that last moved in the run of the day before tells of today's run. Only one that
+caught up after a freeze (`freezes`) reaches further."""
 
 EXACT: Final = ("outage", "roll_over", "factor")
 """The kinds of increments that say all that was used, whatever else a counter did meanwhile."""

@@ -22,6 +22,7 @@ from hp_pipeline_tests.transforms.test_energy import (
     FRAME,
     HEATING,
     MJ,
+    State,
     assert_alone_as_among_many,
     at,
     counter_of,
@@ -32,6 +33,7 @@ from hp_pipeline_tests.transforms.test_energy import (
 )
 
 FRAMES = 4 * 288
+RESTS: State = ("standby", False, 0.0, True)
 STEP_WH = 10
 
 
@@ -191,6 +193,25 @@ def test_what_it_shows_after_it_began_again_was_counted_after_its_last_reading()
     assert set(found["thermal_integral"]) == {MJ // 2}
     assert found["thermal"].to_list() == [MJ // 2] * 288
     assert found["thermal_counter"].to_list() == [None] * 286 + [MJ // 2, None]
+
+
+def test_what_it_counted_over_days_of_silence_behind_a_rest_is_its_word() -> None:
+    rows = frames_of([("heating", True, 2000.0, True) if place > 144 else RESTS for place in range(FRAMES)])
+    gap = tick(DAY - timedelta(days=3), at(84 * 60), 250.0, last_unchanged=at(12 * 60), kind="outage", over_gap=True)
+    state = {"source": "device", "signal": gap["signal"], "point": gap["point"], "precedence": 0}
+    state |= {"since": gap["end"], "time": gap["end"], "day": DAY.date() + timedelta(days=3)}
+    assert energies(rows, [gap], states_of([state])).freezes("hp").is_empty()
+
+
+def test_a_step_that_only_older_days_explain_is_left_out() -> None:
+    """It froze on a day before these, which has the power's word, and caught up when it was warm again."""
+    rows = frames_of([("heating", True, 2000.0, True) if place > 1100 else RESTS for place in range(FRAMES)])
+    late = tick(DAY - timedelta(days=3), at(95 * 60), 80.0, last_unchanged=at(95 * 60 - 5), kind="late")
+    state = {"source": "device", "signal": late["signal"], "point": late["point"], "precedence": 0}
+    state |= {"since": late["end"], "time": late["end"], "day": DAY.date() + timedelta(days=3)}
+    found = energies(rows, [late], states_of([state]))
+    assert set(found.freezes("hp")["verdict"]) == {UNKNOWN}
+    assert found.of_frames()["thermal"].sum() == found.of_frames()["thermal_integral"].sum()
 
 
 def test_what_it_counted_over_a_silence_behind_a_freeze_says_nothing_of_either() -> None:
