@@ -13,6 +13,7 @@ from hp_pipeline.assets.describe import asset_key
 from hp_pipeline.assets.stages import Outcome
 from hp_pipeline.transforms.costs import UNPRICED_SHARE
 from hp_pipeline.transforms.decode import doubts_frame
+from hp_pipeline.vocabulary.tables.counters import UNKNOWN
 
 COVERAGE_WANTED = 0.95
 """Less of a day known than this is worth a warning."""
@@ -227,6 +228,21 @@ def _unaltered(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     return altered.is_empty(), {"altered": altered.height, **kinds, "entries": dg.MetadataValue.md("\n".join(lines))}
 
 
+def _counting(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
+    # What caught up within a day is told whole and when.
+    lost = rows.filter(verdict=UNKNOWN)
+    found = lost.group_by("source", "signal", "since").agg(pl.col("end").max(), told=pl.col("told_kwh").sum())
+    lines = ["| source | counter | since | until | kWh told beside it |", "|---|---|---|---|---|"]
+    for source, signal, since, until, told in found.sort("since", "source", "signal").head(30).iter_rows():
+        lines.append(f"| {source} | {signal} | {since:%Y-%m-%d %H:%M} | {until:%Y-%m-%d %H:%M} | {told:.1f} |")
+    caught_up = rows.height - lost.height
+    return found.is_empty(), {
+        "freezes": found.height,
+        "days_caught_up": caught_up,
+        "entries": dg.MetadataValue.md("\n".join(lines)),
+    }
+
+
 def _sensors_agree(rows: pl.DataFrame, outcome: Outcome) -> _Verdict:
     """Where the offset is taken off the heat, it harms nobody."""
     off = rows.filter(pl.col("offset_k").abs() >= OFFSET_WANTED_K, ~pl.col("applied"))
@@ -321,6 +337,10 @@ CHECKS: Mapping[str, Mapping[str, Check]] = {
         "unaltered": Check("Every reading of a counter is that of one that only counts up", _WARN, _unaltered),
     },
     "counter_states": {**_MADE},
+    "counter_freezes": {
+        **_MADE,
+        "counting": Check("No counter stands still while the machine runs and never tells of it", _WARN, _counting),
+    },
     "segments": {**_MADE},
     "performance_5min": {**_MADE},
     "sessions": {

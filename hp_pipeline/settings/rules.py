@@ -39,6 +39,11 @@ class Rules(SettingsModel):
         0.05,
         description="When the shares covered for electricity and heat differ by more, 0 to 1, no COP is shown.",
     )
+    maximum_unplaced_share: Annotated[Number, within(0, 1)] = Field(
+        0.5,
+        description="When a silence goes on beyond a day, and a greater share of its energy, 0 to 1, was counted over "
+        "silences, no COP is shown.",
+    )
     maximum_cop: Annotated[Number, within(5, 100)] = Field(
         20.0, description="More heat than so many times the electricity is a sensor's fault, whatever the temperatures."
     )

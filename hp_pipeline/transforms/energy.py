@@ -26,9 +26,10 @@ import polars as pl
 from hp_pipeline.transforms.calendar import hour_start
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy_counters import EnergyCounters, MeterCounters, Stretches
+from hp_pipeline.transforms.freezes import MJ_PER_KWH, freezes
 from hp_pipeline.transforms.increments import Increments, MachinesWord, Weights
 from hp_pipeline.transforms.mode_changes import divided_at_changes
-from hp_pipeline.transforms.schema import UTC
+from hp_pipeline.transforms.schema import UTC, conform
 from hp_pipeline.vocabulary.energies import KINDS, POWERS
 from hp_pipeline.vocabulary.ways import (
     ASSUMED_FLOW,
@@ -47,6 +48,9 @@ FRAME_COLUMNS: Final = ("start", "end", *POWERS.values(), "thermal_power_by_flow
 """What is read of the frames."""
 
 _OPEN_AT: Final = ("open_begin", "open_end")
+_BY_TIME_AT: Final = ("by_time_begin", "by_time_end")
+
+_OF_FRAMES: Final = ("counter", "integral", "residual", "way", *_OPEN_AT, *_BY_TIME_AT)
 
 _BOTH_COUNTERS: Final = BITS[METER_COUNTER] | BITS[DEVICE_COUNTER]
 
@@ -69,6 +73,7 @@ class Energies:
         own_signals: the signals that the machine tells by its profiles, read or not.
         metered_signals: those that meters tell.
         added: by kind of energy of which several meters measure a part each the sources of each part.
+        steps_kwh: by kind of energy and way the step of its counters, where one is known.
     """
 
     def __init__(
@@ -81,6 +86,7 @@ class Energies:
         own_signals: Iterable[str] = (),
         metered_signals: Iterable[str] = (),
         added: Mapping[str, Sequence[Sequence[str]]] = MappingProxyType({}),
+        steps_kwh: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
     ) -> None:
         self._net = [BITS[way] for way in net_counters]
         span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
@@ -96,13 +102,28 @@ class Energies:
             by_flow=integral(pl.coalesce("thermal_power_by_flow", by_spread), span),
             **{f"{kind}_integral": integral(pl.col(power), span) for kind, power in POWERS.items()},
         )
-        machine = _Machine(self._rows, counters, states, own_signals)
+        machine = _Machine(self._rows, counters, states, own_signals, steps_kwh)
+        self._frozen = machine.frozen
         self._device = machine.counters
 
         def of_a_meter(kind: str, purpose: str | None, steps: pl.DataFrame) -> Increments:
             return Increments(steps, machine.weights(kind, purpose), partial(machine.words, kind, purpose))
 
-        self._meters = MeterCounters(counters, states, _days_of(self._rows), of_a_meter, metered_signals, added)
+        self._meters = MeterCounters(
+            counters, states, _days_of(self._rows), self._frozen, of_a_meter, metered_signals, added
+        )
+
+    def freezes(self, heat_pump: str) -> pl.DataFrame:
+        """Table `counter_freezes` of these days."""
+        parts = self._frozen.filter(pl.col("start") < pl.col("end")).sort("start", "source", "signal", "point")
+        told = divided(pl.col("told"), MJ_PER_KWH).alias("told_kwh")
+        return conform(
+            parts.select(
+                *(pl.lit(heat_pump).alias("heat_pump"), "source", "signal", "point"),
+                *("start", "end", "since", "moved", "verdict", told, pl.col("increment").alias("increment_kwh")),
+            ),
+            "counter_freezes",
+        )
 
     def of_frames(self) -> pl.DataFrame:
         """What each frame used and gave, whole millijoules, null where it is not known.
@@ -112,8 +133,9 @@ class Energies:
             `thermal` also `…_counter`, `…_integral`, their difference `…_residual`, and in `…_way` the bit of the way
             that was chosen (`vocabulary.ways.BITS`); where a meter's increment is spread by another way, the bits of
             both, and in `…_open_begin`, `…_open_end` how much of such increments lies before the frame's begin and end,
-            or behind it where that is less (0 elsewhere). Heat is net: `thermal_taken` is what a defrost took of it
-            (negative; null while one is on and nothing shows it).
+            or behind it where that is less (0 elsewhere); in `…_by_time_begin`, `…_by_time_end` the same of the
+            increments over a silence that nothing but time spreads. Heat is net: `thermal_taken` is what a defrost took
+            of it (negative; null while one is on and nothing shows it).
         """
         where = Stretches(self._rows["start"], self._rows["end"], self._rows["mode"])
         rows = self._rows.select(
@@ -133,8 +155,8 @@ class Energies:
             chosen += _chosen(kind, meter is not None, device is not None)
             if kind in WAYS_OF and self._meters.counts_whole(kind):
                 metered.append(kind)
-        named = (f"{kind}_{what}" for kind in WAYS_OF for what in ("counter", "integral", "residual", "way", *_OPEN_AT))
-        rows = rows.with_columns(*chosen, *self._open(where))
+        named = (f"{kind}_{what}" for kind in WAYS_OF for what in _OF_FRAMES)
+        rows = self._with_open(rows.with_columns(*chosen), where)
         for kind in metered:
             counted = (first_of(pl.col(WAYS_OF[kind])) == BITS[METER_COUNTER]) & ~pl.col(f"{kind} silent")
             rows = divided_at_changes(rows, (kind, f"{kind}_counter"), counted & ~pl.col(f"{kind} shared"))
@@ -167,7 +189,8 @@ class Energies:
         Returns:
             `heat_pump`, `start`, `end` (within a quarter of an hour), `cut` (begin of its local hour), `electrical`,
             `thermal` (mJ, null where no counter tells), `electrical_way`, `thermal_way` (bits) and `…_open_begin`,
-            `…_open_end` as in `of_frames`, only where a counter tells.
+            `…_by_time_begin` and so on as in `of_frames`, only where a counter tells. Within it nobody says when: what
+            the machine's own counter has there is spread by time too.
         """
         uncounted = self._meters.is_empty and self._device.is_empty
         holes = pl.DataFrame(schema=_UNOBSERVED) if uncounted else _holes(self._rows, start, end)
@@ -190,20 +213,37 @@ class Energies:
                     *(pl.when(series.is_not_null()).then(bits[word]) for word, series in known.items()), unknown
                 ).alias(WAYS_OF[kind]),
             )
-        holes = holes.with_columns(self._open(where))
+        by_time = (
+            pl.col(f"{kind}_{name}") + pl.col(f"{kind}_{opened}")
+            for kind in WAYS_OF
+            for name, opened in zip(_BY_TIME_AT, _OPEN_AT, strict=True)
+        )
+        none = (pl.lit(0, pl.Int64).alias(f"{kind}_{opened}") for kind in WAYS_OF for opened in _OPEN_AT)
         return (
-            holes.filter(pl.col("electrical").is_not_null() | pl.col("thermal").is_not_null())
+            self._with_open(holes, where)
+            .with_columns(*by_time, *none)
+            .filter(pl.col("electrical").is_not_null() | pl.col("thermal").is_not_null())
             .with_columns(heat_pump=pl.lit(heat_pump), cut=hour_start("start", time_zone))
             .select(_UNOBSERVED.names())
         )
 
-    def _open(self, where: Stretches) -> list[pl.Series]:
-        """For `WAYS_OF`, how much of what counters of meters counted over a silence is open at each begin and end."""
-        return [
-            series.alias(f"{kind}_{name}")
-            for kind in WAYS_OF
-            for name, series in zip(_OPEN_AT, self._meters.open_at(kind, where), strict=True)
-        ]
+    def _with_open(self, rows: pl.DataFrame, where: Stretches) -> pl.DataFrame:
+        """Rows with their `…_way`, and for `WAYS_OF` how much of what counters counted over a silence is open at each
+        begin and end: of the counter that says how much."""
+        for kind, way in WAYS_OF.items():
+            says = first_of(pl.col(way))
+            meter, device = (counters.open_at(kind, where) for counters in (self._meters, self._device))
+            for edge, (shared, by_time) in enumerate(meter):
+                rows = rows.with_columns(
+                    shared.alias(f"{kind}_{_OPEN_AT[edge]}"),
+                    pl.when(says == BITS[METER_COUNTER])
+                    .then(by_time)
+                    .when(says == BITS[DEVICE_COUNTER])
+                    .then(device[edge][1])
+                    .otherwise(0)
+                    .alias(f"{kind}_{_BY_TIME_AT[edge]}"),
+                )
+        return rows
 
 
 class _Machine:
@@ -211,15 +251,26 @@ class _Machine:
 
     Args:
         rows: frames with their integrals (`Energies`).
-        counters, states, signals: as of `Energies`; those of meters do not matter.
+        counters, states, signals: as of `Energies`; those of meters matter to `frozen` alone.
+        steps_kwh: as of `Energies`.
+
+    Attributes:
+        frozen: where a counter stood still although the machine ran (`freezes.freezes`).
     """
 
     def __init__(
-        self, rows: pl.DataFrame, counters: pl.DataFrame, states: pl.DataFrame, signals: Iterable[str]
+        self,
+        rows: pl.DataFrame,
+        counters: pl.DataFrame,
+        states: pl.DataFrame,
+        signals: Iterable[str],
+        steps_kwh: Mapping[str, Mapping[str, float]],
     ) -> None:
         self._read, self._signals = (rows, counters, states), signals
+        self._steps_kwh = steps_kwh
         self.weights = cache(partial(Weights, rows))
-        self.counters = EnergyCounters(counters, states, False, _days_of(rows), self._increments, signals)
+        self.frozen = freezes(rows, counters, states, steps_kwh)
+        self.counters = EnergyCounters(counters, states, False, _days_of(rows), self.frozen, self._increments, signals)
         self._told: dict[tuple[str, date | None], pl.DataFrame] = {}
 
     def _increments(self, kind: str, purpose: str | None, steps: pl.DataFrame) -> Increments:
@@ -247,6 +298,7 @@ class _Machine:
             counters.filter(pl.col("end").is_between(*within, closed="left")),
             states.filter(pl.col("day").is_between(first, first + timedelta(days=1))),
             self._signals,
+            self._steps_kwh,
         )
 
     def _tells(self, kind: str) -> pl.DataFrame:
@@ -326,7 +378,7 @@ _UNOBSERVED = pl.Schema(
         "electrical": pl.Int64(),
         "thermal": pl.Int64(),
         **{way: pl.Int64() for way in WAYS_OF.values()},
-        **{f"{kind}_{name}": pl.Int64() for kind in WAYS_OF for name in _OPEN_AT},
+        **{f"{kind}_{name}": pl.Int64() for kind in WAYS_OF for name in (*_OPEN_AT, *_BY_TIME_AT)},
     }
 )
 

@@ -4,7 +4,8 @@ Of a kind of energy there may be a counter of the whole and some of its purposes
 comes before its purposes, and a lower `precedence` before a higher one; counters that share theirs are summed. That of
 a purpose tells the energy of its own mode, that of cold before any whole; when the purposes are the whole,
 `EnergyCounters` says. Each is known between its readings, and over a silence by what it counted over it: not over one
-in which it fell back, was exchanged or began again at 0, so that it tells nothing of what it counted meanwhile.
+in which it fell back, was exchanged or began again at 0, so that it tells nothing of what it counted meanwhile;
+nor while it stood still although the machine ran (`freezes`).
 
 What readings of a counter say is made of them in `counters`; how an increment is spread over its time in `increments`;
 whether a counter or a power is believed, a meter's or the machine's, in `energy`.
@@ -23,6 +24,7 @@ import polars as pl
 
 from hp_pipeline.transforms.increments import Increments, steps_of
 from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS, COUNTERS, counted_apart
+from hp_pipeline.vocabulary.tables.counters import UNKNOWN
 
 IncrementsOf = Callable[[str, str | None, pl.DataFrame], Increments]
 """The increments of a counter of a kind of energy and a purpose, by its steps."""
@@ -68,6 +70,7 @@ class EnergyCounters:
         states: table `counter_states` with a column `day`, of these days and the days beside them.
         of_meters: whether those of meters are meant (their `precedence` is negative), or those of the machine.
         framed: the days on which there are frames, ascending.
+        frozen: `freezes.freezes`, of these days.
         increments: how what they counted is spread over time.
         mapped: the signals that the profiles say they tell, read or not.
     """
@@ -78,6 +81,7 @@ class EnergyCounters:
         states: pl.DataFrame,
         of_meters: bool,
         framed: pl.Series,
+        frozen: pl.DataFrame,
         increments: IncrementsOf,
         mapped: Iterable[str],
     ) -> None:
@@ -89,7 +93,7 @@ class EnergyCounters:
             for signal, purpose in {total: None, **purposes}.items():
                 if signal in read:
                     found[signal] = _counters_of(
-                        signal, counters, states, of_meters, partial(increments, kind, purpose)
+                        signal, counters, states, of_meters, frozen, partial(increments, kind, purpose)
                     )
         self._counters = {signal: groups for signal, groups in found.items() if groups}
 
@@ -150,15 +154,19 @@ class EnergyCounters:
             is_open = is_open | (lost & counted.is_null())
         return is_open, is_shared
 
-    def open_at(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
-        """How much of what they counted over a silence is open at the begin and at the end of each stretch
-        (`Increments.open_at`)."""
-        begin = end = pl.zeros(len(where.starts), dtype=pl.Int64, eager=True)
+    def open_at(self, kind: str, where: Stretches) -> tuple[tuple[pl.Series, pl.Series], tuple[pl.Series, pl.Series]]:
+        """How much of what they counted over a silence is open at the begin and at the end of each stretch: of each
+        first where the machine tells when, then where it is spread by time (`Increments.open_at`)."""
+        nothing = pl.zeros(len(where.starts), dtype=pl.Int64, eager=True)
+        found = [[nothing, nothing], [nothing, nothing]]
         for counter, counts in self._that_count(kind, where):
-            if counter.increments.shares:
-                begin = begin + counter.increments.open_at(where.starts) * counts.cast(pl.Int64)
-                end = end + counter.increments.open_at(where.ends) * counts.cast(pl.Int64)
-        return begin, end
+            if not counter.increments.has_silences:
+                continue
+            for edge, moments in enumerate((where.starts, where.ends)):
+                for how, amount in enumerate(counter.increments.open_at(moments)):
+                    found[edge][how] = found[edge][how] + amount * counts.cast(pl.Int64)
+        (begin, begin_by_time), (end, end_by_time) = found
+        return (begin, begin_by_time), (end, end_by_time)
 
     def _counted(self, kind: str, where: Stretches, over_silences: bool) -> pl.Series | None:
         total, purposes = COUNTERS[kind]
@@ -250,7 +258,7 @@ class MeterCounters:
     each, what they say is added, and not known where one of them says nothing.
 
     Args:
-        counters, states, framed, increments, mapped: as of `EnergyCounters`.
+        counters, states, framed, frozen, increments, mapped: as of `EnergyCounters`.
         added: by kind of energy of which there are such meters the sources of each part.
     """
 
@@ -259,6 +267,7 @@ class MeterCounters:
         counters: pl.DataFrame,
         states: pl.DataFrame,
         framed: pl.Series,
+        frozen: pl.DataFrame,
         increments: IncrementsOf,
         mapped: Iterable[str],
         added: Mapping[str, Sequence[Sequence[str]]],
@@ -266,7 +275,7 @@ class MeterCounters:
         told = frozenset(mapped)
 
         def of(rows: pl.DataFrame, stood: pl.DataFrame) -> EnergyCounters:
-            return EnergyCounters(rows, stood, True, framed, increments, told)
+            return EnergyCounters(rows, stood, True, framed, frozen, increments, told)
 
         whole = of(counters, states)
         self._parts = {kind: [whole] for kind in COUNTERS}
@@ -304,10 +313,13 @@ class MeterCounters:
             is_open, is_shared = is_open | opened, is_shared | shared
         return is_open, is_shared
 
-    def open_at(self, kind: str, where: Stretches) -> tuple[pl.Series, pl.Series]:
+    def open_at(self, kind: str, where: Stretches) -> tuple[tuple[pl.Series, pl.Series], tuple[pl.Series, pl.Series]]:
         """As of `EnergyCounters`."""
         begins, ends = zip(*(part.open_at(kind, where) for part in self._parts[kind]), strict=True)
-        return _sum(begins), _sum(ends)
+        (begin, begin_by_time), (end, end_by_time) = (
+            [_sum(amounts) for amounts in zip(*edges, strict=True)] for edges in (begins, ends)
+        )
+        return (begin, begin_by_time), (end, end_by_time)
 
 
 def _added(parts: Iterable[pl.Series | None]) -> pl.Series | None:
@@ -325,6 +337,7 @@ class _Counter:
         until: by `day` (UTC) the last reading that is known of (`time`): up to the end of the next day, or of the day
             itself.
         steps: see `increments.steps_of`.
+        frozen: `lo`, `hi` of the parts of days in which it stood still and was wrong; sorted, apart.
         increments: how they are spread over time.
     """
 
@@ -333,9 +346,11 @@ class _Counter:
         since: datetime,
         until: pl.DataFrame,
         steps: pl.DataFrame,
+        frozen: pl.DataFrame,
         increments: Callable[[pl.DataFrame], Increments],
     ) -> None:
         self.since, self._until, self._steps, self._increments = since, until, steps, increments
+        self._frozen = frozen
         self._lost = steps.filter("lost")
 
     @cached_property
@@ -356,7 +371,7 @@ class _Counter:
         place = self._until["day"].search_sorted(days, side="left").clip(upper_bound=self._until.height - 1)
         same_day = self._until["day"].gather(place) == days
         between = same_day & (where.ends <= self._until["time"].gather(place)) & (where.starts >= self.since)
-        return between & ~_within(self._lost, where)
+        return between & ~_within(self._lost, where) & ~_within(self._frozen, where)
 
     def over_silence(self, where: Stretches, known_until: pl.Series) -> pl.Series:
         """Whether each stretch lies within a silence over which it counted, that ends no later than on a day."""
@@ -386,6 +401,7 @@ def _counters_of(
     counters: pl.DataFrame,
     states: pl.DataFrame,
     of_meters: bool,
+    frozen: pl.DataFrame,
     increments: Callable[[pl.DataFrame], Increments],
 ) -> list[list[_Counter]]:
     """The counters of a signal in order of precedence; those that are summed stand in one list."""
@@ -399,7 +415,16 @@ def _counters_of(
         mine, its = rows.filter(own).sort("end"), stood.filter(own)
         first = [moment for moment in (mine["start"].min(), its["since"].min()) if isinstance(moment, datetime)]
         if first:
-            counter = _Counter(min(first), _until(its), steps_of(mine), increments)
+            still = frozen.filter(own, pl.col("signal") == signal, pl.col("precedence") == precedence).sort("start")
+            moved = still.filter(pl.col("moved").dt.date() == pl.col("start").dt.date())
+            parts = still.filter(pl.col("verdict") == UNKNOWN, pl.col("start") < pl.col("end"))
+            counter = _Counter(
+                min(first),
+                _until(its),
+                steps_of(mine, moved.select("counted_from", end="moved")),
+                parts.select(lo="start", hi="end"),
+                increments,
+            )
             found.setdefault(precedence, []).append(counter)
     return [found[rank] for rank in sorted(found)]
 

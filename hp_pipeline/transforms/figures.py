@@ -50,9 +50,11 @@ KNOWN = [f"{name}_s" for name in summary_signals()]
 DURATIONS = [*(column.name for column in DURATION_COLUMNS), *KNOWN]
 MEANS = [f"{name}_mean" for name in summary_signals()]
 EDGE_ERRORS = {
-    f"{kind}_{edge}_error_kwh": f"{kind}_open_{edge}" for edge in ("begin", "end") for kind in ("electrical", "thermal")
+    f"{kind}_{edge}_error_kwh": (f"{kind}_open_{edge}", f"{kind}_by_time_{edge}")
+    for edge in ("begin", "end")
+    for kind in ("electrical", "thermal")
 }
-"""What each energy may be off by at the edges of a row, with the column of `energy.Energies` that it comes from."""
+"""What each energy may be off by at the edges of a row, with the columns of `energy.Energies` that it comes from."""
 _BEGINS, _ENDS = ([name for name in EDGE_ERRORS if edge in name] for edge in ("_begin_", "_end_"))
 
 METHODS = {f"{kind}_method": way for kind, way in WAYS_OF.items()}
@@ -146,17 +148,18 @@ def pieces(
 
 
 def _edge_errors(rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
-    """`EDGE_ERRORS` of rows of `energy.Energies`, mJ. Where the machine tells nothing, it is no better than its
-    counter."""
+    """`EDGE_ERRORS` of rows of `energy.Energies`, mJ: of what the machine shares out its permissible error (where it
+    tells nothing, it is no better than its counter), of what is spread by time all."""
     found = {}
-    for name, opened in EDGE_ERRORS.items():
+    for name, (opened, by_time) in EDGE_ERRORS.items():
         kind = name.partition("_")[0]
         if not (rows[opened] != 0).any():
-            found[name] = pl.lit(0, pl.Int64)
+            found[name] = pl.col(by_time)
             continue
         when = pl.col(WAYS_OF[kind]) - first_of(pl.col(WAYS_OF[kind]))
         told = pl.when(when > 0).then(first_of(when)).otherwise(BITS[DEVICE_COUNTER])
-        found[name] = (pl.col(opened) * _permissible(kind, rows, rules, told)).round().cast(pl.Int64)
+        shared = (pl.col(opened) * _permissible(kind, rows, rules, told)).round().cast(pl.Int64)
+        found[name] = shared + pl.col(by_time)
     return found
 
 
@@ -375,15 +378,19 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
 
     What cooling used or took is null where nothing is known of it.
 
-    `cop_reason` says why there is none: no electricity or heat known, coverage too low or unlike for both, too little
-    electricity, no heat, a band that reaches down to 0, or more heat than Carnot allows, also of one use alone
-    (`ABSORBED_SHARE`). `cop_uses_reason` says it of each use. The other COPs are null for the same reasons.
+    `cop_reason` says why there is none: no electricity or heat known, coverage too low or unlike for both, mostly
+    counted over a silence that goes on beyond the row, too little electricity, no heat, a band that reaches down to 0,
+    or more heat than Carnot allows, also of one use alone (`ABSORBED_SHARE`). `cop_uses_reason` says it of each use,
+    which has nothing that was counted over silences. The other COPs are null for the same reasons.
     """
     covered = {
         part: (pl.col(f"{part}_s") / pl.col("elapsed")).clip(0, 1)
         for part in ("electrical", "thermal", *METERED_APART_PARTS)
     }
-    unknown_cold = {kind: (pl.col("cooling_s") > 0) & (pl.col(f"{kind}_cooling_s") <= 0) for kind in _BOTH}
+    cooled_s, *known_cooled_s = (
+        pl.col(name).fill_null(0) for name in ("cooling_s", *(f"{kind}_cooling_s" for kind in _BOTH))
+    )
+    unknown_cold = {kind: (cooled_s > 0) & (known <= 0) for kind, known in zip(_BOTH, known_cooled_s, strict=True)}
     rows = rows.with_columns(elapsed=elapsed_s).with_columns(
         *(
             pl.when(~unknown_cold[kind]).then(f"{kind}_energy_cooling_kwh").alias(f"{kind}_energy_cooling_kwh")
@@ -398,9 +405,9 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         pl.lit("only counted, over a silence")
     )
     # No COP is asked of the time of cooling, whether anything is known of it or not.
-    uncooled = pl.when(pl.col("elapsed") > pl.col("cooling_s")).then(pl.col("elapsed") - pl.col("cooling_s"))
+    uncooled = pl.when(pl.col("elapsed") > cooled_s).then(pl.col("elapsed") - cooled_s)
     electrical_share, thermal_share = (
-        ((pl.col(f"{kind}_s") - pl.col(f"{kind}_cooling_s")) / uncooled).clip(0, 1) for kind in _BOTH
+        ((pl.col(f"{kind}_s") - known) / uncooled).clip(0, 1) for kind, known in zip(_BOTH, known_cooled_s, strict=True)
     )
     told = [pl.when(pl.col("electrical_s") > 0).then(electrical), pl.when(pl.col("thermal_s") > 0).then(thermal)]
     lack = pl.coalesce(silence, unknown(told[0], told[1], electrical_share, thermal_share, rules))
@@ -408,7 +415,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     # What was counted over a silence was given at temperatures that nobody knows.
     silent = divided(pl.col("thermal_energy_unobserved_kwh").fill_null(0).clip(0), rules.maximum_cop)
     least = {part: pl.col(f"electrical_energy_least{part}_kwh").fill_null(0) for part in ("", "_heating", "_dhw")}
-    rows = rows.with_columns(lack=lack, least=least[""] + silent)
+    rows = rows.with_columns(lack=lack, unplaced=_unplaced(rows, rules), least=least[""] + silent)
     least[""] = pl.col("least")
     parts = {
         name: (pl.col(f"thermal_energy{name}_kwh"), pl.col(f"electrical_energy{name}_kwh"))
@@ -423,6 +430,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         cop_reason=pl.coalesce(
             "lack",
             unused,
+            "unplaced",
             _too_coarse(pl.col("blurred")),
             not_borne(thermal, electrical, least[""], rules),
             "impossible",
@@ -435,7 +443,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
     def ratio(heat: pl.Expr, power: pl.Expr, use: str = "") -> pl.Expr:
         is_told = pl.col("lack").is_null() & ~pl.col(f"blurred{use}")
         if not use:
-            is_told &= pl.col("impossible").is_null()
+            is_told &= pl.col("impossible").is_null() & pl.col("unplaced").is_null()
         return pl.when(is_told & is_borne(heat, power, least[use], rules)).then(heat / power)
 
     rod = immersion_heater(rules.metering)
@@ -478,7 +486,7 @@ def with_ratios(rows: pl.DataFrame, elapsed_s: pl.Expr, rules: Rules) -> pl.Data
         cop_dhw_with_immersion=dhw_with_rod if rod.electrical and rod.thermal else pl.lit(None, pl.Float64),
     )
     return _with_bands(shown, rules, banded).drop(
-        "elapsed", "lack", "least", "impossible", *(f"blurred{use}" for use in uses)
+        "elapsed", "lack", "unplaced", "least", "impossible", *(f"blurred{use}" for use in uses)
     )
 
 
@@ -496,11 +504,12 @@ class _Sides:
 
     @classmethod
     def of(cls, heat: pl.Expr, electricity: pl.Expr, least: pl.Expr, meter: pl.Expr | None = None) -> _Sides:
-        """Of parts of the energies; `meter` is the permissible error of that heat where it is known of it alone."""
-        of_heat = _error("thermal", heat)
-        if meter is not None:
-            of_heat = replace(of_heat, meter=meter.fill_null(0))
-        return cls(of_heat, _error("electrical", electricity), least)
+        """Of parts of the energies; `meter` is the permissible error of that heat where it is known of it alone, as of
+        modes."""
+        if meter is None:
+            return cls(_error("thermal", heat), _error("electrical", electricity), least)
+        of_heat = replace(_error("thermal", heat, of_mode=True), meter=meter.fill_null(0))
+        return cls(of_heat, _error("electrical", electricity, of_mode=True), least)
 
     def without_surplus(self) -> _Sides:
         """Where it does not matter what defrosts took."""
@@ -593,6 +602,19 @@ def _one_of_each(reasons: Mapping[str, pl.Expr]) -> pl.Expr:
     return pl.when(listed != "").then(listed)
 
 
+def _unplaced(rows: pl.DataFrame, rules: Rules) -> pl.Expr:
+    """Why there is no `cop` where a silence goes on beyond a row, and more than `maximum_unplaced_share` of its
+    electricity or heat was counted over silences or may lie beyond its edges; null where there is no such silence."""
+    found = pl.lit(False)
+    for kind in _BOTH:
+        edges = [pl.col(name).fill_null(0) for name in EDGE_ERRORS if name.startswith(kind) and name in rows.columns]
+        beyond = pl.sum_horizontal(pl.lit(0.0), *edges)
+        counted = pl.max_horizontal(beyond, pl.col(f"{kind}_energy_unobserved_kwh").fill_null(0).abs())
+        most = rules.maximum_unplaced_share * pl.col(f"{kind}_energy_kwh").abs()
+        found |= ((beyond > 0) & (counted > most)).fill_null(False)
+    return pl.when(found).then(pl.lit("mostly counted over a silence that goes on beyond it"))
+
+
 def _too_coarse(is_blurred: pl.Expr) -> pl.Expr:
     """Why there is no ratio where it `_is_blurred`; null where it is not."""
     return pl.when(is_blurred).then(
@@ -647,7 +669,8 @@ def _with_bands(rows: pl.DataFrame, rules: Rules, ratios: Mapping[str, _Sides]) 
     `_of_kind` makes for both, which is taken away.
 
     The parts of an energy are off as its whole is: by the same share for the meter, where that is not known of the part
-    alone, and by the same amount for its steps and for the edges.
+    alone, and by the same amount for its steps and for the edges; but those of one mode have nothing of a silence in
+    which nothing was read, nor of its edges.
     """
     bands: dict[str, pl.Expr] = {}
     for kind in _BOTH:
@@ -663,7 +686,7 @@ def _with_bands(rows: pl.DataFrame, rules: Rules, ratios: Mapping[str, _Sides]) 
     return rows.with_columns(**untold | bands).drop(f"{kind} {what}" for kind in _BOTH for what in _OF_KIND)
 
 
-_OF_KIND = ("error", "fixed", "lacking", "most", "surplus")
+_OF_KIND = ("error", "fixed", "fixed_of_mode", "lacking", "most", "surplus")
 
 
 def _of_kind(kind: str, rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
@@ -683,12 +706,17 @@ def _of_kind(kind: str, rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
     power = pl.when(runs_s > 0).then(whole.abs() / runs_s).otherwise(0.0)
     coverage = pl.col(f"{kind}_coverage")
     edges = pl.when(sampled).then(power**2 * _edges(rows)).fill_null(0.0)
+    of_mode, unobserved = edges, pl.col(f"{kind}_energy_unobserved_kwh").fill_null(0.0).abs()
     for name in EDGE_ERRORS:
         if name.startswith(kind) and name in rows.columns:
             edges += pl.col(name).fill_null(0.0) ** 2
+            # What was counted while nothing was read is never less than what of it may lie beyond an edge.
+            of_mode += (pl.col(name).fill_null(0.0) - unobserved).clip(0) ** 2
+    step = pl.max_horizontal(steps).fill_null(0.0)
     made = {
         "error": pl.when(whole != 0).then(pl.col(f"{kind}_meter_error_kwh") / whole.abs()).fill_null(0.0),
-        "fixed": fixed_deviation(pl.max_horizontal(steps).fill_null(0.0), edges),
+        "fixed": fixed_deviation(step, edges),
+        "fixed_of_mode": fixed_deviation(step, of_mode),
         "lacking": pl.when(coverage > 0).then(1 / coverage - 1).fill_null(0.0),
         "most": pl.min_horizontal(2.0, pl.col(f"{kind}_s") / runs_s).clip(1.0),
         "surplus": power * pl.col("defrost_unmeasured_s") if kind == "thermal" else pl.lit(0.0),
@@ -696,9 +724,9 @@ def _of_kind(kind: str, rows: pl.DataFrame, rules: Rules) -> dict[str, pl.Expr]:
     return {f"{kind} {what}": made[what] for what in _OF_KIND}
 
 
-def _error(kind: str, part: pl.Expr) -> Error:
-    error, fixed, _, most, surplus = (pl.col(f"{kind} {what}") for what in _OF_KIND)
-    return Error(part, part.abs() * error, fixed, _lacking(kind, part), most, surplus)
+def _error(kind: str, part: pl.Expr, of_mode: bool = False) -> Error:
+    error, fixed, fixed_of_mode, _, most, surplus = (pl.col(f"{kind} {what}") for what in _OF_KIND)
+    return Error(part, part.abs() * error, fixed_of_mode if of_mode else fixed, _lacking(kind, part), most, surplus)
 
 
 def _lacking(kind: str, part: pl.Expr) -> pl.Expr:

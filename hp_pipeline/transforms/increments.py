@@ -25,7 +25,8 @@ import polars as pl
 
 REACH: Final = timedelta(hours=6)
 """An increment is spread over no more than this before the reading that shows it, so that a day's figures follow from
-the days beside it: a coarse counter that last moved in the run of the day before tells of today's run."""
+the days beside it: a coarse counter that last moved in the run of the day before tells of today's run. Only one that
+caught up after a freeze (`freezes`) reaches further."""
 
 EXACT: Final = ("outage", "roll_over", "factor")
 """The kinds of increments that say all that was used, whatever else a counter did meanwhile."""
@@ -37,19 +38,30 @@ _STEP, _BY_TIME, _SHARED, _OPEN = range(4)
 of it; or over a silence of which it does not say all, or that is too long to be known of each of its days."""
 
 
-def steps_of(counters: pl.DataFrame) -> pl.DataFrame:
+def steps_of(counters: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
     """Rows of table `counters` of one counter, sorted → `lo`, `hi` (between which it counted), `millijoules`,
     `over_gap`, whether its increment over a gap says all that was used in it (`exact`), or nothing (`lost`); sorted,
-    apart."""
+    apart.
+
+    Args:
+        judged: `end` of increments behind a stand-still that was none, and since when they were `counted_from`; null
+            leaves them out (`freezes`).
+    """
     earliest = pl.col("end").dt.offset_by(f"-{REACH // timedelta(seconds=1)}s")
-    return counters.select(
-        lo=pl.when("over_gap").then("last_unchanged").otherwise(pl.max_horizontal("start", earliest)),
-        hi="end",
-        millijoules=(pl.col("increment") * _MJ_PER_KWH).round().cast(pl.Int64),
-        over_gap="over_gap",
-        exact=pl.col("over_gap") & pl.col("kind").is_in(EXACT).fill_null(False),
-        lost=pl.col("over_gap") & (pl.col("increment") == 0),
-    ).filter(pl.col("lo") < pl.col("hi"))
+    usual = pl.when("over_gap").then("last_unchanged").otherwise(pl.max_horizontal("start", earliest))
+    known = counters.join(judged.with_columns(judged=True), on="end", how="left", maintain_order="left")
+    return (
+        known.filter(pl.col("judged").is_null() | pl.col("counted_from").is_not_null())
+        .select(
+            lo=pl.coalesce("counted_from", usual),
+            hi="end",
+            millijoules=(pl.col("increment") * _MJ_PER_KWH).round().cast(pl.Int64),
+            over_gap="over_gap",
+            exact=pl.col("over_gap") & pl.col("kind").is_in(EXACT).fill_null(False),
+            lost=pl.col("over_gap") & (pl.col("increment") == 0),
+        )
+        .filter(pl.col("lo") < pl.col("hi"))
+    )
 
 
 class Increments:
@@ -108,9 +120,9 @@ class Increments:
         return what
 
     @property
-    def shares(self) -> bool:
-        """Whether the machine tells of any increment how it is spread."""
-        return bool(self._words)
+    def has_silences(self) -> bool:
+        """Whether it counted over any silence."""
+        return bool((self._what != _STEP).any())
 
     def is_open(self, moments: pl.Series) -> pl.Series:
         """Whether the increment in which each moment lies, or the one before it, is left open."""
@@ -126,18 +138,22 @@ class Increments:
         place = self._lo.search_sorted(moments, side="right").cast(pl.Int64) - 1
         return self._what.gather(place.clip(0))
 
-    def open_at(self, moments: pl.Series) -> pl.Series:
-        """Of an increment that the machine tells of, how much lies before each moment within it, or behind it where
-        that is less; 0 at other moments."""
+    def open_at(self, moments: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """Of an increment over a silence, how much lies before each moment within it, or behind it where that is less;
+        0 at other moments. First of those that are spread as the machine tells, then of those spread by time."""
         nothing = pl.zeros(len(moments), dtype=pl.Int64, eager=True)
         if self._lo.is_empty() or moments.is_empty():
-            return nothing
+            return nothing, nothing
         place = self._lo.search_sorted(moments, side="right").cast(pl.Int64) - 1
         inside = place.clip(0)
-        within = (place >= 0) & (moments < self._hi.gather(inside)) & (self._what.gather(inside) == _SHARED)
+        within, what = (place >= 0) & (moments < self._hi.gather(inside)), self._what.gather(inside)
         before = self.until(moments) - self._before.gather(inside)
         lesser = pl.select(pl.min_horizontal(before, self._amounts.gather(inside) - before)).to_series()
-        return pl.select(pl.when(within).then(lesser).otherwise(nothing)).to_series()
+        shared, by_time = (
+            pl.select(pl.when(within & what.is_in(kinds)).then(lesser).otherwise(nothing)).to_series()
+            for kinds in ([_SHARED], [_BY_TIME, _OPEN])
+        )
+        return shared, by_time
 
     def until(self, moments: pl.Series) -> pl.Series:
         """How much was counted up to each moment, mJ, from the first step on."""
@@ -180,7 +196,7 @@ class Weights:
 
     def __init__(self, rows: pl.DataFrame, kind: str, purpose: str | None) -> None:
         weights, unmetered = _weights(rows, kind, purpose)
-        self._sums = [_Sum(rows["start"], rows["span"], weight) for weight in weights]
+        self._sums = [RunningSum(rows["start"], rows["span"], weight) for weight in weights]
         self.time = len(weights)
         self._unmetered = {
             number: (rows["start"].filter(blind), rows["end"].filter(blind)) for number, blind in unmetered.items()
@@ -234,7 +250,7 @@ class MachinesWord:
             told = pl.when(pl.col("mode") == purpose).then(told).when(pl.col("mode").is_not_null()).then(told * 0)
         heard = pl.when(told.is_not_null()).then("span").otherwise(0)
         sums = rows.select("start", "span", told=told.fill_null(0).cast(pl.Int64), heard=heard.cast(pl.Int64))
-        self._told, self._heard = (_Sum(sums["start"], sums["span"], sums[name]) for name in ("told", "heard"))
+        self._told, self._heard = (RunningSum(sums["start"], sums["span"], sums[name]) for name in ("told", "heard"))
 
     def amounts(self, lo: pl.Series, hi: pl.Series) -> pl.Series:
         """What it tells of within each stretch, mJ."""
@@ -252,7 +268,7 @@ class MachinesWord:
         return (amount * whole + unheard) / (hi - lo).dt.total_microseconds()
 
 
-class _Sum:
+class RunningSum:
     """The running sum of an amount over stretches that are sorted and apart; it rests between them."""
 
     def __init__(self, starts: pl.Series, span: pl.Series, amounts: pl.Series) -> None:

@@ -7,8 +7,8 @@ Bands hold the truth in 95 of 100 cases. Parts that have nothing to do with each
 - quantisation: an energy that is the difference of two readings of a counter with steps of r has r / √6;
 - sampling: an edge that is seen up to dt late is off by P · dt / √3 in the mean square, P being the power while
   running; that the edge at the other end is late, too, makes up for it only where the power there is the same;
-- edges within a silence of a meter: what of its counter's increment lies before one, only the machine says; the lesser
-  of what lies before and behind it is off by up to the permissible error of that word (/ √3);
+- edges within a silence of a counter: what of its increment lies before one, only the machine says, or nobody; the
+  lesser of what lies before and behind it is off by up to the permissible error of that word, or all of it (/ √3);
 - defrosts: where nothing shows what they take from the water, the lower end lacks as much as is given in that time;
 - coverage: energy of the time in which nothing is known is not in the figure; the band's upper end has it, at up to
   twice the mean power of the time known, or at that of the running machine where it is less.

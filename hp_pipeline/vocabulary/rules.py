@@ -22,6 +22,8 @@ class Rules:
         minimum_electrical_energy_kwh: below this electricity a COP is not shown.
         minimum_coverage: below this share of time with known electricity and heat a COP is not shown.
         maximum_coverage_mismatch: when the shares for electricity and for heat differ by more, a COP is not shown.
+        maximum_unplaced_share: when a silence goes on beyond a row, and more of its electricity or heat than this was
+            counted over silences, a COP is not shown: how much of it was used within the row, nobody saw.
         maximum_cop: no heat pump gives more heat than this for its electricity, whatever its temperatures.
         compressor_power_w: electrical power above which the compressor is taken to run, where nothing tells it.
         minimum_off: a compressor that rests for less before it starts again is worn.
@@ -49,6 +51,7 @@ class Rules:
     minimum_electrical_energy_kwh: float = 0.05
     minimum_coverage: float = 0.5
     maximum_coverage_mismatch: float = 0.05
+    maximum_unplaced_share: float = 0.5
     maximum_cop: float = 20.0
     compressor_power_w: float = 150.0
     minimum_off: timedelta = timedelta(minutes=5)

@@ -65,11 +65,12 @@ def read_through(ticks: Sequence[dict[str, Any]], until: datetime = END, since: 
         for number in range(-1, (until - DAY).days + 1):
             day = DAY + timedelta(days=number)
             time = min(day + timedelta(days=1), until)
+            moved = [one["end"] for one in ticks if one["source"] == source and one["signal"] == signal]
+            last = max((end for end in moved if end <= time), default=since)
             if source == "meter":
-                read = [one["end"] for one in ticks if one["source"] == source and one["signal"] == signal]
-                time = max((end for end in read if end <= time), default=since)
+                time = last
             rows.append(
-                {"source": source, "signal": signal, "point": point, "precedence": precedence, "since": since,
+                {"source": source, "signal": signal, "point": point, "precedence": precedence, "since": last,
                  "time": time, "day": day.date()}
             )  # fmt: skip
     days = pl.DataFrame({"day": [row["day"] for row in rows]}, schema={"day": pl.Date()})
@@ -82,6 +83,7 @@ def energies(
     states: pl.DataFrame | None = None,
     net_counters: Sequence[str] = (),
     signals: Sequence[str] | None = None,
+    step_kwh: float = 0.01,
 ) -> Energies:
     """Of a house whose profiles tell `signals`, else the counters that there are."""
     defrosts = [name for name in ("defrost",) if name in rows.columns]
@@ -95,7 +97,8 @@ def energies(
         signals or read.filter((pl.col("precedence") < 0) == of_meters)["signal"].to_list()
         for of_meters in (False, True)
     )
-    return Energies(conform(rows, "frames"), modes, counters, stood, net_counters, own, metered)
+    steps = {kind: {METER_COUNTER: step_kwh, DEVICE_COUNTER: step_kwh} for kind in ("electrical", "thermal")}
+    return Energies(conform(rows, "frames"), modes, counters, stood, net_counters, own, metered, steps_kwh=steps)
 
 
 def silent(found: Energies, start: datetime = DAY, end: datetime = END) -> pl.DataFrame:
@@ -308,7 +311,7 @@ def test_where_no_counter_is_read_it_is_the_integral() -> None:
 
 
 def test_a_step_after_weeks_reaches_back_only_so_far() -> None:
-    states: list[State] = [("heating", True, 4000.0, True)] * (48 * 12)
+    states: list[State] = [("heating", True, None, True)] * (48 * 12)
     end = DAY + timedelta(hours=40)
     found = energies(frames_of(states), [tick(DAY - timedelta(days=20), end, 5.0)]).of_frames()
     told = found.filter(pl.col("thermal_counter") > 0)["start"]
@@ -378,8 +381,26 @@ def test_what_of_a_meters_silence_may_be_on_the_wrong_side_is_told_of_its_edges_
     begins = [round(kwh * MJ) for kwh in (0, 0, 0.6, 0.3, 0.3, 0)]
     assert frames["thermal_open_begin"].to_list() == begins
     assert frames["thermal_open_end"].to_list() == [*begins[1:], 0]
+    assert frames["thermal_by_time_begin"].sum() == 0
     unshared = energies(told_by_machine([UNTOLD] * 3), [gap(0, 15, 1.2)]).of_frames()
-    assert unshared["thermal_open_begin"].sum() == 0, "by time alone, as any step of a counter"
+    assert unshared["thermal_open_begin"].sum() == 0
+    begins = [round(kwh * MJ) for kwh in (0, 0.4, 0.4)]
+    assert unshared["thermal_by_time_begin"].to_list() == begins, "spread by time alone: all of it may be wrong"
+    assert unshared["thermal_by_time_end"].to_list() == [*begins[1:], 0]
+
+
+def test_what_a_machine_counted_over_a_silence_is_spread_by_time_too() -> None:
+    found = energies(told_by_machine([UNTOLD] * 3), [tick(at(0), at(15), 1.2, over_gap=True, kind="outage")])
+    begins = [round(kwh * MJ) for kwh in (0, 0.4, 0.4)]
+    assert found.of_frames()["thermal_by_time_begin"].to_list() == begins
+
+
+def test_what_is_by_time_is_open_only_where_it_is_what_counts() -> None:
+    """Of a silence that is left open, another way tells first: its edges are its own."""
+    long = gap(0, 15, 1.2, kind="reset")
+    found = energies(told_by_machine([RAN] * 3), [long]).of_frames()
+    assert not any(bits & BITS[METER_COUNTER] for bits in found["thermal_way"])
+    assert found.select(pl.col("^thermal_(open|by_time)_.*$").sum()).row(0) == (0, 0, 0, 0)
 
 
 def test_the_machines_counter_comes_before_its_power_as_to_when() -> None:
@@ -667,7 +688,9 @@ def counter_of(
         read = [one for one in reads if one < 288 * (number + 1)]
         if read:
             day = (DAY + timedelta(days=number)).date()
-            moments = {"since": at(5 * reads[0]), "time": at(5 * read[-1]), "day": day}
+            time = at(5 * read[-1])
+            since_then = max((one["end"] for one in ticks if one["end"] <= time), default=at(5 * reads[0]))
+            moments = {"since": since_then, "time": time, "day": day}
             stood.append({**who, "point": who["signal"], **moments})
     return ticks, stood
 
@@ -720,7 +743,7 @@ def test_of_two_counters_of_the_same_each_with_silences_of_its_own_the_first_has
     """To the millijoule what the first counted, and so never more than was given, whatever the second counted over its
     silences meanwhile."""
     truth, rows, ticks, stood = history
-    found = energies(rows, ticks, states_of(stood))
+    found = energies(rows, ticks, states_of(stood), step_kwh=20.0)
     frames, hidden = found.of_frames()[:-1], silent(found)
     first = min(stood, key=lambda one: (one["precedence"], one["signal"] != TOTAL))
     own = [one for one in ticks if all(one[name] == first[name] for name in ("source", "signal", "precedence"))]
@@ -773,6 +796,7 @@ def assert_alone_as_among_many(
     own = pl.col("start") >= start, pl.col("start") < end
     assert alone.of_frames().filter(*own).equals(whole.of_frames().filter(*own))
     assert silent(alone, start, end).equals(silent(whole, start, end))
+    assert alone.freezes("hp").filter(*own).equals(whole.freezes("hp").filter(*own))
 
 
 @settings(max_examples=20, deadline=None)

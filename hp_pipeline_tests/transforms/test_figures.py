@@ -277,7 +277,8 @@ def hour_of_minutes(
             **{f"{kind}_{what}": pl.Series([None] * 60, dtype=pl.Int64)
                for kind in of_kind for what in ("counter", "residual")},
             **{f"{kind}_way": pl.Series([BITS[DEVICE_POWER]] * 60) for kind in of_kind},
-            **{f"{kind}_open_{edge}": pl.Series([0] * 60) for kind in of_kind for edge in ("begin", "end")},
+            **{f"{kind}_{how}_{edge}": pl.Series([0] * 60)
+               for kind in of_kind for how in ("open", "by_time") for edge in ("begin", "end")},
             "thermal_taken": pl.Series([0] * 60),
             **{consumer: pl.Series([None] * 60, dtype=pl.Int64) for consumer in KINDS[2:]},
             "backup": millijoules(dict.fromkeys(set(minutes) - {"standby"}, backup_kw)),

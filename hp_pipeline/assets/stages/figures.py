@@ -21,14 +21,15 @@ _COUNTERS, _STATES = "counters", "counter_states"
 
 
 class FiguresStage(Stage):
-    """`frames`, `operation`, `counters` → `segments`, `hourly` and others: sums that all else is merged from.
+    """`frames`, `operation`, `counters` → `segments`, `hourly` and others: sums that all else is merged from; and which
+    counters stood still although the machine ran.
 
     Where there are counters of energy, a day is made from the days beside it too: an increment is spread over what ran
     since the one before it. Days of a silence over which a counter counted have hours as well, of that energy alone.
     """
 
-    tables = ("segments", "hourly", "quarter_hourly", "heat_by_temperature")
-    version = 10
+    tables = ("segments", "hourly", "quarter_hourly", "heat_by_temperature", "counter_freezes")
+    version = 11
 
     def __init__(self, plant: Plant, listing: Listing | None = None) -> None:
         super().__init__(plant, listing)
@@ -96,8 +97,12 @@ class FiguresStage(Stage):
     def _days_beside(self, keys: Sequence[str]) -> list[str]:
         """The days whose frames are needed for neighbouring days."""
         days = {day for key in keys for day in self._days(key)}
-        beside = {shifted(keys[0], -1), shifted(keys[-1], 1)} if self._counts else set()
-        return sorted(days | beside)
+        return sorted(days | set(self._around(keys) if self._counts else ()))
+
+    def _around(self, keys: Sequence[str]) -> list[str]:
+        """Neighbouring days with the days beside them: what a counter is worth on one follows from these."""
+        last = self._days(keys[-1])[-1]
+        return sorted({shifted(keys[0], -1), *keys, last, shifted(last, 1)})
 
     def _counter_days(self, keys: Sequence[str]) -> list[str]:
         """The days whose increments reach into neighbouring days, and the day before, whose tell of a silence over
@@ -105,14 +110,14 @@ class FiguresStage(Stage):
         if not self._counts:
             return []
         behind = self._behind_silence(keys[-1])
-        return sorted({shifted(keys[0], -1), *keys, shifted(keys[-1], 1), *([behind] if behind else [])})
+        return sorted({*self._around(keys), *([behind] if behind else [])})
 
     def inputs(self, key: str) -> Iterable[tuple[str, str]]:
         tables = ("frames", "operation", *(["sensor_offsets"] if self._zeroes else []))
         yield from ((self.asset(table), day) for day in self._days_beside([key]) for table in tables)
         yield from ((self.asset(_COUNTERS), day) for day in self._counter_days([key]))
         if self._counts:
-            yield from ((self.asset(_STATES), shifted(key, days)) for days in (-1, 0, 1))
+            yield from ((self.asset(_STATES), day) for day in self._around([key]))
 
     def shape(self, key: str) -> str:
         apart = [sorted(counted_apart(mappings)) for mappings in (self.plant.own_mappings, self.plant.meter_mappings)]
@@ -138,14 +143,16 @@ class FiguresStage(Stage):
         if self.plant.reckoned:
             seen = reckoned.with_heat(seen, modes, self.plant.reckoned, self.plant.rules)
         metering = self.plant.rules.metering
+        counted = self._counted(keys)
         energies = energy.Energies(
             seen,
             modes,
-            *self._counted(keys),
+            *counted,
             metering.net_counters,
             self.plant.own_mappings,
             self.plant.meter_mappings,
             metering.added,
+            metering.quanta_kwh,
         )
         zone, own = self.plant.time_zone, self.plant.id
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
@@ -165,6 +172,7 @@ class FiguresStage(Stage):
             "heat_by_temperature": by_day(
                 efficiency.sums_of(seen.filter(within), modes, of_frames, zone, self.plant.rules.metering), keys
             ),
+            "counter_freezes": by_day(energies.freezes(own), keys),
         }
 
     def _counted(self, keys: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -175,7 +183,7 @@ class FiguresStage(Stage):
         asset = self.asset(_STATES)
         stood = [
             conform(rows, _STATES).with_columns(day=pl.lit(day_of(day)))
-            for day in (shifted(keys[0], -1), *keys, shifted(keys[-1], 1))
+            for day in self._around(keys)
             if (rows := self.lake.read(asset, [day])) is not None
         ]
         none = conform(None, _STATES).with_columns(day=pl.lit(None, pl.Date))

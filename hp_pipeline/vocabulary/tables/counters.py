@@ -42,6 +42,14 @@ LEDGER_KINDS = {
 }
 """What was made of readings that are not those of a counter that only counts up."""
 
+UNKNOWN, CAUGHT_UP = "unknown", "caught_up"
+
+FREEZE_VERDICTS = {
+    UNKNOWN: "what it counted meanwhile is not known: other ways tell of the energy",
+    CAUGHT_UP: "what it moved by at last is what was used meanwhile: it is spread over that time by the power",
+}
+"""What is made of a counter that stood still although the machine ran."""
+
 _COUNTER = (
     HEAT_PUMP,
     Column("source", "VARCHAR", None, "Source that was read"),
@@ -130,6 +138,21 @@ def counter_tables() -> tuple[Table, ...]:
                 ),
                 Column("note", "VARCHAR", None, "The same in words"),
                 PROVISIONAL,
+            ),
+        ),
+        Table(
+            "counter_freezes",
+            "Counters that stood still although the machine ran (a freeze): one row for each UTC day of it. Made with "
+            "the figures, for only a power beside the counter shows it",
+            (
+                *_COUNTER,
+                Column("start", TIME, None, "Begin of the part of the day in which it stood still (UTC)"),
+                Column("end", TIME, None, "End of that part (UTC)"),
+                Column("since", TIME, None, "Since when it has shown the same number, on whatever day that was (UTC)"),
+                Column("moved", TIME, None, "When it moved again (UTC); null where not by the end of the next day"),
+                Column("verdict", "VARCHAR", None, _words(FREEZE_VERDICTS)),
+                Column("told_kwh", "DOUBLE", "kWh", "What the power tells of the energy from `start` to `end`"),
+                Column("increment_kwh", "DOUBLE", "kWh", "What it moved by then"),
             ),
         ),
         Table(

@@ -125,8 +125,8 @@ EDGE_ERROR_COLUMNS = tuple(
         f"{kind}_{edge}_error_kwh",
         "DOUBLE",
         "kWh",
-        f"{what} that may belong to the other side of the row's {edge}: it lies in a silence of the meter, of which "
-        "the machine alone says when. Not a sum: added rows have that of the "
+        f"{what} that may belong to the other side of the row's {edge}: it lies in a silence, of which the counter "
+        "says how much, and the machine or nobody when. Not a sum: added rows have that of the "
         + ("first" if edge == "begin" else "last"),
     )
     for kind, what in (("electrical", "Electricity"), ("thermal", "Heat"))

@@ -84,8 +84,9 @@ _DEFROSTS = "defrost_(monthly|seasonal)"
 _EFFICIENCY = "efficiency|efficiency_seasonal|temperature_bins"
 
 _AS_COP = (
-    "`cop_reason` names a lack of data, or a use whose heat is above Carnot; or of what is left there is less than "
-    "`minimum_electrical_energy_kwh`, no heat, or more than Carnot allows (`electrical_energy_least_kwh`)"
+    "`cop_reason` names a lack of data, that it is mostly counted over a silence that goes on beyond the row, or a use "
+    "whose heat is above Carnot; or of what is left there is less than `minimum_electrical_energy_kwh`, no heat, or "
+    "more than Carnot allows (`electrical_energy_least_kwh`)"
 )
 _AS_USE = (
     "`cop_uses_reason` names it; or of what is left there is less than `minimum_electrical_energy_kwh`, no heat, or "
@@ -261,7 +262,7 @@ MEANINGS: Final = (
     Meaning(
         "(electrical|thermal)_energy_(low|high)_kwh", _FIGURES, "coverage",
         method="energy ∓ 1.96 standard deviations: permissible error (`{0}_meter_error_kwh` ÷ √3), counter's step "
-        "(÷ √6), edges between readings and in a silence of the meter (`{0}_begin_error_kwh`, `{0}_end_error_kwh`, "
+        "(÷ √6), edges between readings and in a silence of the counter (`{0}_begin_error_kwh`, `{0}_end_error_kwh`, "
         "÷ √3), as squares; the upper end also holds what the time without readings may have "
         "had (up to twice its share), the lower lacks what unmeasured defrosts may have taken",
         null_when="the energy is not known",
@@ -270,8 +271,9 @@ MEANINGS: Final = (
         "(cop|cop_(?:heating|dhw|without_standby|gross|with_immersion)|spf_h[1-4])_(low|high)", _FIGURES, "coverage",
         method="relative deviations of heat and electricity added as squares, × 1.96, and half of what lacks; of a "
         "part of an energy the meter's error is the same share (of heat: of that of its own mode), and that of steps "
-        "and edges the same amount; where a consumer is added or taken off the main meter is off by as many kWh as "
-        "before, and the consumer's meter by its class (`meters:` in the settings, else 10 %) on both sides at once; "
+        "and edges the same amount (edges in time without readings are in no mode); where a consumer is added or taken "
+        "off the main meter is off by as many kWh as before, and the consumer's meter by its class (`meters:` in the "
+        "settings, else 10 %) on both sides at once; "
         "its upper end is not above Carnot",
         null_when="there is no `{0}`",
     ),
@@ -283,8 +285,9 @@ MEANINGS: Final = (
     ),
     Meaning(
         "(electrical|thermal)_(begin|end)_error_kwh", _FIGURES, "coverage",
-        method="of what a meter's counter counted over the silence in which the {1} lies, the lesser of what is before "
-        "and what is behind it, × the permissible error of the way that says when; 0 where it lies in none",
+        method="of what a counter counted over the silence in which the {1} lies, the lesser of what is before and "
+        "what is behind it; × the permissible error of the way that says when, whole where it is spread by time; 0 "
+        "where it lies in none",
         null_when="nothing is known of the energy",
     ),
     Meaning("edge_uncertainty_s2", _FIGURES, "coverage", null_when="no cycle begins in the row"),
