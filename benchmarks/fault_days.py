@@ -1,4 +1,5 @@
-"""What each fault costs, protocol by protocol: a fortnight in which something else goes wrong every local day.
+"""What each fault costs, protocol by protocol and pace by pace: a fortnight in which something else goes wrong every
+local day.
 
 Between the days with faults lie some without, and the day on which summer time begins. What is asked of each day: its
 heat, electricity and COP within what a day without faults may be off by, and within what nobody saw where something
@@ -51,10 +52,15 @@ FIRST: Final = datetime(2024, 3, 17, 23, tzinfo=UTC)
 """Local midnight of the first day; day 13 is the one on which summer time begins (31 March, 23 hours)."""
 SETTLING: Final = timedelta(days=3)
 DAYS: Final = 18
-PACE: Final = timedelta(minutes=5)
+SELDOM: Final = timedelta(minutes=5)
+OFTEN: Final = timedelta(seconds=30)
 COUNTED: Final = "^(electrical|thermal)_energy_"
 """The counters that are looked at: that of a backup heater rests for days, so that whatever it then shows it can have
 counted."""
+
+
+Done = Callable[[datetime, timedelta], Sequence[Event]]
+"""What is done to a device from a moment on, where it is polled at a pace."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class FaultDay:
         fault: in words.
         day: number of the local day.
         hour: when it begins, hours after its midnight.
-        events: what is done to the devices, by source, a function of the moment.
+        events: what is done to the devices, by source.
         trouble: what happens to the counters of the house.
         ledger: kinds of the ledger that have to be found on this day, each on every counter that counts then; with ?
             behind those that may be, and need not.
@@ -76,7 +82,7 @@ class FaultDay:
     fault: str
     day: int
     hour: float = 10.0
-    events: Mapping[str, Callable[[datetime], Sequence[Event]]] = field(default_factory=dict)
+    events: Mapping[str, Done] = field(default_factory=dict)
     trouble: tuple[CounterTrouble, float] | None = None
     ledger: frozenset[str] = frozenset()
     unseen_h: float = 0.0
@@ -129,7 +135,7 @@ METERED: Final = Way(
         "mqtt": Device(
             "mqtt",
             "espaltherma_mqtt",
-            PACE,
+            SELDOM,
             partial(published, make=Metered, topic="espaltherma/ATTR"),
             MQTT,
             {
@@ -141,7 +147,7 @@ METERED: Final = Way(
         )
     },
     ESPALTHERMA_GOALS,
-    PACE,
+    SELDOM,
     replace(BUDGETS["espaltherma"], thermal_step_kwh=0.01, electrical_step_kwh=0.01),
     heat=GROSS,
 )  # fmt: skip
@@ -151,21 +157,24 @@ METERED: Final = Way(
 
 
 def _made(
-    source: str, name: str, times: int = 1, value: float = 0.0, then: tuple[str, int] | None = None
-) -> dict[str, Callable[[datetime], list[Event]]]:
-    """A fault of a device so many times, and two hours later perhaps another one."""
+    source: str, name: str, minutes: float = 5, value: float = 0.0, then: tuple[str, float] | None = None
+) -> dict[str, Done]:
+    """A fault of a device at each poll for a while, and two hours later perhaps another one."""
 
-    def events(moment: datetime) -> list[Event]:
-        first = fault(0.0, source, name, moment, times=times, value=value)
-        return [first] if then is None else [first, fault(2.0, source, then[0], moment, times=then[1])]
+    def events(moment: datetime, pace: timedelta) -> list[Event]:
+        faults = [(0.0, name, minutes), *([] if then is None else [(2.0, *then)])]
+        return [
+            fault(hour, source, what, moment, times=max(1, round(timedelta(minutes=lasts) / pace)), value=value)
+            for hour, what, lasts in faults
+        ]
 
     return {source: events}
 
 
-def _away(source: str, minutes: float) -> dict[str, Callable[[datetime], list[Event]]]:
+def _away(source: str, minutes: float) -> dict[str, Done]:
     """A device that cannot be reached for a while."""
 
-    def gone(served: Served) -> None:
+    def gone(served: Served, *, pace: timedelta) -> None:
         server = served.server
         if isinstance(server, ViessmannCloudServer):
             server.stop()
@@ -174,7 +183,7 @@ def _away(source: str, minutes: float) -> dict[str, Callable[[datetime], list[Ev
         elif isinstance(server, SimulatedModbus):
             served.doing.append(asyncio.ensure_future(server.refuse()))
         elif isinstance(server, Publisher):
-            server.faults.inject("stall", times=round(timedelta(minutes=minutes) / PACE))
+            server.faults.inject("stall", times=round(timedelta(minutes=minutes) / pace))
 
     def back(served: Served) -> None:
         server = served.server
@@ -186,11 +195,14 @@ def _away(source: str, minutes: float) -> dict[str, Callable[[datetime], list[Ev
             served.doing.append(asyncio.ensure_future(server.accept()))
 
     return {
-        source: lambda moment: [Event(moment, source, gone), Event(moment + timedelta(minutes=minutes), source, back)]
+        source: lambda moment, pace: [
+            Event(moment, source, partial(gone, pace=pace)),
+            Event(moment + timedelta(minutes=minutes), source, back),
+        ]
     }
 
 
-def _registers(addresses: Sequence[int], minutes: float) -> dict[str, Callable[[datetime], list[Event]]]:
+def _registers(addresses: Sequence[int], minutes: float) -> dict[str, Done]:
     """Registers of an ISG that say 0x8000 for a while."""
 
     def change(served: Served, *, gone: bool) -> None:
@@ -200,14 +212,14 @@ def _registers(addresses: Sequence[int], minutes: float) -> dict[str, Callable[[
         device.missing = frozenset(kept | set(addresses) if gone else kept - set(addresses))
 
     return {
-        "isg": lambda moment: [
+        "isg": lambda moment, pace: [
             Event(moment, "isg", partial(change, gone=True)),
             Event(moment + timedelta(minutes=minutes), "isg", partial(change, gone=False)),
         ]
     }
 
 
-def _isg_reset(moment: datetime) -> list[Event]:
+def _isg_reset(moment: datetime, pace: timedelta) -> list[Event]:
     def reset(served: Served) -> None:
         assert isinstance(served.device, StiebelIsg)
         served.device.resets.append(served.clock.now())
@@ -215,7 +227,7 @@ def _isg_reset(moment: datetime) -> list[Event]:
     return [Event(moment, "isg", reset)]
 
 
-def _labels(labels: Sequence[str], minutes: float) -> dict[str, Callable[[datetime], list[Event]]]:
+def _labels(labels: Sequence[str], minutes: float) -> dict[str, Done]:
     """Labels that are not sent for a while."""
 
     def change(served: Served, *, gone: bool) -> None:
@@ -223,7 +235,7 @@ def _labels(labels: Sequence[str], minutes: float) -> dict[str, Callable[[dateti
         served.device.silent = set(labels) if gone else set()
 
     return {
-        "mqtt": lambda moment: [
+        "mqtt": lambda moment, pace: [
             Event(moment, "mqtt", partial(change, gone=True)),
             Event(moment + timedelta(minutes=minutes), "mqtt", partial(change, gone=False)),
         ]
@@ -253,10 +265,15 @@ _NONE: Final = tuple(FaultDay(f"none, day {day}", day) for day in (2, 16))
 LUXTRONIK_DAYS: Final = (
     *_counters(),
     FaultDay("outage, 40 min", 8, events=_away("luxtronik", 40), ledger=frozenset({"outage?"})),
-    FaultDay("device clock off by 1 h", 9, events=_made("luxtronik", "clock_offset", 24, 3600.0)),
-    FaultDay("missing fields, 1 h", 10, events=_made("luxtronik", "fewer_values", 12), ledger=frozenset({"outage?"})),
-    FaultDay("sentinel of sensors", 11, events=_made("luxtronik", "sentinel", 4)),
-    FaultDay("garbage, busy", 12, events=_made("luxtronik", "garbage", 3, 3004.0, then=("busy", 4))),
+    FaultDay("device clock off by 1 h", 9, events=_made("luxtronik", "clock_offset", 120, 3600.0)),
+    FaultDay("missing fields, 1 h", 10, events=_made("luxtronik", "fewer_values", 60), ledger=frozenset({"outage?"})),
+    FaultDay("sentinel of sensors", 11, events=_made("luxtronik", "sentinel", 20)),
+    FaultDay(
+        "garbage, busy",
+        12,
+        events=_made("luxtronik", "garbage", 15, 3004.0, then=("busy", 20)),
+        ledger=frozenset({"outage?"}),
+    ),
     _DST,
     *_NONE,
 )
@@ -265,9 +282,9 @@ MODBUS_DAYS: Final = (
     FaultDay("sentinel of counters, 0x8000", 4, events=_registers([*range(3500, 3516)], 20)),
     FaultDay("counter reset", 15, events={"isg": _isg_reset}, ledger=frozenset({"reset"}), of=ALL),
     FaultDay("outage, 40 min", 8, events=_away("isg", 40), ledger=frozenset({"outage?"})),
-    FaultDay("sentinel of everything, 0x8000", 9, events=_made("isg", "sentinel", 12)),
+    FaultDay("sentinel of everything, 0x8000", 9, events=_made("isg", "sentinel", 60)),
     FaultDay("missing fields, 1 h", 10, events=_registers([541, 542, 547, 3510, 3511, 3512], 60)),
-    FaultDay("garbage, busy", 12, events=_made("isg", "garbage", 3, then=("busy", 4))),
+    FaultDay("garbage, busy", 12, events=_made("isg", "garbage", 15, then=("busy", 20)), ledger=frozenset({"outage?"})),
     _DST,
     *_NONE,
 )
@@ -277,12 +294,12 @@ VIESSMANN_DAYS: Final = (
     FaultDay(
         "device clock off by 1 h",
         9,
-        events=_made("vicare", "clock_offset", 6) | _made("shelly", "clock_offset", 6, 3600.0),
+        events=_made("vicare", "clock_offset", 30) | _made("shelly", "clock_offset", 30, 3600.0),
     ),
-    FaultDay("missing fields, 30 min", 10, events=_made("vicare", "odd_values", 6) | _made("shelly", "starting", 6)),
-    FaultDay("duplicates and out of order", 11, events=_made("vicare", "duplicate", 3, then=("out_of_order", 3))),
-    FaultDay("stale cloud, 1 h", 12, events=_made("vicare", "frozen", 12)),
-    FaultDay("429 and quota", 14, events=_made("vicare", "rate_limit", 1), ledger=frozenset({"outage?"})),
+    FaultDay("missing fields, 30 min", 10, events=_made("vicare", "odd_values", 30) | _made("shelly", "starting", 30)),
+    FaultDay("duplicates and out of order", 11, events=_made("vicare", "duplicate", 15, then=("out_of_order", 15))),
+    FaultDay("stale cloud, 1 h", 12, events=_made("vicare", "frozen", 60)),
+    FaultDay("429 and quota", 14, events=_made("vicare", "rate_limit", 5), ledger=frozenset({"outage?"})),
     _DST,
     *_NONE,
 )  # fmt: skip
@@ -294,18 +311,22 @@ MQTT_DAYS: Final = (
         10,
         events=_labels(["Electricity meter (kWh)", "Heat meter (kWh)", "Flow sensor (l/min)"], 60),
     ),
-    FaultDay("duplicates", 11, events=_made("mqtt", "duplicate", 12)),
-    FaultDay("out of order", 12, events=_made("mqtt", "out_of_order", 12)),
-    FaultDay("garbage", 14, events=_made("mqtt", "garbage", 4)),
+    FaultDay("duplicates", 11, events=_made("mqtt", "duplicate", 60)),
+    FaultDay("out of order", 12, events=_made("mqtt", "out_of_order", 60)),
+    FaultDay("garbage", 14, events=_made("mqtt", "garbage", 20)),
     _DST,
     *_NONE,
 )  # fmt: skip
 FORTNIGHTS: Final[Mapping[str, tuple[Way, Sequence[FaultDay]]]] = {
-    "Luxtronik": (LUXTRONIK.polled_every(PACE), LUXTRONIK_DAYS),
-    "Modbus (ISG)": (ISG_ALONE.polled_every(PACE), MODBUS_DAYS),
-    "Viessmann + Shelly": (VIESSMANN.polled_every(PACE, only="shelly"), VIESSMANN_DAYS),
-    "MQTT": (METERED, MQTT_DAYS),
+    "Luxtronik": (LUXTRONIK.polled_every(SELDOM), LUXTRONIK_DAYS),
+    "Luxtronik, every 30 s": (LUXTRONIK.polled_every(OFTEN), LUXTRONIK_DAYS),
+    "Modbus (ISG)": (ISG_ALONE.polled_every(SELDOM), MODBUS_DAYS),
+    "Modbus (ISG), every 30 s": (ISG_ALONE.polled_every(OFTEN), MODBUS_DAYS),
+    "Viessmann + Shelly": (VIESSMANN.polled_every(SELDOM, only="shelly"), VIESSMANN_DAYS),
+    "MQTT": (METERED.polled_every(SELDOM), MQTT_DAYS),
+    "MQTT, every 30 s": (METERED.polled_every(OFTEN), MQTT_DAYS),
 }
+"""Every 5 min where nothing else is said: the quota of Viessmann's cloud allows no more."""
 
 
 @dataclass(frozen=True)
@@ -417,7 +438,7 @@ def suffer(protocol: str, only: Sequence[FaultDay] | None = None) -> Suffered:
         for day in sorted(days, key=lambda day: day.day)
         if day.trouble is not None
     ]
-    events = [event for day in days for made in day.events.values() for event in made(day.moment)]
+    events = [event for day in days for done in day.events.values() for event in done(day.moment, way.slowest)]
     return Suffered(protocol, days, walk(way, run, events, TroubledHouse(run, troubles)))
 
 
@@ -479,7 +500,7 @@ def table(report: Report) -> str:
     for (protocol, fault_name), told in days.items():
         met = all(line.is_met is not False for line in told.values())
         heat, electricity, ledger = (told[name] for name in ("heat", "electricity", "ledger"))
-        cop = shown(told["COP"].value) if "COP" in told else "null"
+        cop = f"{shown(told['COP'].value)} {told['COP'].target}" if "COP" in told else "null"
         cells = [
             protocol,
             fault_name,

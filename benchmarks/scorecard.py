@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import fault_days
 from benchmarks.report import Line, Report, machine, shown
 
 SEEN: Final = Path(__file__).resolve().parent / "seen.json"
@@ -99,6 +100,16 @@ GOALS: Final[Mapping[str, Sequence[Goal]]] = {
         *_accuracy(60),
         *_metered(60),
         Goal("JAZ of 60 days", "%", "accuracy", "60 days · JAZ", at_most=0.1),
+        *(
+            Goal(
+                f"Solar heating, a week, every {interval} s: gates met",
+                "%",
+                "accuracy",
+                f"solar week, every {interval} s · *",
+                at_least=100,
+            )
+            for interval in (60, 300)
+        ),
     ),
     "Bands around the figures of a day": tuple(
         Goal(f"{figure}: days held by the band of 95 %", "%", "calibration", f"{figure}: days held at 95%", at_least=95)
@@ -117,8 +128,8 @@ GOALS: Final[Mapping[str, Sequence[Goal]]] = {
         )
     ),
     "A fault a day, protocol by protocol": tuple(
-        Goal(f"{protocol}: gates met", "%", "whole_way", f"Faults of {protocol} *", at_least=100)
-        for protocol in ("Luxtronik", "Modbus (ISG)", "Viessmann + Shelly", "MQTT")
+        Goal(f"{protocol}: gates met", "%", "whole_way", f"Faults of {protocol} · *", at_least=100)
+        for protocol in fault_days.FORTNIGHTS
     ),
     "Speed": (
         Goal("A year at 30 s, from readings to all tables", "s", "year", "all tables", at_most=3),

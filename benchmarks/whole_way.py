@@ -538,7 +538,7 @@ The figure and its gate; **bold** where it is missed.
 {reasons}
 ## Faults
 
-A fortnight for each protocol, polled every {pace}, in which something else goes wrong each local day: how
+A fortnight for each protocol, polled every 5 min and every 30 s, in which something else goes wrong each local day: how
 far the day's heat and electricity are off (kWh), and as far as they may be: the gate of a day without faults and a step
 of each counter, and for resets what was counted between the last reading and the reset, which nobody saw. COP in % of
 the truth. In the ledger stand what was made of the counters' readings. What a protocol does not know is left out.
@@ -561,7 +561,6 @@ def write(report: Report) -> Path:
         matrix=matrix(report),
         missed=missed(report),
         reasons=_REASONS,
-        pace=f"{fault_days.PACE.total_seconds() / 60:g} min",
         faults=fault_days.table(report),
         notes="\n".join(report.notes),
     )

@@ -52,6 +52,9 @@ class SensorModel:
     temperature_step_k: float = 0.1
     flow_step_l_per_min: float = 0.1
     power_step_w: float = 1.0
+    rest_noise_w: float = 0.35
+    """Noise (standard deviation) of the immersion heater's meter: at rest it shows 2 or 3 W, another number every few
+    minutes, as the recordings do."""
     power: PowerReport = PowerReport.HELD
     pair_offset_sd_k: float = 0.0
     """Spread of the offset between flow and return sensor (0.15 K is common)."""
@@ -244,6 +247,8 @@ def observe(run: Trajectory, model: SensorModel | None = None, seed: int = 11) -
         "electrical_power": _mean_power(run.electrical_kw, run.step_s, first_s, last_s),
         "immersion_heater_power": _mean_power(run.immersion_kw, run.step_s, first_s, last_s),
     }
+    noise = np.random.default_rng((seed, 304)).normal(0.0, model.rest_noise_w, len(meter_s))
+    true["immersion_heater_power"] = np.clip(true["immersion_heater_power"] + noise, 0.0, None)
     points = NUMBER_POINTS
     if model.counter_step_kwh:
         counter = "electrical_energy_total"

@@ -6,12 +6,13 @@ import bisect
 import hashlib
 import logging
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import ClassVar
 
 import polars as pl
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 STRETCH_MONTHS = 1
 """How many months are computed at once: it bounds the memory, not the result. They end where months do, as files do."""
+
+MADE_AT_ONCE = 2
+"""How many stretches are computed beside each other, while one is stored: what Python does between the calls of polars
+leaves a processor idle, as do encoding and the disk. A year's tables take a tenth less time, and 100 MB more."""
 
 Made = Mapping[str, Mapping[str, pl.DataFrame]]
 """The rows of partitions, by table and key."""
@@ -55,6 +60,16 @@ class Outcome:
     failed: dict[str, Exception] = field(default_factory=dict)
     doubts: list[tuple[str, str, str, str, int]] = field(default_factory=list)
     ambiguous: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, other: Outcome) -> None:
+        """What was told elsewhere of other partitions of the stage."""
+        for table, receipts in other.stored.items():
+            self.stored.setdefault(table, {}).update(receipts)
+        self.changed |= other.changed
+        self.kept += other.kept
+        self.failed |= other.failed
+        self.doubts += other.doubts
+        self.ambiguous |= other.ambiguous
 
     def raise_failures(self) -> None:
         """Raise what failed, all of it by name.
@@ -329,20 +344,24 @@ class Stage(ABC):
         outcome: Outcome,
         progress: Progress,
     ) -> None:
-        """Make each stretch while the one before it is stored: encoding and the disk take as long as the computing."""
-        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="store") as storing:
-            under_way: Future[None] | None = None
-            done = 0
-            for stretch in stretches:
-                made = self._made(stretch, outcome)
-                if under_way is not None:
-                    under_way.result()
-                    progress(done)
-                under_way = storing.submit(self._store_all, made, fingerprints, outcome)
-                done = len(stretch)
-            if under_way is not None:
-                under_way.result()
-                progress(done)
+        """Make the next stretches while one is stored, and tell of each in its order."""
+        waiting = iter(stretches)
+        with ThreadPoolExecutor(max_workers=MADE_AT_ONCE, thread_name_prefix="make") as making:
+
+            def begun(
+                stretch: Sequence[str],
+            ) -> tuple[Sequence[str], Outcome, Future[list[tuple[Sequence[str], Made]]]]:
+                told = Outcome()
+                return stretch, told, making.submit(self._made, stretch, told)
+
+            under_way = deque(begun(stretch) for stretch in islice(waiting, MADE_AT_ONCE))
+            while under_way:
+                stretch, told, made = under_way.popleft()
+                tables = made.result()
+                under_way.extend(begun(following) for following in islice(waiting, 1))
+                outcome.add(told)
+                self._store_all(tables, fingerprints, outcome)
+                progress(len(stretch))
 
     def _remove(self, key: str, outcome: Outcome) -> None:
         for table in self.tables:
