@@ -223,6 +223,8 @@ def house_hourly(
     rules: SolarRules,
     known: Known,
     final_until: datetime | None = None,
+    *,
+    immersion_included: bool = False,
 ) -> pl.DataFrame:
     """Table `house_hourly`: the balance of a tank with the heat pumps that also heat it.
 
@@ -232,6 +234,7 @@ def house_hourly(
         rules: the heaters that there are; the electricity of one that is not known is not 0.
         known: the time in which there are frames of the tank at all.
         final_until: from here on readings that come in order may still change hours of a heat pump; None: nowhere.
+        immersion_included: whether the meter of a heat pump includes the immersion heater: theirs has its electricity.
     """
     if solar.is_empty():
         return conform(None, "house_hourly")
@@ -252,14 +255,14 @@ def house_hourly(
     balanced = pl.col("all_known_s") >= pl.max_horizontal(pl.lit(1), pl.col("covered_s") * _LEAST_KNOWN_TOGETHER)
     given = pl.sum_horizontal(pl.col("solar_kwh", "immersion_kwh", "pellet_kwh", "into_tank_kwh").fill_null(0))
     spent = pl.col("stored_change_kwh") + pl.col("draw_kwh") + pl.col("standby_loss_kwh")
-    is_named = "immersion" in installed(rules)
-    immersion = pl.col("immersion_electrical_kwh")
-    least = pl.min_horizontal("elapsed", "electrical_s", *(["immersion_known_s"] if is_named else []))
+    is_asked = "immersion" in installed(rules) and not immersion_included
+    apart = pl.lit(0) if immersion_included else pl.col("immersion_electrical_kwh")
+    least = pl.min_horizontal("elapsed", "electrical_s", *(["immersion_known_s"] if is_asked else []))
     summed = rows.with_columns(
         balanced_input_kwh=pl.when(balanced).then(given),
         balanced_output_kwh=pl.when(balanced).then(spent),
         balanced_s=pl.when(balanced).then("all_known_s").otherwise(0),
-        electrical_kwh=pl.col("heat_pump_electrical_kwh") + (immersion if is_named else immersion.fill_null(0)),
+        electrical_kwh=pl.col("heat_pump_electrical_kwh") + (apart if is_asked else apart.fill_null(0)),
     ).with_columns(
         closure_error_kwh=pl.col("balanced_input_kwh") - pl.col("balanced_output_kwh"),
         electrical_s=pl.when(pl.col("electrical_kwh").is_not_null()).then(least).otherwise(0),

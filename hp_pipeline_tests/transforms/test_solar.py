@@ -660,6 +660,11 @@ def test_the_electricity_of_the_house_is_that_of_hours_in_which_no_part_of_it_is
         # Without a heater in the settings there is nothing to lack.
         none = house_hourly(tank, [hours_of_a_heat_pump([1.0] * 3)], replace(SMALL, immersion_kw=None), Known())
         assert none["electrical_s"].to_list() == [3600.0] * 3
+        # What a heat pump's meter includes is not added once more, nor missed.
+        within = house_hourly(tank, [hours_of_a_heat_pump([1.0] * 3)], SMALL, Known(), immersion_included=True)
+        assert within["electrical_kwh"].to_list() == [1.0] * 3
+        assert within["electrical_s"].to_list() == [3600.0] * 3
+        assert within["immersion_electrical_kwh"].to_list() == [2.0, 2.0, None]
 
 
 def test_an_hour_is_provisional_until_readings_from_behind_it_are_there() -> None:

@@ -288,13 +288,22 @@ class HouseHourlyStage(_ChargedStage):
         return [(asset, key) for asset in (self.asset("solar_hourly"), *self._heat_pumps)]
 
     def shape(self, key: str) -> str:
-        return repr((_rules(self), self.plant.time_zone, self._heat_pumps, *self._what_is_open(key)))
+        settled = _rules(self), self.plant.time_zone, self._heat_pumps, self._immersion_included
+        return repr((*settled, *self._what_is_open(key)))
+
+    @cached_property
+    def _immersion_included(self) -> bool:
+        metering = (plant.rules.metering for plant in _solar(self.plant).heat_pumps)
+        return any("immersion_heater" in (each.electrical or ()) for each in metering)
 
     def make(self, keys: Sequence[str], outcome: Outcome) -> dict[str, dict[str, pl.DataFrame]]:
         hours = conform(self.lake.read(self.asset("solar_hourly"), list(keys)), "solar_hourly")
         others = [conform(self.lake.read(asset, list(keys)), "hourly") for asset in self._heat_pumps]
         final = min((at for at in self._final.values() if at is not None), default=None)
-        return {"house_hourly": by_day(solar.house_hourly(hours, others, _rules(self), self.known, final), keys)}
+        made = solar.house_hourly(
+            hours, others, _rules(self), self.known, final, immersion_included=self._immersion_included
+        )
+        return {"house_hourly": by_day(made, keys)}
 
 
 class HouseDailyStage(_ChargedStage, DailyStage):

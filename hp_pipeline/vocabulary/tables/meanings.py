@@ -594,8 +594,9 @@ MEANINGS: Final = (
     Meaning("(heat_pump|immersion)_electrical_kwh", _HOUSE, "solar", boundary="own time of each",
             method="heat pumps: their hourly figures; the immersion heater: the tank's", null_when="it is not known"),
     Meaning("electrical_kwh", _HOUSE, "solar",
-            method="sum of both over the hours in which neither is unknown; where the settings name no immersion "
-            "heater, what is not told of one is 0",
+            method="sum of both over the hours in which neither is unknown; the heat pumps' alone where the meter of "
+            "one includes the immersion heater (`meters:`); where the settings name no immersion heater, what is not "
+            "told of one is 0",
             null_when="there is no such hour"),
     Meaning("balanced_s|electrical_s|electrical_coverage", _HOUSE, "solar"),
 )  # fmt: skip

@@ -264,8 +264,8 @@ HOUSE_SUM_COLUMNS = (
         "electrical_kwh",
         "DOUBLE",
         "kWh",
-        "Electricity of the heat pumps, in all modes, and of the immersion heater: of the hours in which that of all "
-        "of them is known",
+        "Electricity of the heat pumps, in all modes, and of the immersion heater, once: of the hours in which that of "
+        "all of them is known",
     ),
     Column("covered_s", "DOUBLE", "s", "Time for which the tank is known"),
     Column("heat_pump_s", "DOUBLE", "s", "Time for which the heat pumps' heat is known (of the one known least)"),
