@@ -104,6 +104,13 @@ def test_the_accuracy_of_the_score_card_is_that_of_its_page() -> None:
     of_accuracy = [goal for goal in scorecard.goals() if goal.benchmark == "accuracy"]
     assert len(of_accuracy) > 20
     for goal in of_accuracy:
+        if goal.line.endswith("*"):
+            verdicts = re.findall(
+                rf"^\| {re.escape(goal.line[:-1])}.*\| (met|\*?\*?MISSED\*?\*?) \|$", told, re.MULTILINE
+            )
+            assert len(verdicts) > 2, goal
+            assert seen[goal.key]["value"] == pytest.approx(100 * verdicts.count("met") / len(verdicts)), goal
+            continue
         pattern = rf"\| {re.escape(goal.line)}(?: \(.*\))? \| {re.escape(shown(seen[goal.key]['value']))} \|.*\|"
         found = re.search(pattern + r" [≥≤] ([\d.]+) \|", told)
         assert found, goal
