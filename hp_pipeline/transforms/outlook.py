@@ -6,7 +6,7 @@ Made from rows of `monthly` and, where a month is not over, of `daily`: how much
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -213,16 +213,17 @@ def _figures(
     rules: Rules,
     known: Known,
 ) -> dict[_Stretch, dict[str, Any]]:
-    """The compared figures of stretches of days: of whole months from `months`, else from `days`."""
+    """The compared figures of stretches of days: of the whole months that `months` has from there, else from `days`."""
     names = [*(column.name for column in COMPARED if not column.name.endswith("_days")), "cop_reason"]
     found: dict[_Stretch, dict[str, Any]] = {stretch: dict.fromkeys(names) for stretch in stretches}
     whole, single = (
         exact(rows).with_columns(first=pl.Series(_dated(rows, time_zone), dtype=pl.Date)) for rows in (months, days)
     )
+    told = set(whole["first"])
     cut = [
         {"first": day, "stretch": place, "whole": is_whole}
         for place, stretch in enumerate(found)
-        for day, is_whole in _cut(*stretch)
+        for day, is_whole in _cut(*stretch, told)
     ]
     places = pl.DataFrame(cut, schema={"first": pl.Date, "stretch": pl.Int64, "whole": pl.Boolean})
     parts = [
@@ -242,11 +243,11 @@ def _figures(
     return found | dict(zip(chosen, rows.iter_rows(named=True), strict=True))
 
 
-def _cut(first: date, until: date) -> Iterator[tuple[date, bool]]:
-    """A stretch in parts: the first days of its whole months, and the days before and behind them; each with whether
-    it stands for a month."""
+def _cut(first: date, until: date, months: Set[date]) -> Iterator[tuple[date, bool]]:
+    """A stretch in parts: the first days of its whole months, as far as these are told, and all other days; each with
+    whether it stands for a month."""
     while first < until:
-        is_month = first.day == 1 and next_period("monthly", first) <= until
+        is_month = first in months and next_period("monthly", first) <= until
         yield first, is_month
         first = next_period("monthly", first) if is_month else first + timedelta(days=1)
 

@@ -295,6 +295,19 @@ def test_a_house_with_a_year_of_its_own_is_measured_by_it() -> None:
     assert row["days_left"] == 166
 
 
+@pytest.mark.parametrize("newest", [date(2026, 1, 30), date(2026, 1, 31), date(2026, 2, 28), date(2026, 12, 31)])
+def test_what_was_so_far_is_told_on_the_last_day_of_a_month_too(newest: date) -> None:
+    """The month that runs has no row of its own there, whole or not."""
+    days = daily(date(2025, 11, 10), newest + timedelta(days=1), winter)
+    month = newest.replace(day=1)
+    before = monthly(days.filter(pl.col("period") < month.isoformat()))
+    found = outlook.outlook(before, of_month(days, newest), ZONE, Rules(), NOBODY_KNOWS)
+    for row in found.iter_rows(named=True):
+        within = days.filter(pl.col("start") >= row["start"])
+        assert row["electrical_energy_kwh"] == pytest.approx(within["electrical_energy_kwh"].sum()), row["kind"]
+        assert row["days_known"] == within.height
+
+
 def test_what_is_too_little_is_said() -> None:
     few = estimated(daily(date(2025, 12, 1), date(2025, 12, 21), lambda day: 30.0))
     assert few["season"]["estimate_reason"] == "figures of only 20 days"

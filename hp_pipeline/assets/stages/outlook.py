@@ -54,7 +54,7 @@ class ComparisonsStage(_FromMonthsAndDays):
     """Tables `monthly`, `daily` and `degree_days` → `comparisons`, under the first day of each month."""
 
     tables = ("comparisons",)
-    version = 4
+    version = 5
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """Months with days; those whose own, or whose earlier months', or whose year before was touched."""
@@ -111,7 +111,7 @@ class OutlookStage(_FromMonthsAndDays):
     """Tables `monthly`, `daily`, `degree_days` and costs → `outlook`: the running heating season and year, one file."""
 
     tables = ("outlook",)
-    version = 6
+    version = 7
 
     def candidates(self, first: date | None, last: date | None) -> set[str]:
         """The one partition, once there is a day."""
