@@ -19,7 +19,7 @@ from hp_pipeline.transforms.reckoned import Reckoned
 from hp_pipeline.transforms.schema import schema_of
 from hp_pipeline.vocabulary.boundaries import MAIN_METERS, METERED_APART, Metering
 from hp_pipeline.vocabulary.counters import CounterRule
-from hp_pipeline.vocabulary.energies import COUNTERS, POWERS, SIGNALS
+from hp_pipeline.vocabulary.energies import POWERS, SIGNALS, counters_of
 from hp_pipeline.vocabulary.meters import MeterError, electricity_meter, heat_meter
 from hp_pipeline.vocabulary.profiles import Profile, SignalMapping
 from hp_pipeline.vocabulary.rules import Rules, SolarRules
@@ -408,10 +408,9 @@ class Plant:
     def _quanta(self, kind: str) -> dict[str, float]:
         """By way the step of the counters of a kind of energy, kWh; of several that are added their root sum of
         squares."""
-        total, purposes = COUNTERS[kind]
         steps = {}
         for way, mappings in ((METER_COUNTER, self.meter_mappings), (DEVICE_COUNTER, self.own_mappings)):
-            names = [name for name in ([total] if total in mappings else purposes) if name in mappings]
+            names = counters_of(kind, mappings)
             rules = [rule for name in names for rule in self._counter_rules(name, way == METER_COUNTER)]
             steps[way] = math.sqrt(sum((rule.resolution or 0.0) ** 2 for rule in rules))
         return steps

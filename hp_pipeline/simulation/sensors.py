@@ -53,7 +53,7 @@ class SensorModel:
     flow_step_l_per_min: float = 0.1
     power_step_w: float = 1.0
     rest_noise_w: float = 0.35
-    """Noise (standard deviation) of the immersion heater's meter: at rest it shows 2 or 3 W, another number every few
+    """Noise (standard deviation) of the immersion heater's meter: at rest it shows 1 to 3 W, another number every few
     minutes, as the recordings do."""
     power: PowerReport = PowerReport.HELD
     pair_offset_sd_k: float = 0.0

@@ -29,7 +29,7 @@ from hp_pipeline.transforms.calendar import (
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.floors import Known, elapsed_s, lack, percent
 from hp_pipeline.transforms.schema import UTC, conform
-from hp_pipeline.transforms.sums import known_sum
+from hp_pipeline.transforms.sums import MJ_PER_KWH, known_sum
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables.costs import PRICED_USES, cost_sum_columns, quarter_energy_columns
 
@@ -38,7 +38,6 @@ QUARTER = timedelta(minutes=15)
 PRICES = pl.Schema({"start": UTC, "end": UTC, "price": pl.Float64(), "co2": pl.Float64()})
 """Dated prices: from when (UTC) until when, currency per kWh, g CO2 per kWh (null where unknown); sorted, apart."""
 
-_MJ_PER_KWH = 3_600_000_000
 _US_PER_S = 1_000_000
 _PARTS = 1_000_000_000
 """Money is added in billionths of the currency, CO2 (kg) in billionths of a kilogram."""
@@ -186,7 +185,7 @@ def quarter_hourly(energies: pl.DataFrame, heat_pump: str) -> pl.DataFrame:
         pl.lit(heat_pump).alias("heat_pump"),
         pl.col("quarter").alias("start"),
         (pl.col("quarter") + QUARTER).alias("end"),
-        *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in names),
+        *(divided(pl.col(name), MJ_PER_KWH).alias(name) for name in names),
         *(divided(pl.col(name), _US_PER_S).alias(name) for name in ("electrical_s", "thermal_s")),
     )
     return conform(shown, "quarter_hourly")
@@ -268,7 +267,7 @@ def costs_daily(
         known: the time in which there are readings at all.
     """
     rows = priced(quarters, tariffs, time_zone)
-    exact = rows.with_columns(*((pl.col(name) * _MJ_PER_KWH).round().cast(pl.Int64).alias(name) for name in _UNPRICED))
+    exact = rows.with_columns(*((pl.col(name) * MJ_PER_KWH).round().cast(pl.Int64).alias(name) for name in _UNPRICED))
     used = pl.col("electrical_energy_kwh")
     booked = exact.with_columns(
         *(_cost(use) for use in PRICED_USES),
@@ -315,12 +314,12 @@ def _named(*words: str) -> str:
 
 
 def _cost(use: str) -> pl.Expr:
-    amount = divided(pl.col(_named("electrical_energy", use, "kwh")) * pl.col("price"), _MJ_PER_KWH) * _PARTS
+    amount = divided(pl.col(_named("electrical_energy", use, "kwh")) * pl.col("price"), MJ_PER_KWH) * _PARTS
     return amount.round().cast(pl.Int64).alias(_named("cost", use))
 
 
 def _co2(use: str) -> pl.Expr:
-    amount = divided(pl.col(_named("electrical_energy", use, "kwh")) * pl.col("co2"), _MJ_PER_KWH * 1000) * _PARTS
+    amount = divided(pl.col(_named("electrical_energy", use, "kwh")) * pl.col("co2"), MJ_PER_KWH * 1000) * _PARTS
     return amount.round().cast(pl.Int64).alias(_named("co2", use, "kg"))
 
 
@@ -337,7 +336,7 @@ def _exact(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows as they are stored → whole numbers, so that they can be added."""
     return rows.with_columns(
         *((pl.col(column) * _PARTS).round().cast(pl.Int64).alias(column) for column in _MONEY),
-        *((pl.col(column) * _MJ_PER_KWH).round().cast(pl.Int64).alias(column) for column in _ENERGY),
+        *((pl.col(column) * MJ_PER_KWH).round().cast(pl.Int64).alias(column) for column in _ENERGY),
         *((pl.col(column) * _US_PER_S).round().cast(pl.Int64).alias(column) for column in _TIME),
     )
 
@@ -400,7 +399,7 @@ def _placed(
 def _in_units(merged: pl.DataFrame) -> pl.DataFrame:
     return merged.with_columns(
         *(divided(pl.col(column), _PARTS).alias(column) for column in _MONEY),
-        *(divided(pl.col(column), _MJ_PER_KWH).alias(column) for column in _ENERGY),
+        *(divided(pl.col(column), MJ_PER_KWH).alias(column) for column in _ENERGY),
         *(divided(pl.col(column), _US_PER_S).alias(column) for column in _TIME),
     )
 

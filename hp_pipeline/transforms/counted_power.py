@@ -13,13 +13,13 @@ from typing import Final, Literal
 
 import polars as pl
 
+from hp_pipeline.transforms.sums import MJ_PER_KWH
+
 COUNTER_COLUMNS: Final = ("source", "signal", "point", "precedence", "start", "end", "increment", "over_gap")
 """What is read of the counters."""
 
 COARSEST: Final = 0.2
 """An increment of more than this share of what a stretch took says too little of when it was used."""
-
-_MJ_PER_KWH: Final = 3_600_000_000
 
 
 def with_counted_power(
@@ -64,7 +64,7 @@ def _counted(frames: pl.DataFrame, steps: pl.DataFrame) -> pl.DataFrame:
 
     Whole numbers: parts of an increment add up to it, whatever is counted before.
     """
-    step, gap = (pl.col("increment") * _MJ_PER_KWH).round().cast(pl.Int64), pl.col("over_gap").cast(pl.Int64)
+    step, gap = (pl.col("increment") * MJ_PER_KWH).round().cast(pl.Int64), pl.col("over_gap").cast(pl.Int64)
     rows = steps.filter(pl.col("start") < pl.col("end")).select(
         "start", "end", step=step, before=step.cum_sum() - step, gap=gap, gaps_before=gap.cum_sum() - gap
     )

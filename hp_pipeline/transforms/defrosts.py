@@ -14,7 +14,7 @@ import polars as pl
 
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.floors import carnot_share, lack
-from hp_pipeline.transforms.sums import known_sum
+from hp_pipeline.transforms.sums import MJ_PER_KWH, known_sum
 from hp_pipeline.vocabulary.rules import Rules
 
 FRAME_COLUMNS = ["start", "end", "flow_temperature", "thermal_power"]
@@ -28,8 +28,6 @@ BACK_WITHIN_K = 0.5
 
 BIN_K = 2.0
 """Width of the bins of the outdoor temperature."""
-
-_MJ_PER_KWH = 3_600_000_000
 
 
 def with_recovery(defrosts: pl.DataFrame, frames: pl.DataFrame, rules: Rules) -> pl.DataFrame:
@@ -157,7 +155,7 @@ def merged(parts: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 def _summed(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Add rows per bin. Sums are of whole millijoules and microseconds: the same in any order and grouping."""
     exact = rows.with_columns(
-        *((pl.col(name) * _MJ_PER_KWH).round().cast(pl.Int64) for name in _ENERGIES),
+        *((pl.col(name) * MJ_PER_KWH).round().cast(pl.Int64) for name in _ENERGIES),
         *(
             (pl.col(f"{name}_mean") * pl.col(f"{name}_s") * 1e6).round().cast(pl.Int64).alias(f"{name}_mean")
             for name in _MEANS
@@ -172,7 +170,7 @@ def _summed(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         )
         .sort("outdoor_from", nulls_last=True)
         .with_columns(
-            *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in _ENERGIES),
+            *(divided(pl.col(name), MJ_PER_KWH).alias(name) for name in _ENERGIES),
             *(
                 pl.when(pl.col(f"{name}_s") > 0)
                 .then(pl.col(f"{name}_mean") / pl.col(f"{name}_s"))

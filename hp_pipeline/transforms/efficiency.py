@@ -15,6 +15,7 @@ from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.figures import of_heaters
 from hp_pipeline.transforms.floors import LEAST_LIFT_K, ZERO_CELSIUS_K, Known, carnot_share, elapsed_s, lack
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.transforms.sums import MJ_PER_KWH
 from hp_pipeline.vocabulary.boundaries import Metering
 from hp_pipeline.vocabulary.rules import Rules
 from hp_pipeline.vocabulary.tables.efficiency import FOLLOWED, SUMS, WEIGHED
@@ -41,7 +42,6 @@ _COLDEST = -10
 _HEATING_LIMIT_C = 16.0
 LEAST_NORMALISED_SHARE = 0.8
 
-_MJ_PER_KWH = 3_600_000_000
 _US_PER_H = 3_600_000_000
 _US_PER_S = 1_000_000
 
@@ -179,10 +179,10 @@ def shown(rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         *(_ratio(f"{name}_us_c", f"{name}_us").alias(f"{name}_running") for name in FOLLOWED),
         hours=divided(pl.col("known_us"), _US_PER_H),
         running_hours=divided(pl.col("running_us"), _US_PER_H),
-        electrical_energy_kwh=divided(pl.col("electrical_mj"), _MJ_PER_KWH),
-        thermal_energy_kwh=divided(pl.col("thermal_mj"), _MJ_PER_KWH),
-        running_electrical_energy_kwh=divided(pl.col("running_electrical_mj"), _MJ_PER_KWH),
-        running_thermal_energy_kwh=divided(pl.col("running_thermal_mj"), _MJ_PER_KWH),
+        electrical_energy_kwh=divided(pl.col("electrical_mj"), MJ_PER_KWH),
+        thermal_energy_kwh=divided(pl.col("thermal_mj"), MJ_PER_KWH),
+        running_electrical_energy_kwh=divided(pl.col("running_electrical_mj"), MJ_PER_KWH),
+        running_thermal_energy_kwh=divided(pl.col("running_thermal_mj"), MJ_PER_KWH),
     )
     flow, source = pl.col("flow_temperature_weighted"), pl.col("source_temperature_weighted")
     rows = rows.with_columns(carnot_cop=carnot(flow, source))

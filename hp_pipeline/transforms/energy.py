@@ -26,10 +26,11 @@ import polars as pl
 from hp_pipeline.transforms.calendar import hour_start
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy_counters import EnergyCounters, MeterCounters, Stretches
-from hp_pipeline.transforms.freezes import MJ_PER_KWH, freezes
+from hp_pipeline.transforms.freezes import freezes
 from hp_pipeline.transforms.increments import Increments, MachinesWord, Weights
 from hp_pipeline.transforms.mode_changes import divided_at_changes
 from hp_pipeline.transforms.schema import UTC, conform
+from hp_pipeline.transforms.sums import MJ_PER_KWH
 from hp_pipeline.vocabulary.energies import KINDS, POWERS
 from hp_pipeline.vocabulary.ways import (
     ASSUMED_FLOW,
@@ -230,11 +231,12 @@ class Energies:
     def _with_open(self, rows: pl.DataFrame, where: Stretches) -> pl.DataFrame:
         """Rows with their `…_way`, and for `WAYS_OF` how much of what counters counted over a silence is open at each
         begin and end: of the counter that says how much."""
+        found: list[pl.Series | pl.Expr] = []
         for kind, way in WAYS_OF.items():
             says = first_of(pl.col(way))
             meter, device = (counters.open_at(kind, where) for counters in (self._meters, self._device))
             for edge, (shared, by_time) in enumerate(meter):
-                rows = rows.with_columns(
+                found += [
                     shared.alias(f"{kind}_{_OPEN_AT[edge]}"),
                     pl.when(says == BITS[METER_COUNTER])
                     .then(by_time)
@@ -242,8 +244,8 @@ class Energies:
                     .then(device[edge][1])
                     .otherwise(0)
                     .alias(f"{kind}_{_BY_TIME_AT[edge]}"),
-                )
-        return rows
+                ]
+        return rows.with_columns(found)
 
 
 class _Machine:

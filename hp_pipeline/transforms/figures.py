@@ -30,7 +30,7 @@ from hp_pipeline.transforms.floors import (
     percent,
     unknown,
 )
-from hp_pipeline.transforms.sums import known_sum
+from hp_pipeline.transforms.sums import MJ_PER_KWH, known_sum
 from hp_pipeline.transforms.uncertainty import Apart, Error, fixed_deviation, permissible_error, ratio_band
 from hp_pipeline.vocabulary.boundaries import BOUNDARIES, METERED_APART, Metering
 from hp_pipeline.vocabulary.rules import Rules
@@ -60,7 +60,6 @@ _BEGINS, _ENDS = ([name for name in EDGE_ERRORS if edge in name] for edge in ("_
 METHODS = {f"{kind}_method": way for kind, way in WAYS_OF.items()}
 """The ways to each energy, with the column of `energy.Energies` that they come from."""
 
-_MJ_PER_KWH = 3_600_000_000
 _US_PER_S = 1_000_000
 
 FRAME_COLUMNS = [
@@ -323,7 +322,7 @@ def exact(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows as they are shown and stored → the exact form, so that they can be merged."""
     return rows.with_columns(
         *((pl.col(name) * pl.col(f"{name.removesuffix('_mean')}_s") * _US_PER_S).alias(name) for name in MEANS),
-        *((pl.col(name) * _MJ_PER_KWH).alias(name) for name in _in_kwh(rows)),
+        *((pl.col(name) * MJ_PER_KWH).alias(name) for name in _in_kwh(rows)),
         *((pl.col(name) * _US_PER_S).alias(name) for name in DURATIONS),
         pl.col(*METHODS).replace_strict(_BITS_OF, default=None, return_dtype=pl.Int64),
     ).with_columns(pl.col([*MEANS, *_in_kwh(rows), *DURATIONS]).round().cast(pl.Int64))
@@ -343,7 +342,7 @@ def in_units(rows: pl.DataFrame) -> pl.DataFrame:
     ]
     words = pl.col(*METHODS).replace_strict(_WORDS_OF, default=None, return_dtype=pl.String)
     return rows.with_columns(*weighted, words).with_columns(
-        *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in _in_kwh(rows)),
+        *(divided(pl.col(name), MJ_PER_KWH).alias(name) for name in _in_kwh(rows)),
         *(divided(pl.col(name), _US_PER_S).alias(name) for name in DURATIONS),
     )
 

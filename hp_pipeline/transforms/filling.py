@@ -19,6 +19,7 @@ from hp_pipeline.transforms.calendar import day_start, first_day, local_date, lo
 from hp_pipeline.transforms.floors import Known
 from hp_pipeline.transforms.heat_loss import LEAST_COVERAGE, LEAST_DAYS
 from hp_pipeline.transforms.schema import conform
+from hp_pipeline.transforms.sums import MJ_PER_KWH
 
 DAY_COLUMNS = [
     *("heat_pump", "start", "end", "outdoor_temperature_mean", "degree_days_reason"),
@@ -42,7 +43,6 @@ WHOLE = 0.995
 """A day known for such a share of it lacks nothing."""
 
 _KINDS = ("electrical", "thermal")
-_MJ_PER_KWH = 3_600_000_000
 
 
 @dataclass(frozen=True)
@@ -173,12 +173,12 @@ def _of_one_silence(
     weights = [counted * (wanted or 0.0) for (_, counted), wanted in zip(silence, needs, strict=True)]
     if any(wanted is None or wanted < 0 for wanted in needs) or sum(weights) <= 0:
         return {day: (counted, "counted, by time") for day, counted in silence}
-    total = sum(round(counted * _MJ_PER_KWH) for _, counted in silence)
+    total = sum(round(counted * MJ_PER_KWH) for _, counted in silence)
     found, taken, weighed = {}, 0, 0.0
     for place, ((day, _), weight) in enumerate(zip(silence, weights, strict=True)):
         weighed += weight
         reached = total if place == len(silence) - 1 else round(total * weighed / sum(weights))
-        found[day] = ((reached - taken) / _MJ_PER_KWH, "counted, by temperature")
+        found[day] = ((reached - taken) / MJ_PER_KWH, "counted, by temperature")
         taken = reached
     return found
 
@@ -200,7 +200,7 @@ def _filled(
     energy = row[f"{kind}_energy_kwh"] if row is not None else None
     silent = (row[f"{kind}_energy_unobserved_kwh"] or 0.0) if row is not None else 0.0
     lacking = max(elapsed - ((row[f"{kind}_s"] or 0.0) if row is not None else 0.0), 0.0)
-    seen = None if energy is None or (silent and abs(energy - silent) < 1 / _MJ_PER_KWH) else energy - silent
+    seen = None if energy is None or (silent and abs(energy - silent) < 1 / MJ_PER_KWH) else energy - silent
     counted = shared[0] if shared else 0.0
     estimated: float | None = 0.0
     reason = None

@@ -33,6 +33,7 @@ import polars as pl
 
 from hp_pipeline.transforms.increments import EXACT, REACH, RunningSum
 from hp_pipeline.transforms.schema import UTC
+from hp_pipeline.transforms.sums import MJ_PER_KWH
 from hp_pipeline.vocabulary.energies import COUNTER_SIGNALS, COUNTERS
 from hp_pipeline.vocabulary.tables.counters import CAUGHT_UP, UNKNOWN
 from hp_pipeline.vocabulary.ways import DEVICE_COUNTER, METER_COUNTER
@@ -52,7 +53,6 @@ BELIEVED: Final = 0.5
 """The share of what a power tells that is true however wrong it is."""
 
 _DAY: Final = timedelta(days=1)
-MJ_PER_KWH = 3_600_000_000
 _COUNTS_ON: Final = ("step", "late", "owner", *EXACT)
 _WHOSE: Final = ("source", "signal", "point", "precedence")
 _COUNTS: Final[Mapping[str, tuple[str, str | None]]] = {

@@ -23,6 +23,8 @@ from typing import Final
 
 import polars as pl
 
+from hp_pipeline.transforms.sums import MJ_PER_KWH
+
 REACH: Final = timedelta(hours=6)
 """An increment is spread over no more than this before the reading that shows it, so that a day's figures follow from
 the days beside it: a coarse counter that last moved in the run of the day before tells of today's run. Only one that
@@ -31,7 +33,6 @@ caught up after a freeze (`freezes`) reaches further."""
 EXACT: Final = ("outage", "roll_over", "factor")
 """The kinds of increments that say all that was used, whatever else a counter did meanwhile."""
 
-_MJ_PER_KWH = 3_600_000_000
 
 _STEP, _BY_TIME, _SHARED, _OPEN = range(4)
 """What an increment is: of a time in which the counter was read; over a silence, spread by time or as the machine tells
@@ -55,7 +56,7 @@ def steps_of(counters: pl.DataFrame, judged: pl.DataFrame) -> pl.DataFrame:
         .select(
             lo=pl.coalesce("counted_from", usual),
             hi="end",
-            millijoules=(pl.col("increment") * _MJ_PER_KWH).round().cast(pl.Int64),
+            millijoules=(pl.col("increment") * MJ_PER_KWH).round().cast(pl.Int64),
             over_gap="over_gap",
             exact=pl.col("over_gap") & pl.col("kind").is_in(EXACT).fill_null(False),
             lost=pl.col("over_gap") & (pl.col("increment") == 0),

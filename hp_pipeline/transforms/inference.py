@@ -29,8 +29,11 @@ import polars as pl
 
 from hp_pipeline.vocabulary.rules import Rules
 
-REACH = timedelta(hours=12)
-"""How many frames before and after a frame its verdict may depend on."""
+REACH = timedelta(hours=2)
+"""How many frames before and after a frame its verdict may depend on …"""
+
+REACH_BY_LEVEL = timedelta(hours=12)
+"""… where the flow temperatures around it may be all that there is (`reach`)."""
 
 SETTLES = timedelta(minutes=75)
 """So long after a frame, later readings may still change its verdict."""
@@ -145,11 +148,22 @@ def _silent(frames: pl.DataFrame, name: str) -> pl.Expr:
     return pl.col(name).is_null() & (before > _SILENT).fill_null(True) & (after > _SILENT).fill_null(True)
 
 
+_BESIDE_THE_FLOW = ("operating_mode", "flow_setpoint", "dhw_temperature")
+"""What tells hot water from heating; where all of it is silent, the flow speaks for itself."""
+
+
+def reach(frames: pl.DataFrame) -> timedelta:
+    """How many frames before and after a frame its verdict may depend on, by the frames around: more where one has
+    nothing of `_BESIDE_THE_FLOW`."""
+    untold = pl.all_horizontal(pl.col(name).is_null() for name in _BESIDE_THE_FLOW)
+    return REACH_BY_LEVEL if frames.select(untold.any()).item() else REACH
+
+
 def _by_level(frames: pl.DataFrame, rules: Rules) -> pl.Expr:
     """Whether nothing but the flow temperature itself can tell heating from hot water."""
     if rules.dhw_flow_rate_l_per_min:
         return pl.lit(False)
-    silent = (_silent(frames, name) for name in ("operating_mode", "flow_setpoint", "dhw_temperature"))
+    silent = (_silent(frames, name) for name in _BESIDE_THE_FLOW)
     return pl.all_horizontal("asks", pl.col("flow_temperature").is_not_null(), *silent)
 
 

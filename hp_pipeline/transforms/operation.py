@@ -33,8 +33,12 @@ from hp_pipeline.vocabulary.rules import Rules
 MARGIN = timedelta(hours=2)
 """How many frames before and after the days wanted the rule must see."""
 
-WIDE_MARGIN = MARGIN + inference.REACH
-"""How many frames before and after the days wanted must be given: those that the rule must see, judged as they are."""
+
+def wide_margin(frames: pl.DataFrame) -> timedelta:
+    """How many frames before and after the days wanted must be given, by the frames of these days and around: those
+    that the rule must see, judged as they are."""
+    return MARGIN + inference.reach(frames)
+
 
 FRAME_COLUMNS = [
     *("heat_pump", "start", "end", "last_read", "states_read", "changed_after", "thermostat", *inference.FRAME_COLUMNS),
@@ -58,7 +62,8 @@ def operation(
 
     Args:
         start, end: whole UTC days.
-        frames: `FRAME_COLUMNS` of one heat pump, with `WIDE_MARGIN` before `start` and after `end` where they exist.
+        frames: `FRAME_COLUMNS` of one heat pump, with `wide_margin` of them before `start` and after `end` where they
+            exist.
         more_follows: whether there are frames after those given; if not, the tail of them is provisional.
         tells_dhw: whether the machine's word for its mode can be dhw; if not, its word heating may mean hot water.
     """

@@ -28,13 +28,12 @@ from hp_pipeline.transforms.calendar import (
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.floors import Known, elapsed_s
 from hp_pipeline.transforms.schema import UTC, conform
-from hp_pipeline.transforms.sums import known_sum
+from hp_pipeline.transforms.sums import MJ_PER_KWH, known_sum
 from hp_pipeline.transforms.tank_balance import COUNTS, DURATIONS, ENERGIES, MEANS, balance, installed
 from hp_pipeline.transforms.tank_heat import ChargingHeatPump, with_heat_pumps
 from hp_pipeline.vocabulary.rules import SolarRules
 from hp_pipeline.vocabulary.tables import DEVICE_COUNTERS, HOUSE_SUM_COLUMNS, SOLAR_LEVELS
 
-_MJ_PER_KWH = 3_600_000_000
 _US_PER_S = 1_000_000
 _LEAST_IDLE_S = 6 * 3600.0
 _LEAST_EXCESS_K = 5.0
@@ -168,7 +167,7 @@ def _shown(rows: pl.DataFrame, rules: SolarRules, known: Known) -> pl.DataFrame:
         rows.with_columns(means)
         .with_columns(collected_kwh=pl.when(is_known).then(collected))
         .with_columns(
-            *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in [*ENERGIES, "collected_kwh"]),
+            *(divided(pl.col(name), MJ_PER_KWH).alias(name) for name in [*ENERGIES, "collected_kwh"]),
             *(divided(pl.col(name), _US_PER_S).alias(name) for name in DURATIONS),
         )
     )
@@ -290,7 +289,7 @@ def _of_heat_pumps(heat_pumps: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 def _whole(rows: pl.DataFrame, energies: Iterable[str], durations: Iterable[str]) -> pl.DataFrame:
     """Rows as they are stored, with these energies in mJ and durations in µs, so that they can be added."""
-    amounts = [pl.col(name) * _MJ_PER_KWH for name in energies] + [pl.col(name) * _US_PER_S for name in durations]
+    amounts = [pl.col(name) * MJ_PER_KWH for name in energies] + [pl.col(name) * _US_PER_S for name in durations]
     return rows.with_columns(amount.round().cast(pl.Int64) for amount in amounts)
 
 
@@ -315,7 +314,7 @@ def house_by_calendar(
 def _house_shown(rows: pl.DataFrame, table: str, rules: SolarRules, known: Known) -> pl.DataFrame:
     """Rows in whole numbers with `start`, `end` and `open` → the table, with the ratios."""
     units = rows.with_columns(
-        *(divided(pl.col(name), _MJ_PER_KWH).alias(name) for name in HOUSE_ENERGIES),
+        *(divided(pl.col(name), MJ_PER_KWH).alias(name) for name in HOUSE_ENERGIES),
         *(divided(pl.col(name), _US_PER_S).alias(name) for name in HOUSE_DURATIONS),
     )
     given = pl.col("balanced_input_kwh")

@@ -18,7 +18,7 @@ from datetime import timedelta
 import polars as pl
 
 from hp_pipeline.transforms.division import divided
-from hp_pipeline.transforms.sums import known_sum
+from hp_pipeline.transforms.sums import MJ_PER_KWH, known_sum
 from hp_pipeline.vocabulary.rules import SolarRules
 from hp_pipeline.vocabulary.tables import (
     DEVICE_COUNTERS,
@@ -35,7 +35,6 @@ COUNTS = [column.name for column in SOLAR_COUNT_COLUMNS]
 MEANS = {f"{name}_temperature_mean": "covered_s" for name in SOLAR_MEANS} | {"idle_excess_mean": "idle_s"}
 """Means over time → the duration that they are weighted with."""
 
-_MJ_PER_KWH = 3_600_000_000
 _US_PER_S = 1_000_000
 _SPARSE = timedelta(minutes=2)
 """Readings further apart than this are too few in an hour for their noise to ratchet."""
@@ -88,7 +87,7 @@ def stagnant(rules: SolarRules) -> pl.Expr:
 def _driven(rows: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
     """Add what each frame's level changed by, what its drivers gave, and the `rest`, in whole millijoules."""
     span = (pl.col("end") - pl.col("start")).dt.total_microseconds()
-    levels = [(pl.col(f"stored_energy_{at}_kwh") * _MJ_PER_KWH).round().cast(pl.Int64) for at in ("start", "end")]
+    levels = [(pl.col(f"stored_energy_{at}_kwh") * MJ_PER_KWH).round().cast(pl.Int64) for at in ("start", "end")]
     excess = pl.col("tank_temperature") - rules.ambient_c
     warmer = (pl.col("solar_collector_temperature") > pl.col(TANK_LAYERS[0])).fill_null(True)
 
@@ -109,7 +108,7 @@ def _driven(rows: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
             & warmer
             & pl.col("solar_power").is_null(),
             **{
-                f"device_{what}_kwh": (pl.col(f"device_{what}_kwh") * _MJ_PER_KWH).round().cast(pl.Int64)
+                f"device_{what}_kwh": (pl.col(f"device_{what}_kwh") * MJ_PER_KWH).round().cast(pl.Int64)
                 for what in DEVICE_COUNTERS
             },
         )
@@ -231,7 +230,7 @@ def _dead_bands(known: pl.DataFrame, rules: SolarRules) -> pl.DataFrame:
     bend = (level - 2 * level.shift(1) + level.shift(2)).over("cut").abs()
     many = (pl.len() >= 20) & (pl.col("span").median() <= _SPARSE // timedelta(microseconds=1))
     noise = divided(pl.col("bend").median(), 0.6745 * math.sqrt(6))
-    least = round(rules.dead_band_kwh * _MJ_PER_KWH)
+    least = round(rules.dead_band_kwh * MJ_PER_KWH)
     return (
         known.with_columns(bend=bend)
         .group_by("cut", maintain_order=True)

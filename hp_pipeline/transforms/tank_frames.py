@@ -16,6 +16,7 @@ import polars as pl
 from hp_pipeline.transforms.decode import Decoded
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.schema import UTC, conform
+from hp_pipeline.transforms.sums import MJ_PER_KWH
 from hp_pipeline.vocabulary.profiles import SignalMapping
 from hp_pipeline.vocabulary.rules import SolarRules
 from hp_pipeline.vocabulary.signals import signals
@@ -26,7 +27,6 @@ QUARTER = timedelta(minutes=15)
 
 WATER_J_PER_L_AND_K = 4186.8
 
-_MJ_PER_KWH = 3_600_000_000
 _STATES = ("solar_pump", "immersion_heater_on", "pellet_stove_on")
 _GAUGES = (
     "solar_collector_temperature",
@@ -240,8 +240,8 @@ def _frames(pairs: pl.DataFrame, layers: Sequence[str], solar_system: str, rules
         pl.lit(solar_system).alias("solar_system"),
         pl.col("time").alias("start"),
         pl.col("time_next").alias("end"),
-        pl.when(bears).then(divided(pl.col("level"), _MJ_PER_KWH)).alias("stored_energy_start_kwh"),
-        pl.when(bears).then(divided(pl.col("level_next"), _MJ_PER_KWH)).alias("stored_energy_end_kwh"),
+        pl.when(bears).then(divided(pl.col("level"), MJ_PER_KWH)).alias("stored_energy_start_kwh"),
+        pl.when(bears).then(divided(pl.col("level_next"), MJ_PER_KWH)).alias("stored_energy_end_kwh"),
         pl.when(bears).then((pl.col("tank") + pl.col("tank_next")) / 2).alias("tank_temperature"),
         *(pl.when(bears).then(pl.col(f"{name}_next")).alias(name) for name in layers),
         pl.when(bears).then(pl.col("usable_next")).alias("usable_litres"),

@@ -21,6 +21,7 @@ import polars as pl
 
 from hp_pipeline.transforms.division import divided
 from hp_pipeline.transforms.energy import integral
+from hp_pipeline.transforms.sums import MJ_PER_KWH
 
 SEGMENT_COLUMNS: Final = ("start", "end", "mode", "state", "observed_s", "thermal_s")
 """What is read of the segments."""
@@ -33,7 +34,6 @@ QUARTER_COLUMNS: Final = ("start", "thermal_energy_dhw_kwh")
 
 _QUARTER: Final = timedelta(minutes=15)
 _QUARTER_US: Final = _QUARTER // timedelta(microseconds=1)
-_MJ_PER_KWH: Final = 3_600_000_000
 _US_PER_S: Final = 1_000_000
 
 
@@ -89,7 +89,7 @@ def _of_one(frames: pl.DataFrame, heat_pump: ChargingHeatPump) -> pl.DataFrame:
         for what, stretches in _stretches(heat_pump).items():
             rows = _until(rows, border, stretches, f"{what} {border}")
     energies = heat_pump.quarters.select(
-        quarter="start", energy=(pl.col("thermal_energy_dhw_kwh") * _MJ_PER_KWH).round().cast(pl.Int64)
+        quarter="start", energy=(pl.col("thermal_energy_dhw_kwh") * MJ_PER_KWH).round().cast(pl.Int64)
     )
     rows = rows.join(energies, on="quarter", how="left", maintain_order="left")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 KINDS: Final = (
@@ -56,6 +56,12 @@ SIGNALS: Final[Mapping[str, frozenset[str]]] = {
 
 COUNTER_SIGNALS: Final = frozenset(name for total, purposes in COUNTERS.values() for name in (total, *purposes))
 """Every counter of energy that figures are made of."""
+
+
+def counters_of(kind: str, signals: Collection[str]) -> list[str]:
+    """Those of the signals that count a kind of energy: of the whole, else of its purposes."""
+    total, purposes = COUNTERS[kind]
+    return [name for name in ([total] if total in signals else purposes) if name in signals]
 
 
 def counted_apart(signals: Iterable[str]) -> frozenset[str]:

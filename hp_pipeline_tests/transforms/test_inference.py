@@ -235,7 +235,8 @@ def test_a_window_with_its_reach_gives_what_the_whole_gives(
     first: datetime = frames["start"].min() + timedelta(minutes=first_minute)  # type: ignore[operator]
     last = first + timedelta(minutes=minutes)
     inside = (pl.col("start") >= first) & (pl.col("start") < last)
-    near = (pl.col("start") >= first - inference.REACH) & (pl.col("start") < last + inference.REACH)
+    reach = inference.reach(frames)
+    near = (pl.col("start") >= first - reach) & (pl.col("start") < last + reach)
     cut = inference.with_modes(frames.filter(near), RULES, False)
     assert cut.filter(inside).equals(whole.filter(inside))
 

@@ -85,8 +85,9 @@ class FramesStage(Stage):
                 where=pl.col("time") < beyond,
             )
             if rows is not None or profile.added:
-                inputs.append((told.full_series(conform(rows, "readings"), _known_to(profile)), profile))
-                polls.append(told.polled(conform(rows, "readings")))
+                readings = conform(rows, "readings")
+                inputs.append((told.full_series(readings, _known_to(profile)), profile))
+                polls.append(told.polled(readings))
         return decode(inputs, polls)
 
     @property
@@ -133,7 +134,7 @@ class OperationStage(Stage):
         start, end = midnight(day_of(keys[0])), midnight(day_of(keys[-1]) + timedelta(days=1))
         rows = self.lake.read(self.asset("frames"), [shifted(keys[0], -1), *keys, shifted(keys[-1], 1)])
         seen = conform(rows, "frames").select(operation.FRAME_COLUMNS).sort("start")
-        margin = operation.WIDE_MARGIN
+        margin = operation.wide_margin(seen)
         within = seen.filter(pl.col("start") >= start - margin, pl.col("start") < end + margin)
         beyond = seen.filter(pl.col("start") >= end + margin).height > 0
         more_follows = beyond or self.more_frames_follow(shifted(keys[-1], 1))

@@ -12,7 +12,7 @@ from hp_pipeline.assets.stages.stage import Outcome, Stage, between, by_day, shi
 from hp_pipeline.transforms import performance
 from hp_pipeline.transforms.counted_power import COUNTER_COLUMNS, with_counted_power
 from hp_pipeline.transforms.schema import conform
-from hp_pipeline.vocabulary.energies import COUNTERS, POWERS
+from hp_pipeline.vocabulary.energies import POWERS, counters_of
 from hp_pipeline.vocabulary.tables.counters import FIRST_OF_METERS
 
 _METHOD_SIGNALS = frozenset({"compressor_modulation", "flow_rate"})
@@ -45,11 +45,10 @@ class PerformanceStage(Stage):
     def _believed(self) -> Mapping[str, int]:
         """By signal the precedence of the counters of electricity that stand for its power, where none is told: of the
         whole, else of its purposes, and a meter's before the machine's."""
-        total, purposes = COUNTERS["electrical"]
         if POWERS["electrical"] in self.plant.mappings:
             return {}
         for mappings, first in ((self.plant.meter_mappings, FIRST_OF_METERS), (self.plant.own_mappings, 0)):
-            if told := [name for name in ([total] if total in mappings else purposes) if name in mappings]:
+            if told := counters_of("electrical", mappings):
                 return dict.fromkeys(told, first)
         return {}
 
